@@ -1,0 +1,90 @@
+/**
+ * The base of every error in Fieldproof, and the table of protocol codes.
+ *
+ * A code is stable: people search for it, counters are named after it, rejects carry it.
+ * `docs/errors.md` has one row per code, and a test compares the two.
+ */
+
+export interface ErrorRow {
+  /** What went wrong, one sentence for a person. */
+  readonly what: string;
+  /** What that person can do about it. */
+  readonly remedy: string;
+}
+
+/** Base class: `code` is stable, `message` says what, expected, got. */
+export class FieldproofError extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+  }
+}
+
+export const PROTOCOL_ERRORS = {
+  ERR_ARGUMENT: {
+    what: 'A function was called with an argument outside its domain.',
+    remedy: 'Fix the calling code; the message names the argument.',
+  },
+  ERR_CBOR_MALFORMED: {
+    what: 'The bytes are not well-formed CBOR (RFC 8949 section 3).',
+    remedy: 'Encode with a conforming CBOR library and send the bytes unchanged.',
+  },
+  ERR_CBOR_NOT_DETERMINISTIC: {
+    what: 'The CBOR is well-formed but not deterministically encoded (RFC 8949 section 4.2.1).',
+    remedy: 'Use shortest forms, definite lengths and map keys sorted by their encoded bytes.',
+  },
+  ERR_CBOR_LIMIT: {
+    what: 'The CBOR is nested too deeply or holds too many items.',
+    remedy: 'Send flatter, smaller messages; the limits are in docs/spec/envelope.md.',
+  },
+  ERR_COSE_MALFORMED: {
+    what: 'The bytes are not a COSE_Sign1 message (RFC 9052 section 4.2).',
+    remedy: 'Send tag 18 with [protected, unprotected, payload, signature].',
+  },
+  ERR_COSE_ALGORITHM: {
+    what: 'The algorithm is not Ed25519 (-19) or EdDSA (-8).',
+    remedy: 'Sign with Ed25519 and state alg -19 in the protected header.',
+  },
+  ERR_SIGNATURE_INVALID: {
+    what: 'The signature does not verify under the key and context.',
+    remedy: 'Check the signing key, the external_aad (network and kind) and that no byte changed.',
+  },
+  ERR_KEY_INVALID: {
+    what: 'The public key is not a usable Ed25519 key (not canonical, not a point, or small order).',
+    remedy: 'Generate a new key pair.',
+  },
+  ERR_DID_MALFORMED: {
+    what: 'The text is not a did:key of an Ed25519 key.',
+    remedy: 'Use did:key:z6Mk… as printed by the agent.',
+  },
+  ERR_SENML_MALFORMED: {
+    what: 'The payload is not valid SenML (RFC 8428).',
+    remedy: 'The message names the record and field; see docs/spec/telemetry.md.',
+  },
+  ERR_COLUMNS_MALFORMED: {
+    what: 'The payload is not a valid columns batch.',
+    remedy: 'See docs/spec/telemetry.md, section Columns.',
+  },
+  ERR_PROOF_INVALID: {
+    what: 'A Merkle proof does not lead to the stated root (RFC 6962 section 2.1).',
+    remedy: 'Fetch the proof again; if it still fails, the log is misbehaving: keep both files.',
+  },
+  ERR_NOTE_MALFORMED: {
+    what: 'The text is not a signed note or checkpoint (C2SP signed-note, tlog-checkpoint).',
+    remedy: 'Fetch the checkpoint again without changing its bytes.',
+  },
+} as const satisfies Record<string, ErrorRow>;
+
+export type ProtocolErrorCode = keyof typeof PROTOCOL_ERRORS;
+
+/** Thrown by every `decode*`, `parse*` and `verify*` of this package. */
+export class ProtocolError extends FieldproofError {
+  declare readonly code: ProtocolErrorCode;
+
+  constructor(code: ProtocolErrorCode, message: string, options?: { cause?: unknown }) {
+    super(code, message, options);
+  }
+}
