@@ -68,6 +68,34 @@ export const PROTOCOL_ERRORS = {
     what: 'The payload is not a valid columns batch.',
     remedy: 'See docs/spec/telemetry.md, section Columns.',
   },
+  ERR_ENVELOPE_HEADER: {
+    what: 'The protected header of the envelope lacks a label, or has one that is not allowed.',
+    remedy: 'State alg, content type, kid and the stamp as in docs/spec/envelope.md section 2.',
+  },
+  ERR_TOO_LARGE: {
+    what: 'The envelope is longer than 60,000 bytes.',
+    remedy: 'Seal smaller batches.',
+  },
+  ERR_TOPIC_MALFORMED: {
+    what: 'The topic does not have the shape fp/1/<network>/d/<deviceId>/<kind>.',
+    remedy: 'Publish to the topics of docs/spec/topics.md.',
+  },
+  ERR_MESSAGE_MALFORMED: {
+    what: 'The payload does not have the shape that its kind asks for.',
+    remedy: 'The message names the key; see docs/spec/messages.md.',
+  },
+  ERR_NETWORK_MISMATCH: {
+    what: 'A signed statement belongs to another network.',
+    remedy: 'Use the join line of the network that you mean to join.',
+  },
+  ERR_EXPIRED: {
+    what: 'A signed statement is past its expiry.',
+    remedy: 'Fetch a new one; when it is a join line, ask the operator for a new one.',
+  },
+  ERR_JOIN_LINE: {
+    what: 'The text is not a join line.',
+    remedy: 'Paste the whole line beginning with fieldproof:// that the operator shows.',
+  },
   ERR_PROOF_INVALID: {
     what: 'A Merkle proof does not lead to the stated root (RFC 6962 section 2.1).',
     remedy: 'Fetch the proof again; if it still fails, the log is misbehaving: keep both files.',
