@@ -100,6 +100,10 @@ export const PROTOCOL_ERRORS = {
     what: 'A Merkle proof does not lead to the stated root (RFC 6962 section 2.1).',
     remedy: 'Fetch the proof again; if it still fails, the log is misbehaving: keep both files.',
   },
+  ERR_TILE_MALFORMED: {
+    what: 'A tile path, tile or entry bundle does not have the form of C2SP tlog-tiles.',
+    remedy: 'Fetch the file again by the path that the tree size asks for.',
+  },
   ERR_NOTE_MALFORMED: {
     what: 'The text is not a signed note or checkpoint (C2SP signed-note, tlog-checkpoint).',
     remedy: 'Fetch the checkpoint again without changing its bytes.',

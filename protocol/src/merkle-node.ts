@@ -1,0 +1,36 @@
+/**
+ * SHA-256 for Merkle trees by node:crypto, several times faster than the portable one.
+ * Not for browsers: import it from servers only.
+ */
+import { createHash, hash } from 'node:crypto';
+import { createHasher, type Hasher, type Sha256 } from './merkle.ts';
+
+/** Inputs up to this size are joined and hashed in one call, which avoids a hash object each. */
+const ONE_SHOT_BYTES = 4096;
+
+const scratch = new Uint8Array(ONE_SHOT_BYTES);
+
+/** SHA-256 of the parts one after another, by node:crypto. */
+export const nativeSha256: Sha256 = (...parts) => {
+  let length = 0;
+  for (const part of parts) {
+    if (length + part.length > ONE_SHOT_BYTES) return streamed(parts);
+    scratch.set(part, length);
+    length += part.length;
+  }
+  return plain(hash('sha256', scratch.subarray(0, length), 'buffer'));
+};
+
+/** The {@link Hasher} for servers. */
+export const nativeHasher: Hasher = createHasher(nativeSha256);
+
+function streamed(parts: readonly Uint8Array[]): Uint8Array {
+  const state = createHash('sha256');
+  for (const part of parts) state.update(part);
+  return plain(state.digest());
+}
+
+/** The same bytes without the Buffer methods. */
+function plain(buffer: Buffer): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
+}
