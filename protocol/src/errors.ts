@@ -104,6 +104,19 @@ export const PROTOCOL_ERRORS = {
     what: 'A tile path, tile or entry bundle does not have the form of C2SP tlog-tiles.',
     remedy: 'Fetch the file again by the path that the tree size asks for.',
   },
+  ERR_ENTRY_MALFORMED: {
+    what: 'The bytes or fields are not a log entry of a known type.',
+    remedy:
+      'The message names the field; the entries are in docs/spec/evidence-log.md, ledger-log.md.',
+  },
+  ERR_FRAME_TORN: {
+    what: 'The bytes end before the frame does.',
+    remedy: 'Ask for the frame again: the connection or the file ended too early.',
+  },
+  ERR_FRAME_CORRUPT: {
+    what: 'A frame has a wrong checksum, length or index.',
+    remedy: 'Read it again; if it still fails, the stored bytes have changed: restore a backup.',
+  },
   ERR_NOTE_MALFORMED: {
     what: 'The text is not a signed note or checkpoint (C2SP signed-note, tlog-checkpoint).',
     remedy: 'Fetch the checkpoint again without changing its bytes.',
