@@ -1,0 +1,276 @@
+/**
+ * The agent's configuration: defaults < agent.yaml < environment (FIELDPROOF_…) < flags.
+ *
+ * `agent.example.yaml` is the manual. All mistakes are reported at once; unknown keys are refused. Secrets
+ * are files: the join line holds a token, so the configuration names the file that holds the line.
+ */
+
+import { readFile } from 'node:fs/promises';
+import { AgentError, codeOf, reasonOf } from './errors.ts';
+import { LOG_LEVELS, type LogLevel } from './log.ts';
+import { flag, integer, isMap, oneOf, type Problem, section, text } from './schema.ts';
+import { loadSensorDriver, SENSOR_DRIVERS } from './sensors/drivers.ts';
+import type { Source } from './sensors/sensor.ts';
+
+export interface SensorConfig {
+  /** A name of `SENSOR_DRIVERS`. */
+  readonly driver: string;
+  /** Readings of this sensor are `<profile>/<metric>`. */
+  readonly profile: string;
+  /** Time between two samples of a pull sensor. */
+  readonly intervalMs: number;
+  /** The driver's own keys, checked by the driver. */
+  readonly options: unknown;
+}
+
+export interface AgentSettings {
+  readonly name: string;
+  /** H3 cell that is published for this device, or absent. */
+  readonly cell?: string | undefined;
+  /** File with the join line, relative to the data folder. */
+  readonly joinFile: string;
+  readonly batch: {
+    readonly sealEveryMs: number;
+    readonly maxReadings: number;
+    readonly format: 'columns' | 'senml';
+  };
+  readonly outbox: {
+    readonly maxBytes: number;
+    readonly maxEnvelopes: number;
+    readonly segmentBytes: number;
+    readonly fsync: 'always' | 'interval';
+    readonly fsyncEveryMs: number;
+    readonly maxParked: number;
+  };
+  readonly link: {
+    readonly window: number;
+    readonly heartbeatMs: number;
+    readonly keepAliveSeconds: number;
+    readonly timeoutMs: number;
+    readonly backoffMinMs: number;
+    readonly backoffMaxMs: number;
+  };
+  readonly clock: {
+    readonly maxErrorMs: number;
+    readonly confirmEveryMs: number;
+    readonly trustTimesyncd: boolean;
+  };
+  readonly log: { readonly level: LogLevel; readonly format: 'text' | 'json' };
+}
+
+export interface AgentConfig extends AgentSettings {
+  readonly sensors: readonly SensorConfig[];
+  /** What the births say: the one source of all sensors. */
+  readonly source: Source;
+}
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const MINUTE = 60_000;
+
+const SETTINGS = {
+  name: text({
+    pattern: /^\P{Cc}{1,64}$/u,
+    is: 'a name of 1 to 64 characters',
+    byDefault: 'agent',
+  }),
+  cell: text({ pattern: /^[0-9a-f]{15}$/, is: 'an H3 cell, 15 hex digits', byDefault: undefined }),
+  joinFile: text({ is: 'a file name', byDefault: 'join-line' }),
+  batch: section<AgentSettings['batch']>({
+    sealEveryMs: integer({ min: 100, max: 10 * MINUTE, byDefault: 10_000 }),
+    maxReadings: integer({ min: 1, max: 5000, byDefault: 2000 }),
+    format: oneOf(['columns', 'senml'], 'columns'),
+  }),
+  outbox: section<AgentSettings['outbox']>({
+    maxBytes: integer({ min: 256 * KIB, max: 2 ** 40, byDefault: 256 * MIB }),
+    maxEnvelopes: integer({ min: 16, max: 2 ** 31, byDefault: 1_000_000 }),
+    segmentBytes: integer({ min: 64 * KIB, max: 64 * MIB, byDefault: MIB }),
+    fsync: oneOf(['interval', 'always'], 'interval'),
+    fsyncEveryMs: integer({ min: 10, max: MINUTE, byDefault: 1000 }),
+    maxParked: integer({ min: 1, max: 10_000, byDefault: 256 }),
+  }),
+  link: section<AgentSettings['link']>({
+    window: integer({ min: 1, max: 1000, byDefault: 16 }),
+    heartbeatMs: integer({ min: 1000, max: MINUTE, byDefault: 50_000 }),
+    keepAliveSeconds: integer({ min: 5, max: 600, byDefault: 30 }),
+    timeoutMs: integer({ min: 1000, max: 5 * MINUTE, byDefault: 20_000 }),
+    backoffMinMs: integer({ min: 10, max: MINUTE, byDefault: 1000 }),
+    backoffMaxMs: integer({ min: 1000, max: 60 * MINUTE, byDefault: 60_000 }),
+  }),
+  clock: section<AgentSettings['clock']>({
+    maxErrorMs: integer({ min: 10, max: 86_400_000, byDefault: 2000 }),
+    confirmEveryMs: integer({ min: MINUTE, max: 1440 * MINUTE, byDefault: 60 * MINUTE }),
+    trustTimesyncd: flag(true),
+  }),
+  log: section<AgentSettings['log']>({
+    level: oneOf(LOG_LEVELS, 'info'),
+    format: oneOf(['text', 'json'], 'text'),
+  }),
+} as const;
+
+const PROFILE = text({
+  pattern: /^[a-z][a-z0-9_-]{0,31}$/,
+  is: 'a profile name, [a-z][a-z0-9_-]{0,31}',
+  byDefault: null,
+});
+const INTERVAL = integer({ min: 100, max: 86_400_000, byDefault: 10_000 });
+
+/**
+ * Reads and checks a configuration.
+ *
+ * @param yaml - the text of agent.yaml.
+ * @param env - the process environment; FIELDPROOF_OUTBOX_MAX_BYTES sets `outbox.maxBytes`.
+ * @param flags - `outbox.maxBytes` → value, the strongest.
+ * @throws {AgentError} ERR_AGENT_CONFIG with all problems, one a line.
+ */
+export async function parseConfig(
+  yaml: string,
+  env: Readonly<Record<string, string | undefined>> = {},
+  flags: Readonly<Record<string, string>> = {},
+): Promise<AgentConfig> {
+  let document: unknown;
+  try {
+    const { parse } = await import('yaml');
+    document = parse(yaml, { maxAliasCount: 0 }) ?? {};
+  } catch (cause) {
+    throw new AgentError('ERR_AGENT_CONFIG', `agent.yaml: ${reasonOf(cause)}`, { cause });
+  }
+  const problems: Problem[] = [];
+  const tree = copyTree(document);
+  const known = settingPaths();
+  for (const path of known) {
+    const value = env[environmentName(path)];
+    if (value !== undefined) setPath(tree, path, value);
+  }
+  for (const [path, value] of Object.entries(flags)) {
+    if (known.includes(path)) setPath(tree, path, value);
+    else problems.push(`--set ${path}: unknown key, expected one of ${known.join(', ')}`);
+  }
+  return await checkConfig(tree, problems);
+}
+
+/**
+ * Checks a configuration that is an object already; what is absent gets its default.
+ *
+ * @throws {AgentError} ERR_AGENT_CONFIG with all problems, one a line.
+ */
+export async function checkConfig(
+  tree: unknown,
+  found: readonly Problem[] = [],
+): Promise<AgentConfig> {
+  const problems: Problem[] = [...found];
+  const given = isMap(tree) ? tree : {};
+  if (!isMap(tree)) problems.push('configuration: expected keys and values');
+  const { sensors: sensorTrees = [], ...rest } = given;
+  const settings = section<AgentSettings>(SETTINGS)(rest, '', problems);
+  const sensors: SensorConfig[] = [];
+  const sources = new Set<Source>();
+  const profiles = new Set<string>();
+  if (!Array.isArray(sensorTrees)) problems.push('sensors: expected a list');
+  else if (sensorTrees.length > 64) problems.push('sensors: expected at most 64');
+  for (const [at, sensorTree] of (Array.isArray(sensorTrees) ? sensorTrees : []).entries()) {
+    const sensor = await checkSensor(sensorTree, `sensors[${at}]`, problems);
+    if (sensor === undefined) continue;
+    sensors.push(sensor.config);
+    sources.add(sensor.source);
+    if (profiles.has(sensor.config.profile)) {
+      problems.push(`sensors[${at}].profile: expected a profile of its own, got one used above`);
+    }
+    profiles.add(sensor.config.profile);
+  }
+  if (sources.size > 1) {
+    problems.push(
+      `sensors: expected one source, got ${[...sources].join(' and ')}; run a second agent for the rest`,
+    );
+  }
+  if (settings.link.backoffMaxMs < settings.link.backoffMinMs) {
+    problems.push('link.backoffMaxMs: expected at least link.backoffMinMs');
+  }
+  if (settings.outbox.segmentBytes * 4 > settings.outbox.maxBytes) {
+    problems.push('outbox.segmentBytes: expected at most a quarter of outbox.maxBytes');
+  }
+  if (problems.length > 0) throw new AgentError('ERR_AGENT_CONFIG', problems.join('\n'));
+  return { ...settings, sensors, source: [...sources][0] ?? 'sensor' };
+}
+
+/**
+ * Reads and checks a configuration file.
+ *
+ * @throws {AgentError} ERR_AGENT_NOT_INITIALISED, ERR_AGENT_CONFIG.
+ */
+export async function loadConfig(
+  path: string,
+  env: Readonly<Record<string, string | undefined>> = {},
+  flags: Readonly<Record<string, string>> = {},
+): Promise<AgentConfig> {
+  let yaml: string;
+  try {
+    yaml = await readFile(path, 'utf8');
+  } catch (cause) {
+    const code = codeOf(cause) === 'ENOENT' ? 'ERR_AGENT_NOT_INITIALISED' : 'ERR_AGENT_CONFIG';
+    throw new AgentError(code, `${path}: ${reasonOf(cause)}`, { cause });
+  }
+  return await parseConfig(yaml, env, flags);
+}
+
+/** The name of the environment variable of a key: `outbox.maxBytes` → FIELDPROOF_OUTBOX_MAX_BYTES. */
+export function environmentName(path: string): string {
+  return `FIELDPROOF_${path
+    .replace(/([A-Z])/g, '_$1')
+    .replace('.', '_')
+    .toUpperCase()}`;
+}
+
+async function checkSensor(
+  tree: unknown,
+  path: string,
+  problems: Problem[],
+): Promise<{ config: SensorConfig; source: Source } | undefined> {
+  if (!isMap(tree)) {
+    problems.push(`${path}: expected keys and values`);
+    return undefined;
+  }
+  const { driver: driverName, profile, intervalMs, ...own } = tree;
+  const names = Object.keys(SENSOR_DRIVERS).join(', ');
+  const driver = typeof driverName === 'string' ? await loadSensorDriver(driverName) : undefined;
+  const config = {
+    driver: String(driverName),
+    profile: PROFILE(profile, `${path}.profile`, problems),
+    intervalMs: INTERVAL(intervalMs, `${path}.intervalMs`, problems),
+  };
+  if (driver === undefined) {
+    problems.push(`${path}.driver: expected one of ${names}, got ${JSON.stringify(driverName)}`);
+    return undefined;
+  }
+  return {
+    config: { ...config, options: driver.options(own, path, problems) },
+    source: driver.source,
+  };
+}
+
+/** The dotted paths of all settings that are not lists. */
+function settingPaths(): string[] {
+  const settings = section<AgentSettings>(SETTINGS)({ cell: '0'.repeat(15) }, '', []);
+  return Object.entries(settings).flatMap(([key, value]) =>
+    isMap(value) ? Object.keys(value).map((inner) => `${key}.${inner}`) : [key],
+  );
+}
+
+function copyTree(document: unknown): Record<string, unknown> {
+  if (!isMap(document)) {
+    throw new AgentError('ERR_AGENT_CONFIG', 'agent.yaml: expected keys and values');
+  }
+  const tree: Record<string, unknown> = { ...document };
+  for (const [key, value] of Object.entries(tree)) if (isMap(value)) tree[key] = { ...value };
+  return tree;
+}
+
+function setPath(tree: Record<string, unknown>, path: string, value: string): void {
+  const [key = '', inner] = path.split('.');
+  if (inner === undefined) {
+    tree[key] = value;
+    return;
+  }
+  const section = isMap(tree[key]) ? tree[key] : {};
+  tree[key] = { ...section, [inner]: value };
+}

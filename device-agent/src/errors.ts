@@ -1,0 +1,126 @@
+/**
+ * The agent's error codes: what happened, what its owner can do, and the exit code of the command line.
+ *
+ * Exit codes are those of sysexits.h: 64 usage, 65 data, 66 no input, 69 unavailable, 73 cannot create,
+ * 74 input/output, 75 try again later, 77 no permission, 78 configuration.
+ */
+
+import { type ErrorRow, FieldproofError } from '@fieldproof/protocol/errors';
+
+export interface AgentErrorRow extends ErrorRow {
+  readonly exitCode: number;
+}
+
+export const AGENT_ERRORS = {
+  ERR_AGENT_ANSWER_INVALID: {
+    what: 'The server answered with something that is not what the specification says.',
+    remedy: 'Check that the join line names a Fieldproof network and that no proxy alters answers.',
+    exitCode: 65,
+  },
+  ERR_AGENT_CA_MISMATCH: {
+    what: 'The server showed a certificate that does not lead to the CA of the network.',
+    remedy: 'Somebody may be in between: check the address; never send the token to this server.',
+    exitCode: 77,
+  },
+  ERR_AGENT_CONFIG: {
+    what: 'The configuration has mistakes.',
+    remedy: 'Fix each named key; agent.example.yaml shows them all.',
+    exitCode: 78,
+  },
+  ERR_AGENT_DESCRIPTOR: {
+    what: 'The network descriptor is not the one that the join line pins, is older, or has expired.',
+    remedy: 'Ask the operator for the current join line.',
+    exitCode: 77,
+  },
+  ERR_AGENT_ENROL_REFUSED: {
+    what: 'The network refused the enrolment.',
+    remedy: 'Ask the operator for a new join line if the token is used up or has expired.',
+    exitCode: 77,
+  },
+  ERR_AGENT_JOIN_LINE: {
+    what: 'The join line is incomplete or misspelt.',
+    remedy: 'Paste the whole line, from fieldproof:// to its end, in quotes.',
+    exitCode: 64,
+  },
+  ERR_AGENT_KEY: {
+    what: 'The device key is missing, unreadable, or readable by others.',
+    remedy: 'Run init in an empty folder, or restore device.key and chmod 600 it.',
+    exitCode: 77,
+  },
+  ERR_AGENT_LOCKED: {
+    what: 'Another agent is running on this data folder.',
+    remedy: 'Stop the other agent, or give this one a folder of its own.',
+    exitCode: 75,
+  },
+  ERR_AGENT_LOGIN_REFUSED: {
+    what: 'The broker refused the login.',
+    remedy: 'If the device is suspended, ask the operator; else check that it is enrolled here.',
+    exitCode: 77,
+  },
+  ERR_AGENT_NOT_INITIALISED: {
+    what: 'The data folder holds no agent yet.',
+    remedy: "Run fieldproof-agent init --join '<join line>' --data <folder> first.",
+    exitCode: 66,
+  },
+  ERR_AGENT_OUTBOX: {
+    what: 'The outbox cannot be written.',
+    remedy: 'Free disk space or replace the card; sampling goes on, losses are declared.',
+    exitCode: 74,
+  },
+  ERR_AGENT_OWNER: {
+    what: 'The owner is neither NEW, a did:key with an ownership file, nor a recovery phrase.',
+    remedy: 'Use --owner NEW, or --owner-phrase-file with the twelve words.',
+    exitCode: 64,
+  },
+  ERR_AGENT_REPLAY: {
+    what: 'The file to replay cannot be read as configured.',
+    remedy: 'Check the file name, the column names and the time format.',
+    exitCode: 65,
+  },
+  ERR_AGENT_SENSOR: {
+    what: 'A sensor cannot be read.',
+    remedy: 'Check its wiring and options; it is tried again with growing pauses.',
+    exitCode: 74,
+  },
+  ERR_AGENT_STATE: {
+    what: 'A file of the data folder is damaged or cannot be written.',
+    remedy: 'Check the disk; restore the file from a backup, or start in a new folder.',
+    exitCode: 74,
+  },
+  ERR_AGENT_UNREACHABLE: {
+    what: 'The network cannot be reached.',
+    remedy: 'Check address, network and firewall; the agent records and tries again by itself.',
+    exitCode: 69,
+  },
+  ERR_AGENT_USAGE: {
+    what: 'The command line was not understood.',
+    remedy: 'See fieldproof-agent --help.',
+    exitCode: 64,
+  },
+} as const satisfies Record<string, AgentErrorRow>;
+
+export type AgentErrorCode = keyof typeof AGENT_ERRORS;
+
+/** Thrown by every module of the agent. */
+export class AgentError extends FieldproofError {
+  declare readonly code: AgentErrorCode;
+
+  constructor(code: AgentErrorCode, message: string, options?: { cause?: unknown }) {
+    super(code, message, options);
+  }
+}
+
+/** The message of anything that was thrown, without its stack. */
+export function reasonOf(error: unknown): string {
+  if (typeof error === 'object' && error !== null && 'message' in error) {
+    const { message } = error as { message: unknown };
+    if (typeof message === 'string' && message !== '') return message;
+  }
+  return codeOf(error) ?? String(error);
+}
+
+/** The `code` of anything that was thrown. Errors of Node's core carry one too (`ENOSPC`). */
+export function codeOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
