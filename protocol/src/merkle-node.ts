@@ -3,7 +3,7 @@
  * Not for browsers: import it from servers only.
  */
 import { createHash, hash } from 'node:crypto';
-import { createHasher, type Hasher, type Sha256 } from './merkle.ts';
+import { createHasher, HASH_BYTES, type Hasher, type Sha256 } from './merkle.ts';
 
 /** Inputs up to this size are joined and hashed in one call, which avoids a hash object each. */
 const ONE_SHOT_BYTES = 4096;
@@ -18,7 +18,11 @@ export const nativeSha256: Sha256 = (...parts) => {
     scratch.set(part, length);
     length += part.length;
   }
-  return plain(hash('sha256', scratch.subarray(0, length), 'buffer'));
+  // A string of one character per byte costs less than half of what a Buffer of its own costs.
+  const characters = hash('sha256', scratch.subarray(0, length), 'binary');
+  const digest = new Uint8Array(HASH_BYTES);
+  for (let i = 0; i < HASH_BYTES; i += 1) digest[i] = characters.charCodeAt(i);
+  return digest;
 };
 
 /** The {@link Hasher} for servers. */
@@ -27,10 +31,5 @@ export const nativeHasher: Hasher = createHasher(nativeSha256);
 function streamed(parts: readonly Uint8Array[]): Uint8Array {
   const state = createHash('sha256');
   for (const part of parts) state.update(part);
-  return plain(state.digest());
-}
-
-/** The same bytes without the Buffer methods. */
-function plain(buffer: Buffer): Uint8Array {
-  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
+  return new Uint8Array(state.digest());
 }

@@ -6,7 +6,7 @@
  * caller's. Indexes stay below 2^53.
  */
 import { ProtocolError } from './errors.ts';
-import { HASH_BYTES, type Hasher, portableHasher, rootFromLeafHashes } from './merkle.ts';
+import { HASH_BYTES, type Hasher, portableHasher } from './merkle.ts';
 import type { GetNode } from './merkle-proof.ts';
 
 /** Hashes in a full tile, entries in a full bundle. */
@@ -32,6 +32,12 @@ export interface NodeTile {
   readonly tileIndex: number;
   readonly offset: number;
   readonly count: number;
+}
+
+/** A tile that was read, and the nodes above its hashes that were computed so far. */
+interface TileNodes {
+  readonly hashes: readonly Uint8Array[];
+  readonly inner: Map<number, Uint8Array>;
 }
 
 /** Reads the bytes of a hash tile: `width` hashes, or the full tile if that exists by now. */
@@ -209,10 +215,11 @@ export function getNodeFromTiles(
   hasher: Hasher = portableHasher,
 ): GetNode {
   checkBetween('size', size, [0, Number.MAX_SAFE_INTEGER]);
-  const tiles = new Map<string, Promise<Uint8Array[]>>();
+  const tiles = new Map<string, Promise<TileNodes>>();
 
-  async function load(level: number, index: number, width: number): Promise<Uint8Array[]> {
-    return decodeTile(await readTile({ level, index, width }), width);
+  async function load(level: number, index: number, width: number): Promise<TileNodes> {
+    const bytes = await readTile({ level, index, width });
+    return { hashes: decodeTile(bytes, width), inner: new Map() };
   }
 
   return async (level, index) => {
@@ -225,15 +232,36 @@ export function getNodeFromTiles(
       );
     }
     const key = `${tileLevel}/${tileIndex}`;
-    let hashes = tiles.get(key);
-    if (hashes === undefined) {
-      hashes = load(tileLevel, tileIndex, width);
-      tiles.set(key, hashes);
+    let tile = tiles.get(key);
+    if (tile === undefined) {
+      tile = load(tileLevel, tileIndex, width);
+      tiles.set(key, tile);
       // A failed read may be tried again.
-      hashes.catch(() => tiles.delete(key));
+      tile.catch(() => tiles.delete(key));
     }
-    return rootFromLeafHashes((await hashes).slice(offset, offset + count), hasher);
+    return nodeInTile(await tile, [offset, count], hasher);
   };
+}
+
+/** The node over `count` hashes of a tile from `offset` on, remembered with all below it. */
+function nodeInTile(
+  tile: TileNodes,
+  [offset, count]: readonly [number, number],
+  hasher: Hasher,
+): Uint8Array {
+  if (count === 1) return tile.hashes[offset]!;
+  // Aligned spans number like a binary heap: the span of all 256 hashes is 1, its halves 2 and 3.
+  const place = (TILE_WIDTH + offset) / count;
+  let node = tile.inner.get(place);
+  if (node === undefined) {
+    const half = count / 2;
+    node = hasher.nodeHash(
+      nodeInTile(tile, [offset, half], hasher),
+      nodeInTile(tile, [offset + half, half], hasher),
+    );
+    tile.inner.set(place, node);
+  }
+  return node;
 }
 
 /** The files, 256 wide and then one partial, in which items `before` to `after` lie. */
