@@ -2,7 +2,7 @@
  * Byte strings: comparison, concatenation, hex, base64url and UTF-8.
  *
  * Everything here refuses what it cannot represent exactly; nothing repairs its input. Runs in browsers.
- * Leaves out padded and standard base64, which no format of this package uses.
+ * Leaves out padded, standard base64, which only signed notes use (`base64.ts`).
  */
 
 import { ProtocolError } from './errors.ts';

@@ -5,6 +5,7 @@
  * Which nodes a proof needs is computed without any hash, so nodes can come from memory, from tiles
  * on disk or over HTTP. Verifiers take sizes up to 2^64 - 1; makers take sizes below 2^53.
  */
+import { equalBytes } from './bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { emptyRoot, HASH_BYTES, type Hasher, portableHasher } from './merkle.ts';
 
@@ -72,7 +73,7 @@ export function verifyInclusion(claim: InclusionClaim, hasher: Hasher = portable
   }
   // "Compare sn to 0. Compare r against the root_hash."
   if (sn !== 0n) throw invalid(`proof: expected more than ${claim.proof.length} hashes`);
-  if (!same(hash, claim.root)) throw invalid('root: the proof leads to another root');
+  if (!equalBytes(hash, claim.root)) throw invalid('root: the proof leads to another root');
 }
 
 /**
@@ -91,7 +92,8 @@ export function verifyConsistency(claim: ConsistencyClaim, hasher: Hasher = port
   if (size1 > size2) throw invalid(`size1: expected at most ${size2}, got ${size1}`);
   if (size1 === size2) {
     if (claim.proof.length > 0) throw invalid(`proof: expected none, got ${claim.proof.length}`);
-    if (!same(claim.root1, claim.root2)) throw invalid('root2: equal sizes have different roots');
+    if (!equalBytes(claim.root1, claim.root2))
+      throw invalid('root2: equal sizes have different roots');
     return;
   }
 
@@ -124,8 +126,8 @@ export function verifyConsistency(claim: ConsistencyClaim, hasher: Hasher = port
   // "Verify that the fr calculated is equal to the first_hash supplied, that the sr calculated is
   // equal to the second_hash supplied, and that sn is 0."
   if (sn !== 0n) throw invalid(`proof: expected more than ${claim.proof.length} hashes`);
-  if (!same(hash1, claim.root1)) throw invalid('root1: the proof leads to another root');
-  if (!same(hash2, claim.root2)) throw invalid('root2: the proof leads to another root');
+  if (!equalBytes(hash1, claim.root1)) throw invalid('root1: the proof leads to another root');
+  if (!equalBytes(hash2, claim.root2)) throw invalid('root2: the proof leads to another root');
 }
 
 /**
@@ -278,10 +280,6 @@ function checkHash(name: string, hash: unknown): void {
 function checkBetween(name: string, value: number, [min, max]: readonly [number, number]): number {
   if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
   throw new ProtocolError('ERR_ARGUMENT', `${name}: expected ${min} to ${max}, got ${value}`);
-}
-
-function same(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 function invalid(message: string): ProtocolError {
