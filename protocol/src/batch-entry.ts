@@ -4,8 +4,8 @@
  */
 
 import { CborCursor } from './cbor.ts';
-import { ENTRY_KINDS, type EntryKind } from './entry-fields.ts';
 import { ProtocolError } from './errors.ts';
+import { isUpKind, UP_KINDS, type UpKind, upKindFromNumber } from './topics.ts';
 
 const TYPE = 1;
 const ITEMS = 10;
@@ -27,7 +27,7 @@ export interface BatchEntry {
   /** 4 bytes. */
   readonly bootSeed: Uint8Array;
   readonly seq: number;
-  readonly kind: EntryKind;
+  readonly kind: UpKind;
   /** The key of the gateway that carried it, 32 bytes, or null. */
   readonly gateway: Uint8Array | null;
   /** When the broker received it, Unix ms. */
@@ -46,8 +46,7 @@ const scratch = new Uint8Array(MAX_BYTES);
  * @throws {ProtocolError} ERR_ENTRY_MALFORMED naming the field that is out of range.
  */
 export function encodeBatchEntry(entry: BatchEntry): Uint8Array {
-  const kind = ENTRY_KINDS.indexOf(entry.kind) + 1;
-  if (kind === 0) throw malformed('kind', `one of ${ENTRY_KINDS.join(', ')}`, entry.kind);
+  if (!isUpKind(entry.kind)) throw malformed('kind', 'an up kind', entry.kind);
   let at = 0;
   scratch[at++] = 0x80 | ITEMS;
   scratch[at++] = TYPE;
@@ -55,7 +54,7 @@ export function encodeBatchEntry(entry: BatchEntry): Uint8Array {
   at = putUint(at, 'bootCounter', entry.bootCounter, MAX_BOOT_COUNTER);
   at = putBytes(at, 'bootSeed', entry.bootSeed, SEED_BYTES);
   at = putUint(at, 'seq', entry.seq, Number.MAX_SAFE_INTEGER);
-  scratch[at++] = kind;
+  scratch[at++] = UP_KINDS[entry.kind];
   if (entry.gateway === null) scratch[at++] = 0xf6;
   else at = putBytes(at, 'gateway', entry.gateway, KEY_BYTES);
   at = putUint(at, 'at', entry.at, Number.MAX_SAFE_INTEGER);
@@ -85,9 +84,9 @@ export function decodeBatchEntry(bytes: Uint8Array): BatchEntry {
     const bootCounter = takeUint(cursor, 'bootCounter', MAX_BOOT_COUNTER);
     const bootSeed = takeBytes(cursor, 'bootSeed', SEED_BYTES);
     const seq = takeUint(cursor, 'seq', Number.MAX_SAFE_INTEGER);
-    const number = takeUint(cursor, 'kind', ENTRY_KINDS.length);
-    const kind = ENTRY_KINDS[number - 1];
-    if (kind === undefined) throw malformed('kind', `1 to ${ENTRY_KINDS.length}`, number);
+    const number = takeUint(cursor, 'kind', Number.MAX_SAFE_INTEGER);
+    const kind = upKindFromNumber(number);
+    if (kind === undefined) throw malformed('kind', 'the number of an up kind', number);
     const gateway = takeGateway(cursor);
     const at = takeUint(cursor, 'at', Number.MAX_SAFE_INTEGER);
     const size = takeUint(cursor, 'size', MAX_ENVELOPE_BYTES);

@@ -5,10 +5,6 @@
 
 import type { CborValue } from './cbor.ts';
 
-/** The kinds of up envelopes by their number in log entries, from 1 (topics.md section 2). */
-export const ENTRY_KINDS = ['birth', 'telemetry', 'result', 'event', 'gap', 'relay'] as const;
-export type EntryKind = (typeof ENTRY_KINDS)[number];
-
 /** The greatest integer that a log entry's amounts may have either side of zero: 2^63 - 1. */
 export const MAX_MICRO_CREDITS = 2n ** 63n - 1n;
 
@@ -56,16 +52,6 @@ export const textMap: Field<ReadonlyMap<string, CborValue>> = same(
   (value): value is ReadonlyMap<string, CborValue> =>
     value instanceof Map && [...value.keys()].every((key) => typeof key === 'string'),
 );
-
-/** A kind, by its number in CBOR. */
-export const kind: Field<EntryKind> = {
-  expected: 'a kind from 1 (birth) to 6 (relay)',
-  read: (value) => (typeof value === 'number' ? ENTRY_KINDS[value - 1] : undefined),
-  write: (value) => {
-    const at = ENTRY_KINDS.indexOf(value as EntryKind);
-    return at < 0 ? undefined : at + 1;
-  },
-};
 
 /** An amount of micro-credits: always a bigint outside CBOR. */
 export const microCredits: Field<bigint> = {

@@ -95,7 +95,6 @@ type LedgerLayouts = EntriesOf<typeof LEDGER>;
 
 export type { BatchEntry } from './batch-entry.ts';
 export { decodeBatchEntry, encodeBatchEntry, isBatchEntry } from './batch-entry.ts';
-export { ENTRY_KINDS, type EntryKind } from './entry-fields.ts';
 export type RegistryEntry = EvidenceLayouts['registry'];
 export type TimeAnchorEntry = EvidenceLayouts['time-anchor'];
 export type RejectTallyEntry = EvidenceLayouts['reject-tally'];

@@ -3,12 +3,12 @@ import {
   type BatchEntry,
   decodeEvidenceEntry,
   decodeLedgerEntry,
-  ENTRY_KINDS,
   type EvidenceEntry,
   encodeEvidenceEntry,
   encodeLedgerEntry,
   type LedgerEntry,
 } from '@fieldproof/protocol/log-entries';
+import { UP_KINDS, type UpKind } from '@fieldproof/protocol/topics';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 
@@ -188,7 +188,7 @@ describe('batch entries', () => {
     bootCounter: fc.nat(0xffff_ffff),
     bootSeed: fc.uint8Array({ minLength: 4, maxLength: 4 }),
     seq: fc.maxSafeNat(),
-    kind: fc.constantFrom(...ENTRY_KINDS),
+    kind: fc.constantFrom(...(Object.keys(UP_KINDS) as UpKind[])),
     gateway: fc.option(fc.uint8Array({ minLength: 32, maxLength: 32 })),
     at: fc.maxSafeNat(),
     size: fc.integer({ min: 1, max: 60_000 }),
@@ -199,7 +199,7 @@ describe('batch entries', () => {
     fc.assert(
       fc.property(fields, (entry) => {
         const { device, bootCounter, bootSeed, seq, gateway, digest } = entry;
-        const kind = ENTRY_KINDS.indexOf(entry.kind) + 1;
+        const kind = UP_KINDS[entry.kind];
         const head = [1, device, bootCounter, bootSeed, seq, kind];
         const bytes = encodeEvidenceEntry(entry);
         expect(bytes).toEqual(encode([...head, gateway, entry.at, entry.size, digest]));
