@@ -1,8 +1,64 @@
 /** Every code that the broker raises, sends in a reject or counts. `docs/errors.md` has one row per code. */
 
-import { type ErrorRow, FieldproofError } from '@fieldproof/protocol/errors';
+import { type ErrorRow, FieldproofError, PROTOCOL_ERRORS } from '@fieldproof/protocol/errors';
 
 export const BROKER_ERRORS = {
+  ERR_WRONG_NETWORK: {
+    what: 'The topic names another network.',
+    remedy: 'Publish to fp/1/<this network>/…; the network id is in the join line.',
+  },
+  ERR_TOPIC_FORBIDDEN: {
+    what: 'The topic is not an up kind of the sender itself.',
+    remedy: 'Publish to your own birth, telemetry, result, event, gap or relay topic only.',
+  },
+  ERR_RETAINED: {
+    what: 'The PUBLISH carries the retain flag.',
+    remedy: 'Publish without retain: readings are never retained.',
+  },
+  ERR_QOS: {
+    what: 'The PUBLISH has quality of service 2.',
+    remedy: 'Publish with QoS 1; duplicates are recognised by boot and seq.',
+  },
+  ERR_KEY_UNKNOWN: {
+    what: 'The kid of the envelope is not that of the device’s current key.',
+    remedy: 'Sign with the key that the device enrolled with.',
+  },
+  ERR_SUSPENDED: {
+    what: 'The device is suspended.',
+    remedy: 'Ask the operator; keep the envelopes and send them again when resumed.',
+  },
+  ERR_CREDENTIAL_EXPIRED: {
+    what: 'The credential of the device has expired.',
+    remedy: 'Renew it with POST /v1/enrol without a token, then send again.',
+  },
+  ERR_WRONG_KIND: {
+    what: 'The envelope was signed for another kind than that of its topic.',
+    remedy: 'Publish it to the topic of the kind that is in its external_aad.',
+  },
+  ERR_EQUIVOCATION: {
+    what: 'Another envelope with the same boot and seq is already recorded.',
+    remedy: 'Never use a seq twice; make boot and seq durable before an envelope leaves.',
+  },
+  ERR_BOOT_CLONED: {
+    what: 'Two devices use the same key: this boot is quarantined.',
+    remedy: 'Stop the copy, delete its key file and enrol it as a device of its own.',
+  },
+  ERR_TIME_UNSYNCED: {
+    what: 'A batch from a clock that is not synchronised states absolute times.',
+    remedy: 'Use times relative to sealing until the clock has a bound.',
+  },
+  ERR_TIME_RELATIVE: {
+    what: 'A batch with a clock bound states relative times.',
+    remedy: 'Use absolute times, or state no bound.',
+  },
+  ERR_TIME_FUTURE: {
+    what: 'A reading is later than it was received.',
+    remedy: 'Correct the clock, or state the bound that it really has.',
+  },
+  ERR_RELAY_UNSUPPORTED: {
+    what: 'This version records no relayed envelopes.',
+    remedy: 'Connect the leaf itself.',
+  },
   ERR_LOG_FULL: {
     what: 'The evidence log cannot be written.',
     remedy: 'Keep the envelopes and send them again; the operator must free disk space.',
@@ -15,9 +71,73 @@ export const BROKER_ERRORS = {
     what: 'The index or size is above that of the log.',
     remedy: 'Ask for an index below the size of the newest checkpoint, or tail from the size.',
   },
+  ERR_NONCE_INVALID: {
+    what: 'The server nonce is not ours, older than 60 s or already used.',
+    remedy: 'Fetch a new one from GET /v1/hello and use it at once, once.',
+  },
+  ERR_TOKEN_INVALID: {
+    what: 'The enrolment token is unknown, used up, revoked or expired.',
+    remedy: 'Ask the operator for a new join line.',
+  },
+  ERR_DEVICE_OWNED: {
+    what: 'The device is enrolled by another owner.',
+    remedy: 'Use the owner’s recovery phrase, or give the device a new key.',
+  },
+  ERR_DEVICE_UNKNOWN: {
+    what: 'No device with this id is enrolled.',
+    remedy: 'Enrol it with a join line.',
+  },
+  ERR_UNAUTHORIZED: {
+    what: 'The request has no valid bearer token of the scope that it needs.',
+    remedy: 'Send Authorization: Bearer <token>; the tokens are in the data folder.',
+  },
+  ERR_ADMIN_LOCAL: {
+    what: 'Administration is served to this machine, or over TLS.',
+    remedy: 'Use the HTTPS address, or run the command on the broker’s machine.',
+  },
+  ERR_NOT_FOUND: {
+    what: 'There is nothing at this address.',
+    remedy: 'The routes are in broker/README.md.',
+  },
+  ERR_REQUEST: {
+    what: 'The request does not have the form that the route asks for.',
+    remedy: 'The detail names what is wrong; the routes are in broker/README.md.',
+  },
+  ERR_RATE_LIMIT: {
+    what: 'Too many requests from this address.',
+    remedy: 'Wait as long as Retry-After says.',
+  },
+  ERR_INTERNAL: {
+    what: 'The broker failed at this request.',
+    remedy: 'Look at the broker’s log; try again.',
+  },
+  ERR_NOT_READY: {
+    what: 'The broker is starting or stopping.',
+    remedy: 'Try again in a moment.',
+  },
+  ERR_CONFIG: {
+    what: 'The configuration has unknown keys or values outside their domain.',
+    remedy: 'The message lists every problem; the settings are in broker/README.md.',
+  },
+  ERR_PORT_TAKEN: {
+    what: 'Another program listens on the port.',
+    remedy: 'Stop it, choose another port, or 0 for any free one.',
+  },
   ERR_DATA_LOCKED: {
     what: 'Another broker uses the data folder.',
     remedy: 'Stop it or choose another folder with --data.',
+  },
+  ERR_DATA_NEWER: {
+    what: 'The data folder was written by a newer version.',
+    remedy: 'Run that version or a newer one.',
+  },
+  ERR_KEY_FILE: {
+    what: 'A key file is missing or malformed.',
+    remedy: 'Restore it from a backup; never make a new one for an existing network.',
+  },
+  ERR_BROKER_UNREACHABLE: {
+    what: 'No broker answers at the address.',
+    remedy: 'Start it, or name its data folder with --data.',
   },
 } as const satisfies Record<string, ErrorRow>;
 
@@ -30,4 +150,18 @@ export class BrokerError extends FieldproofError {
   constructor(code: BrokerErrorCode, message: string, options?: { cause?: unknown }) {
     super(code, message, options);
   }
+}
+
+/** The remedy of a code of this package or of the protocol; empty for a code of neither. */
+export function remedyOf(code: string): string {
+  return rowOf(code)?.remedy ?? '';
+}
+
+/** The table row of a code of this package or of the protocol. */
+export function rowOf(code: string): ErrorRow | undefined {
+  if (Object.hasOwn(BROKER_ERRORS, code)) return BROKER_ERRORS[code as BrokerErrorCode];
+  if (Object.hasOwn(PROTOCOL_ERRORS, code)) {
+    return PROTOCOL_ERRORS[code as keyof typeof PROTOCOL_ERRORS];
+  }
+  return undefined;
 }

@@ -1,0 +1,184 @@
+/**
+ * Settings of the broker: defaults < file < environment < flags. All problems are reported at once, unknown keys are
+ * refused. The table in broker/README.md is the manual.
+ */
+
+import { readFileSync } from 'node:fs';
+import { BrokerError } from './errors.ts';
+
+export interface BrokerConfig {
+  /** Everything durable lies below this folder. */
+  readonly dataDir: string;
+  /** Address of the plain listeners. Anything but loopback is for test networks. */
+  readonly host: string;
+  /** Ports; 0 takes any free one. */
+  readonly httpPort: number;
+  readonly mqttPort: number;
+  /** Opens the TLS listeners to other machines. */
+  readonly lan: boolean;
+  readonly lanHost: string;
+  readonly httpsPort: number;
+  readonly mqttsPort: number;
+  /** Names and addresses in the server certificate, besides those of this machine. */
+  readonly names: readonly string[];
+  /** Port of the control process on this machine, for the network descriptor. */
+  readonly controlPort: number;
+  /** PostgreSQL URL of the registry; empty: SQLite in the data folder. */
+  readonly databaseUrl: string;
+  readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  /** Threads that verify; 0 verifies on the main thread, which is for tests. */
+  readonly verifierThreads: number;
+  readonly maxConnections: number;
+  readonly maxConnectBytes: number;
+  /** Longest MQTT packet after login; a longer one ends the connection. Envelopes above 60,000 bytes are rejected. */
+  readonly maxPacketBytes: number;
+  readonly connectTimeoutMs: number;
+  /** Bytes on their way to the disk above which PUBACKs wait and sockets pause. */
+  readonly maxPendingBytes: number;
+  /** Least time between two receipts of a device. */
+  readonly receiptIntervalMs: number;
+  /** A receipted entry is in a published checkpoint after at most this. */
+  readonly mergeDelayMs: number;
+  /** How often checkpoints are written while the log grows. */
+  readonly publishIntervalMs: number;
+  readonly credentialDays: number;
+  /** Requests per second and address to `hello` and to `enrol`; 0 lifts the limit. */
+  readonly helloPerSecond: number;
+  readonly enrolPerSecond: number;
+}
+
+export type BrokerOptions = Partial<BrokerConfig> & Pick<BrokerConfig, 'dataDir'>;
+
+export const CONFIG_DEFAULTS: BrokerConfig = {
+  dataDir: './data/broker',
+  host: '127.0.0.1',
+  httpPort: 7880,
+  mqttPort: 7883,
+  lan: false,
+  lanHost: '0.0.0.0',
+  httpsPort: 7885,
+  mqttsPort: 7884,
+  names: [],
+  controlPort: 7881,
+  databaseUrl: '',
+  logLevel: 'info',
+  verifierThreads: 2,
+  maxConnections: 20_000,
+  maxConnectBytes: 4096,
+  maxPacketBytes: 262_144,
+  connectTimeoutMs: 10_000,
+  maxPendingBytes: 32 * 1024 * 1024,
+  receiptIntervalMs: 2000,
+  mergeDelayMs: 10_000,
+  publishIntervalMs: 1000,
+  credentialDays: 90,
+  helloPerSecond: 50,
+  enrolPerSecond: 10,
+};
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
+/** Least and greatest values of the numbers. */
+const RANGES: Readonly<Record<string, readonly [number, number]>> = {
+  httpPort: [0, 65_535],
+  mqttPort: [0, 65_535],
+  httpsPort: [0, 65_535],
+  mqttsPort: [0, 65_535],
+  controlPort: [0, 65_535],
+  verifierThreads: [0, 64],
+  maxConnections: [1, 1_000_000],
+  maxConnectBytes: [512, 65_536],
+  maxPacketBytes: [61_440, 16 * 1024 * 1024],
+  connectTimeoutMs: [100, 600_000],
+  maxPendingBytes: [65_536, 2 ** 32],
+  receiptIntervalMs: [0, 600_000],
+  mergeDelayMs: [1000, 86_400_000],
+  publishIntervalMs: [10, 60_000],
+  credentialDays: [1, 3650],
+  helloPerSecond: [0, 1_000_000],
+  enrolPerSecond: [0, 1_000_000],
+};
+
+/**
+ * Merges settings over the defaults and checks them.
+ *
+ * @throws {BrokerError} ERR_CONFIG listing every problem.
+ */
+export function resolveConfig(...layers: readonly object[]): BrokerConfig {
+  const merged: Record<string, unknown> = { ...CONFIG_DEFAULTS };
+  const problems: string[] = [];
+  for (const layer of layers) {
+    for (const [key, value] of Object.entries(layer)) {
+      if (value === undefined) continue;
+      if (Object.hasOwn(CONFIG_DEFAULTS, key)) merged[key] = value;
+      else problems.push(`${key}: no such setting`);
+    }
+  }
+  for (const [key, value] of Object.entries(merged)) {
+    const problem = problemOf(key, value);
+    if (problem !== null) problems.push(`${key}: expected ${problem}, got ${show(value)}`);
+  }
+  if (problems.length > 0) {
+    throw new BrokerError('ERR_CONFIG', `configuration: ${problems.join('; ')}`);
+  }
+  return merged as unknown as BrokerConfig;
+}
+
+/**
+ * Settings from a JSON file.
+ *
+ * @throws {BrokerError} ERR_CONFIG when it cannot be read or is no JSON object.
+ */
+export function readConfigFile(path: string): object {
+  try {
+    const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  } catch (cause) {
+    throw new BrokerError('ERR_CONFIG', `configuration file ${path}: ${String(cause)}`, { cause });
+  }
+  throw new BrokerError('ERR_CONFIG', `configuration file ${path}: expected a JSON object`);
+}
+
+/** Settings from the environment: `FIELDPROOF_BROKER_HTTP_PORT` is `httpPort`, and DATABASE_URL. */
+export function readEnvironment(environment: NodeJS.ProcessEnv): object {
+  const settings: Record<string, unknown> = {};
+  if (environment.DATABASE_URL) settings.databaseUrl = environment.DATABASE_URL;
+  for (const [key, fallback] of Object.entries(CONFIG_DEFAULTS)) {
+    const name = `FIELDPROOF_BROKER_${key.replace(/[A-Z]/g, '_$&').toUpperCase()}`;
+    const text = environment[name];
+    if (text === undefined) continue;
+    if (typeof fallback === 'number') settings[key] = text.trim() === '' ? text : Number(text);
+    else if (typeof fallback === 'boolean') settings[key] = parseBoolean(text);
+    else if (Array.isArray(fallback)) settings[key] = text.split(',').map((item) => item.trim());
+    else settings[key] = text;
+  }
+  return settings;
+}
+
+function problemOf(key: string, value: unknown): string | null {
+  const range = RANGES[key];
+  if (range) {
+    const [min, max] = range;
+    const ok = Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
+    return ok ? null : `an integer from ${min} to ${max}`;
+  }
+  if (key === 'lan') return typeof value === 'boolean' ? null : 'true or false';
+  if (key === 'names') {
+    const ok = Array.isArray(value) && value.every((name) => typeof name === 'string');
+    return ok ? null : 'a list of names';
+  }
+  if (key === 'logLevel') {
+    return LOG_LEVELS.includes(value as string) ? null : `one of ${LOG_LEVELS.join(', ')}`;
+  }
+  if (key === 'databaseUrl') return typeof value === 'string' ? null : 'text';
+  return typeof value === 'string' && value !== '' ? null : 'text';
+}
+
+function parseBoolean(text: string): unknown {
+  if (text === '1' || text === 'true') return true;
+  if (text === '0' || text === 'false') return false;
+  return text;
+}
+
+function show(value: unknown): string {
+  return JSON.stringify(value)?.slice(0, 60) ?? String(value);
+}

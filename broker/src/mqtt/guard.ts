@@ -1,0 +1,132 @@
+/**
+ * The guard in front of Aedes: hands on whole, well-formed packets only, within limits.
+ *
+ * Aedes 1.2 takes packets of any size, even before login, and leaves some malformed ones to the protocol handlers.
+ * It reads its connection with `read()`; the guard stands there, so it costs neither a stream nor a copy
+ * unless a packet arrives in pieces.
+ */
+
+import type { Duplex } from 'node:stream';
+import { checkPacket, PACKET, type Violation } from './packet-rules.ts';
+
+export interface GuardLimits {
+  /** Longest CONNECT, fixed header aside: what a stranger may make us hold. */
+  readonly maxConnectBytes: number;
+  /** Longest packet of a client that has sent its CONNECT. */
+  readonly maxPacketBytes: number;
+}
+
+const EMPTY = Buffer.alloc(0);
+
+/** Why a connection was ended. */
+export type GuardVerdict = Violation | { readonly clause: 'size' | 'first packet' };
+
+/** Splits a stream into packets and checks each. Pure but for what it keeps of an unfinished packet. */
+export class PacketGuard {
+  private readonly limits: GuardLimits;
+  /** The beginning of an unfinished packet: the first `held` bytes of `rest`. */
+  private rest: Buffer = EMPTY;
+  private held = 0;
+  /** How many bytes the unfinished packet needs, as far as known. */
+  private needed = 0;
+  private connectSeen = false;
+
+  constructor(limits: GuardLimits) {
+    this.limits = limits;
+  }
+
+  /**
+   * Takes what came from the socket.
+   *
+   * @returns the whole packets in it, null when there is none yet, or why the connection must end.
+   */
+  push(chunk: Buffer): Buffer | null | GuardVerdict {
+    let bytes = chunk;
+    if (this.held > 0) {
+      this.hold(chunk);
+      if (this.held < this.needed) return null;
+      bytes = this.rest.subarray(0, this.held);
+      this.rest = EMPTY;
+      this.held = 0;
+    }
+    let at = 0;
+    this.needed = 0;
+    while (at < bytes.length) {
+      const first = bytes[at]!;
+      if (!this.connectSeen && first >> 4 !== PACKET.connect) return { clause: 'first packet' };
+      if (this.connectSeen && first >> 4 === PACKET.connect) return { clause: 'MQTT-3.1.0-2' };
+      const head = readLength(bytes, at + 1);
+      if (head === 'too long') return { clause: '2.2.3 remaining length' };
+      if (head === null) break;
+      const max = this.connectSeen ? this.limits.maxPacketBytes : this.limits.maxConnectBytes;
+      if (head.length > max) return { clause: 'size' };
+      const end = head.bodyAt + head.length;
+      if (end > bytes.length) {
+        this.needed = end - at;
+        break;
+      }
+      const violation = checkPacket(first, bytes.subarray(head.bodyAt, end));
+      if (violation) return violation;
+      this.connectSeen = true;
+      at = end;
+    }
+    if (at < bytes.length) this.hold(bytes.subarray(at));
+    return at === 0 ? null : bytes.subarray(0, at);
+  }
+
+  /** Appends a copy, in a buffer that doubles: a packet sent byte by byte costs linear time. */
+  private hold(bytes: Buffer): void {
+    const total = this.held + bytes.length;
+    if (total > this.rest.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(total, Math.min(2 * total, this.needed)));
+      this.rest.copy(grown, 0, 0, this.held);
+      this.rest = grown;
+    }
+    bytes.copy(this.rest, this.held);
+    this.held = total;
+  }
+}
+
+/**
+ * Puts a guard between a connection and Aedes. Call it before `broker.handle(connection)`.
+ *
+ * @param onViolation - told once, before the connection is destroyed.
+ */
+export function guardConnection(
+  connection: Duplex,
+  limits: GuardLimits,
+  onViolation: (verdict: GuardVerdict) => void,
+): void {
+  const guard = new PacketGuard(limits);
+  const read = connection.read.bind(connection);
+  let ended = false;
+  connection.read = (size?: number) => {
+    const chunk: unknown = read(size);
+    if (ended || !Buffer.isBuffer(chunk)) return null;
+    const result = guard.push(chunk);
+    if (result === null || Buffer.isBuffer(result)) return result;
+    ended = true;
+    onViolation(result);
+    if ('connack' in result && result.connack !== undefined) {
+      connection.end(Uint8Array.of(0x20, 2, 0, result.connack), () => connection.destroy());
+    } else {
+      connection.destroy();
+    }
+    return null;
+  };
+}
+
+/** The Remaining Length at an offset: null when it is cut off. Section 2.2.3. */
+function readLength(
+  bytes: Uint8Array,
+  at: number,
+): { readonly length: number; readonly bodyAt: number } | 'too long' | null {
+  let length = 0;
+  for (let i = 0; i < 4; i++) {
+    const byte = bytes[at + i];
+    if (byte === undefined) return null;
+    length += (byte & 0x7f) * 128 ** i;
+    if (byte < 0x80) return { length, bodyAt: at + i + 1 };
+  }
+  return 'too long';
+}

@@ -1,0 +1,44 @@
+/** Token buckets, one for each name, in bounded memory. Pure but for the clock passed in. */
+
+export interface RateLimit {
+  /** Tokens that come back per second; 0 turns the limit off. */
+  readonly perSecond: number;
+  /** Tokens of a full bucket. */
+  readonly burst: number;
+}
+
+/** Names remembered; the least recently seen are forgotten, which gives them a full bucket. */
+const MAX_NAMES = 50_000;
+
+interface Bucket {
+  tokens: number;
+  at: number;
+}
+
+export class RateLimiter {
+  private readonly limit: RateLimit;
+  private readonly now: () => number;
+  private readonly buckets = new Map<string, Bucket>();
+
+  constructor(limit: RateLimit, now: () => number) {
+    this.limit = limit;
+    this.now = now;
+  }
+
+  /** Takes a token. @returns 0 when there was one, else the ms until there is. */
+  take(name: string): number {
+    const { perSecond, burst } = this.limit;
+    if (perSecond === 0) return 0;
+    const now = this.now();
+    const bucket = this.buckets.get(name) ?? { tokens: burst, at: now };
+    const gained = (Math.max(0, now - bucket.at) / 1000) * perSecond;
+    bucket.tokens = Math.min(burst, bucket.tokens + gained);
+    bucket.at = now;
+    this.buckets.delete(name);
+    this.buckets.set(name, bucket);
+    if (this.buckets.size > MAX_NAMES) this.buckets.delete(this.buckets.keys().next().value!);
+    if (bucket.tokens < 1) return Math.ceil(((1 - bucket.tokens) / perSecond) * 1000);
+    bucket.tokens -= 1;
+    return 0;
+  }
+}
