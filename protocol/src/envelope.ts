@@ -69,7 +69,8 @@ const LABEL_STAMP = -65537;
 const SIGNATURE_BYTES = 64;
 const KID_BYTES = 8;
 const MAX_BOUND_MS = 86_400_000;
-const SHAPE = { strict: true, maxDepth: 16, maxItems: 40_000 } as const;
+/** Floats stay apart from integers: 9.0 is no seq. */
+const SHAPE = { strict: true, maxDepth: 16, maxItems: 40_000, keepFloats: true } as const;
 
 /** `external_aad` of an up envelope: [network, kind]. */
 export function upAad(network: string, kind: UpKind): Uint8Array {

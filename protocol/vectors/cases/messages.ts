@@ -1,0 +1,126 @@
+/** Examples of docs/spec/messages.md, settlement.md and topics.md. */
+
+import { sha256 } from '@noble/hashes/sha2.js';
+import { encodeUtf8, toHex } from '../../src/bytes.ts';
+import { CONTENT_TYPES, downAad, seal, upAad } from '../../src/envelope.ts';
+import { encodeBirth, encodeEvent, encodeGap } from '../../src/messages.ts';
+import { encodeReceipt, encodeReject } from '../../src/settlement-messages.ts';
+import { type DownKind, formatTopic, type UpKind } from '../../src/topics.ts';
+import { sealTelemetry, senmlPayload, stampOf } from './envelope.ts';
+import { evidenceExample } from './evidence.ts';
+import { network, serverNonce } from './identity.ts';
+import { BOOT_SEED, device, log, NOON } from './people.ts';
+import { cborCase, type VectorFile } from './vector-file.ts';
+
+export const birthPayload = encodeBirth({
+  nonce: serverNonce,
+  agent: 'fieldproof-agent/0.1.0',
+  source: 'sensor',
+  profiles: {
+    air: [
+      { metric: 'temp', unit: 'Cel', resolution: 0.01, intervalMs: 10_000 },
+      { metric: 'rh', unit: '%RH', intervalMs: 10_000 },
+    ],
+  },
+  capabilities: { memoryMb: 1024, formats: [112, 65001] },
+  rejectsSeen: [],
+  head: null,
+  wall: [NOON, 20],
+});
+
+function up(kind: UpKind, seq: number, payload: Uint8Array): Uint8Array {
+  return seal({
+    contentType: CONTENT_TYPES.cbor,
+    payload,
+    stamp: stampOf(seq),
+    externalAad: upAad(network, kind),
+    signer: device,
+  });
+}
+
+function down(kind: DownKind, payload: Uint8Array): Uint8Array {
+  return seal({
+    contentType: CONTENT_TYPES.cbor,
+    payload,
+    externalAad: downAad(network, kind, device.id),
+    signer: log,
+  });
+}
+
+export function messageVectors(): VectorFile {
+  return {
+    spec: 'docs/spec/messages.md',
+    cases: [
+      cborCase({ name: 'birth', about: 'Payload.' }, birthPayload),
+      cborCase(
+        { name: 'birth envelope', about: 'Sealed with seq 0.' },
+        up('birth', 0, birthPayload),
+      ),
+      cborCase(
+        { name: 'event envelope', about: 'A heartbeat, seq 1.' },
+        up('event', 1, encodeEvent({ event: 'heartbeat' })),
+      ),
+      cborCase(
+        { name: 'gap envelope', about: 'Boot 6, seq 40 to 57 were dropped; seq 2.' },
+        up('gap', 2, encodeGap({ gaps: [[6, Uint8Array.of(9, 9, 9, 9), 40, 57, 'outbox-full']] })),
+      ),
+    ],
+  };
+}
+
+export function settlementVectors(): VectorFile {
+  const { leafHash, index, checkpoint, size, root } = evidenceExample();
+  const receipt = encodeReceipt({
+    at: NOON + 1000,
+    boots: [[7, BOOT_SEED, 3, [[6, 8]], [[2, 'ERR_MESSAGE_MALFORMED']]]],
+    entry: [index, leafHash],
+    heads: [[0, size, root]],
+    checkpoint,
+  });
+  const digest = sha256(sealTelemetry(senmlPayload, CONTENT_TYPES.senml, stampOf(2)));
+  const reject = encodeReject({
+    digest,
+    boot: [7, BOOT_SEED],
+    seq: 2,
+    code: 'ERR_TIME_FUTURE',
+    remedy: 'Correct the clock of the device.',
+    permanent: true,
+  });
+  return {
+    spec: 'docs/spec/settlement.md',
+    cases: [
+      cborCase(
+        {
+          name: 'receipt',
+          about:
+            'Payload: boot 7 is settled through seq 3, and 6 to 8; seq 2 was rejected. 4 and 5 are missing.',
+        },
+        receipt,
+      ),
+      cborCase(
+        {
+          name: 'receipt envelope',
+          about: `Signed by log, external_aad ["${network}", "receipt", device id].`,
+        },
+        down('receipt', receipt),
+      ),
+      cborCase({ name: 'reject', about: 'Payload.' }, reject),
+      cborCase({ name: 'reject envelope', about: 'Signed by log.' }, down('reject', reject)),
+    ],
+  };
+}
+
+export function topicVectors(): VectorFile {
+  return {
+    spec: 'docs/spec/topics.md',
+    cases: (['telemetry', 'receipt'] as const).map((kind) => {
+      const topic = formatTopic({ network, deviceId: device.id, kind });
+      return {
+        name: `${kind} topic`,
+        about: 'UTF-8 text.',
+        hex: toHex(encodeUtf8(topic)),
+        diagnostic: topic,
+      };
+    }),
+  };
+}

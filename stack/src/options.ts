@@ -1,0 +1,84 @@
+/** Options of `npm start`. Defaults < environment < flags. */
+
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { StackError } from './errors.ts';
+
+export interface StartOptions {
+  readonly data: string;
+  /** Whether the demo fleet runs. */
+  readonly demo: boolean;
+  /** Whether TLS listeners for other machines open. */
+  readonly lan: boolean;
+  /** First of six ports in a row, or 0 for free ones. */
+  readonly portBase: number;
+  readonly influxUrl: string | null;
+}
+
+export const DEFAULT_PORT_BASE = 7880;
+
+const HELP = `
+Examples:
+  npm start                                   everything on this machine, data in ./data
+  npm start -- --no-demo --data /srv/fieldproof
+  npm start -- --lan                          let devices of the local network join
+  INFLUX_URL=http://127.0.0.1:8086/fieldproof npm start
+
+Ports, from --port-base: +0 broker HTTP, +1 control (dashboard, API), +2 Node-RED editor,
++3 MQTT on loopback, +4 MQTT over TLS and +5 HTTPS (both only with --lan).`;
+
+/**
+ * @returns the options, or null when only help was asked for (and printed).
+ * @throws {StackError} ERR_OPTION
+ */
+export function parseOptions(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): StartOptions | null {
+  const command = new Command('npm start --')
+    .description('Starts the whole Fieldproof network on this machine.')
+    .option('--data <dir>', 'data folder', env.FIELDPROOF_DATA ?? './data')
+    .option('--no-demo', 'without the demo fleet that replays recorded data')
+    .option('--lan', 'open TLS listeners for the local network and print the join line', false)
+    .option('--port-base <port>', 'first of six ports; 0 takes free ones', port, DEFAULT_PORT_BASE)
+    .addHelpText('after', HELP)
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} });
+  try {
+    command.parse(args as string[], { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return null;
+    throw new StackError('ERR_OPTION', (error as Error).message.replace(/^error: /, ''));
+  }
+  if (command.args.length > 0) {
+    throw new StackError('ERR_OPTION', `unexpected argument ${command.args[0]}`);
+  }
+  const { data, demo, lan, portBase } = command.opts<{
+    data: string;
+    demo: boolean;
+    lan: boolean;
+    portBase: number;
+  }>();
+  return { data, demo, lan, portBase, influxUrl: influxUrl(env.INFLUX_URL) };
+}
+
+function port(text: string): number {
+  const value = Number(text);
+  if (!/^\d{1,5}$/.test(text) || (value !== 0 && (value < 1024 || value > 65_530))) {
+    throw new InvalidArgumentError('expected 0 or a port from 1024 to 65530.');
+  }
+  return value;
+}
+
+function influxUrl(value: string | undefined): string | null {
+  if (value === undefined || value === '') return null;
+  let url: URL;
+  try {
+    url = new URL(value);
+  } catch {
+    throw new StackError('ERR_OPTION', 'INFLUX_URL: expected http(s)://host:port/database');
+  }
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+    throw new StackError('ERR_OPTION', `INFLUX_URL: expected http or https, got ${url.protocol}`);
+  }
+  return value;
+}
