@@ -10,6 +10,7 @@
  * Leaves out the validity of tags (section 5.3.2): a tag 0 around an integer is passed on.
  */
 
+import { compareRanges } from './bytes.ts';
 import { CborCursor, INDEFINITE } from './cbor-cursor.ts';
 import { encode } from './cbor-encode.ts';
 import { bignumValue, type CborMap, type CborValue, Float, Simple, Tagged } from './cbor-values.ts';
@@ -154,24 +155,23 @@ class Decoder {
     return map;
   }
 
-  /** Keys in any order and form: primitives are found by the Map, others by their deterministic encoding. */
+  /** Keys in any order and form: they are equal if their deterministic encodings are. */
   private lenientMap(depth: number): CborMap {
     const { cursor } = this;
     const map: CborMap = new Map();
     const count = cursor.info === INDEFINITE ? Number.POSITIVE_INFINITY : this.claim(2);
-    let encodedKeys: Set<string> | undefined;
+    const scalars = new Set<CborValue>();
+    const encodings = new Set<string>();
     for (let i = 0; i < count; i++) {
       const start = cursor.offset;
       if (!this.nextUnlessBreak(count)) break;
       const key = this.key(depth, true);
-      let duplicate = map.has(key);
-      if (typeof key === 'object' && key !== null) {
-        encodedKeys ??= new Set();
-        const encoded = String(encode(key));
-        duplicate = encodedKeys.has(encoded);
-        encodedKeys.add(encoded);
-      }
-      if (duplicate) throw cursor.malformed('duplicate map key', start);
+      const scalar = isBignum(key) ? narrow(bignumValue(key.tag, key.value)) : key;
+      const isScalar = typeof scalar !== 'object' || scalar === null;
+      const seen: Set<unknown> = isScalar ? scalars : encodings;
+      const identity = isScalar ? scalar : String(encode(scalar));
+      if (seen.has(identity)) throw cursor.malformed('duplicate map key', start);
+      seen.add(identity);
       map.set(key, this.item(depth + 1));
     }
     return map;
@@ -190,15 +190,13 @@ class Decoder {
     const { start } = cursor;
     this.enter(depth);
     const tag = cursor.argument >= 0 ? cursor.argument : cursor.bigArgument();
-    const value = this.item(depth + 1);
-    if ((tag === 2 || tag === 3) && value instanceof Uint8Array) {
-      // Section 3.4.3: preferred serialization has no leading zeros and prefers major types 0 and 1.
-      if (cursor.strict && (value.length <= 8 || value[0] === 0)) {
-        throw cursor.fail('ERR_CBOR_NOT_DETERMINISTIC', 'bignum not in its shortest form', start);
-      }
-      if (this.bignums) return narrow(bignumValue(tag, value));
+    const item = new Tagged(tag, this.item(depth + 1));
+    if (!isBignum(item)) return item;
+    // Section 3.4.3: preferred serialization has no leading zeros and prefers major types 0 and 1.
+    if (cursor.strict && (item.value.length <= 8 || item.value[0] === 0)) {
+      throw cursor.fail('ERR_CBOR_NOT_DETERMINISTIC', 'bignum not in its shortest form', start);
     }
-    return new Tagged(tag, value);
+    return this.bignums ? narrow(bignumValue(item.tag, item.value)) : item;
   }
 
   private simple(): CborValue {
@@ -233,6 +231,7 @@ class Decoder {
       chunks.push(chunk);
       length += chunk.length;
     }
+    // Not concatBytes(...chunks): a hostile message has more chunks than a call takes arguments.
     const bytes = new Uint8Array(length);
     let at = 0;
     for (const chunk of chunks) {
@@ -292,17 +291,9 @@ class Decoder {
   }
 }
 
-function compareRanges(
-  bytes: Uint8Array,
-  ...[a, aEnd, b, bEnd]: [number, number, number, number]
-): number {
-  let i = a;
-  let j = b;
-  while (i < aEnd && j < bEnd) {
-    const difference = bytes[i++]! - bytes[j++]!;
-    if (difference !== 0) return difference;
-  }
-  return aEnd - i - (bEnd - j);
+function isBignum(value: CborValue): value is Tagged & { tag: 2 | 3; value: Uint8Array } {
+  if (!(value instanceof Tagged) || !(value.value instanceof Uint8Array)) return false;
+  return value.tag === 2 || value.tag === 3;
 }
 
 function narrow(value: bigint): number | bigint {

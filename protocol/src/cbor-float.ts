@@ -29,12 +29,29 @@ export function doubleToNumber(high: number, low: number): number {
   return scratch.getFloat64(0);
 }
 
+/** The 32 bits of a number as a single. */
+export function singleBits(value: number): number {
+  scratch.setFloat32(0, value);
+  return scratch.getUint32(0);
+}
+
+/** The upper 32 bits of a number as a double. */
+export function doubleHighBits(value: number): number {
+  scratch.setFloat64(0, value);
+  return scratch.getUint32(0);
+}
+
+/** The lower 32 bits of a number as a double. */
+export function doubleLowBits(value: number): number {
+  scratch.setFloat64(0, value);
+  return scratch.getUint32(4);
+}
+
 /** The 16 bits of a half that equals the number exactly, or -1. NaN is 7e00 (RFC 8949 section 4.2.2). */
 export function numberToHalf(value: number): number {
   if (Number.isNaN(value)) return 0x7e00;
   if (Math.fround(value) !== value) return -1;
-  scratch.setFloat32(0, value);
-  const bits = scratch.getUint32(0);
+  const bits = singleBits(value);
   const sign = (bits >>> 16) & 0x8000;
   const exponent = (bits >>> 23) & 0xff;
   const mantissa = bits & 0x7fffff;
