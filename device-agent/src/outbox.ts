@@ -1,0 +1,564 @@
+/**
+ * The outbox: signed envelopes wait here, on disk, until the network has proved that it has them.
+ *
+ * Append-only segments; deletion is by whole segments of which nothing waits any more. An envelope is handed
+ * to the link only when it is durable (`sync`), so a seq that a crash lost was never sent, and the next
+ * start is another boot: no seq is ever used for two contents. A torn last write is cut off and told.
+ * The device forgets by receipts only (docs/spec/settlement.md 3.3); when the outbox is full the oldest
+ * segment is given up, after a `gap` that declares it is durable (the caller's part, see `Journal`).
+ */
+
+import { type FileHandle, open as openFile, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Interval, IntervalSet } from '@fieldproof/protocol/interval-set';
+import type { Boot } from './boot.ts';
+import type { Clock, TimerHandle } from './clock.ts';
+import { makeFolder, syncFolder } from './durable-file.ts';
+import { AgentError, codeOf, reasonOf } from './errors.ts';
+import type { Log } from './log.ts';
+import { type EnvelopeRecord, encodeEnvelopeFrame, encodeMarkFrames } from './outbox-frame.ts';
+import { type BootRanges, countOf, OutboxLedger, pendingOf } from './outbox-ledger.ts';
+import { readFrame, SEGMENT_MAGIC, scanSegment } from './outbox-segment.ts';
+
+const SEGMENT_NAME = /^(\d{10})\.seg$/;
+/** Kept free under maxBytes for gaps and marks, so that giving up can always be declared. */
+const RESERVE_BYTES = 65_536;
+
+export interface OutboxOptions {
+  readonly folder: string;
+  readonly maxBytes: number;
+  readonly maxEnvelopes: number;
+  readonly segmentBytes: number;
+  readonly fsync: 'always' | 'interval';
+  readonly fsyncEveryMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Called whenever more envelopes became durable. */
+  readonly onDurable?: () => void;
+  /** Opens a file; tests pass one that fails. */
+  readonly open?: (path: string, flags: string, mode: number) => Promise<FileHandle>;
+}
+
+interface Segment {
+  readonly index: number;
+  readonly path: string;
+  /** Good bytes: what lies behind them is not read. */
+  length: number;
+  /** Seqs of its envelopes by boot key. */
+  readonly members: Map<string, IntervalSet>;
+}
+
+export interface OutboxPosition {
+  readonly segment: number;
+  readonly offset: number;
+}
+
+export interface PendingEnvelope extends EnvelopeRecord {
+  readonly position: OutboxPosition;
+}
+
+export interface OutboxStats {
+  readonly pending: number;
+  readonly bytes: number;
+  readonly segments: number;
+  /** Bytes written since `open`, the measure of wear. */
+  readonly bytesWritten: number;
+  readonly syncs: number;
+}
+
+/** A segment that may be given up, and the envelopes that still wait in it. */
+export interface OutboxVictim {
+  readonly segment: number;
+  readonly lost: readonly BootRanges[];
+  readonly envelopes: number;
+}
+
+export class Outbox {
+  readonly #options: OutboxOptions;
+  readonly #ledger = new OutboxLedger();
+  #segments: Segment[] = [];
+  #file: FileHandle | undefined;
+  #durable: OutboxPosition = { segment: 0, offset: 0 };
+  #dirtyBoots = new Set<string>();
+  #queue: Promise<unknown> = Promise.resolve();
+  #timer: TimerHandle | undefined;
+  #bytesWritten = 0;
+  #syncs = 0;
+  #pendingCount = 0;
+
+  constructor(options: OutboxOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Reads what is there, cuts off a torn last write, and gets ready to append.
+   *
+   * @returns bytes that were not readable; the seqs lost with them are in `holes()`.
+   * @throws {AgentError} ERR_AGENT_OUTBOX
+   */
+  async open(): Promise<{ readonly tornBytes: number; readonly damagedBytes: number }> {
+    const { folder } = this.#options;
+    try {
+      await makeFolder(folder);
+      const indexes = (await readdir(folder))
+        .flatMap((name) => SEGMENT_NAME.exec(name)?.[1] ?? [])
+        .map(Number)
+        .sort((a, b) => a - b);
+      let tornBytes = 0;
+      let damagedBytes = 0;
+      for (const index of indexes) {
+        const last = index === indexes[indexes.length - 1];
+        const damage = await this.#load(index, last);
+        tornBytes += damage.torn;
+        damagedBytes += damage.damaged;
+      }
+      const active = this.#segments[this.#segments.length - 1];
+      if (active === undefined || active.length === 0) await this.#roll();
+      else this.#file = await this.#open(active.path, 'r+');
+      await this.#syncNow();
+      this.#pendingCount = this.#ledger.pendingCount();
+      await this.#deleteSettled();
+      return { tornBytes, damagedBytes };
+    } catch (cause) {
+      await this.#file?.close().catch(() => {});
+      throw new AgentError('ERR_AGENT_OUTBOX', `${folder}: ${reasonOf(cause)}`, { cause });
+    }
+  }
+
+  /** The highest boot counter in here, 0 when empty. */
+  get highestBootCounter(): number {
+    return this.#ledger.boots().reduce((high, { boot }) => Math.max(high, boot.counter), 0);
+  }
+
+  /** Whether another envelope of this size would pass a limit. */
+  isFull(bytes: number): boolean {
+    const total = this.#segments.reduce((sum, { length }) => sum + length, 0);
+    return (
+      total + bytes + RESERVE_BYTES > this.#options.maxBytes ||
+      this.#pendingCount >= this.#options.maxEnvelopes
+    );
+  }
+
+  /**
+   * Writes an envelope. It is handed out by cursors when it is durable: with `fsync: always` when this
+   * resolves, else within `fsyncEveryMs`, or after `sync`.
+   *
+   * @throws {AgentError} ERR_AGENT_OUTBOX; then nothing of it is in the outbox, and its seq is used up.
+   */
+  append(record: EnvelopeRecord): Promise<void> {
+    return this.#serially(async () => {
+      const frame = encodeEnvelopeFrame(record);
+      const entry = this.#ledger.entry(record.boot);
+      try {
+        if (this.#active.length + frame.length > this.#options.segmentBytes) await this.#roll();
+        await this.#write([...this.#takeMarks(), frame]);
+        if (this.#options.fsync === 'always') await this.#file!.datasync();
+      } catch (cause) {
+        throw new AgentError('ERR_AGENT_OUTBOX', `append: ${reasonOf(cause)}`, { cause });
+      }
+      entry.present.add(record.seq);
+      membersOf(this.#active, entry.key).add(record.seq);
+      this.#pendingCount += 1;
+      if (this.#options.fsync === 'always') this.#isDurable(this.end);
+      else this.#syncLater();
+    });
+  }
+
+  /** Makes everything appended so far durable. @throws {AgentError} ERR_AGENT_OUTBOX */
+  sync(): Promise<void> {
+    return this.#serially(async () => {
+      const marks = this.#takeMarks();
+      if (marks.length > 0) await this.#write(marks);
+      await this.#syncNow();
+    }).catch((cause: unknown) => {
+      throw new AgentError('ERR_AGENT_OUTBOX', `sync: ${reasonOf(cause)}`, { cause });
+    });
+  }
+
+  /**
+   * Forgets what the network has proved. Seqs that were never sealed here are left out: a later envelope
+   * must not count as settled before it exists.
+   *
+   * @returns how many envelopes wait no more.
+   */
+  settle(boot: Boot, ranges: readonly Interval[]): Promise<number> {
+    return this.#serially(async () => {
+      const entry = this.#ledger.find(boot);
+      if (entry === undefined) return 0;
+      const before = countOf(pendingOf(entry, entry.present));
+      const size = entry.settled.size;
+      const highest = Math.max(entry.present.max, entry.dropped.max);
+      for (const [from, to] of ranges) {
+        if (from <= highest) entry.settled.addRange(from, Math.min(to, highest));
+      }
+      if (entry.settled.size === size) return 0;
+      this.#dirtyBoots.add(entry.key);
+      const settled = before - countOf(pendingOf(entry, entry.present));
+      this.#pendingCount -= settled;
+      await this.#deleteSettled();
+      return settled;
+    });
+  }
+
+  /** Notes seqs that were given up: they are neither sent nor waited for, and `undeclared` until settled. */
+  drop(boot: Boot, ranges: readonly Interval[]): Promise<void> {
+    return this.#serially(async () => this.#drop([{ boot, ranges }]));
+  }
+
+  /** The oldest segment with envelopes that wait, to be given up when the outbox is full. */
+  victim(): OutboxVictim | undefined {
+    for (const segment of this.#segments.slice(0, -1)) {
+      const lost = this.#pendingIn(segment);
+      if (lost.length === 0) continue;
+      const envelopes = lost.reduce((sum, { ranges }) => sum + countOf(ranges), 0);
+      return { segment: segment.index, lost, envelopes };
+    }
+    return undefined;
+  }
+
+  /** Gives a segment up. The caller has made its declaration durable. */
+  giveUp(victim: OutboxVictim): Promise<void> {
+    return this.#serially(async () => {
+      this.#drop(victim.lost);
+      await this.#deleteSettled();
+    });
+  }
+
+  /** Closes the segment that is written to, so that it can be given up too. */
+  roll(): Promise<void> {
+    return this.#serially(() => this.#roll());
+  }
+
+  holes(): BootRanges[] {
+    return this.#ledger.holes();
+  }
+
+  undeclared(): BootRanges[] {
+    return this.#ledger.undeclared();
+  }
+
+  /** Boots of which envelopes wait. */
+  pendingBoots(): Boot[] {
+    const waits = this.#ledger.boots().filter((e) => pendingOf(e, e.present).length > 0);
+    return waits.map(({ boot }) => boot);
+  }
+
+  /** What waits of one boot. */
+  pendingRanges(boot: Boot): Interval[] {
+    const entry = this.#ledger.find(boot);
+    return entry === undefined ? [] : pendingOf(entry, entry.present);
+  }
+
+  isPending(boot: Boot, seq: number): boolean {
+    return this.#ledger.isPending(boot, seq);
+  }
+
+  /** Where the next envelope will lie. */
+  get end(): OutboxPosition {
+    return { segment: this.#active.index, offset: this.#active.length };
+  }
+
+  /** Reads what waits, oldest first, from a position to another (default: as far as it is durable). */
+  cursor(from: OutboxPosition = { segment: 0, offset: 0 }, to?: OutboxPosition): OutboxCursor {
+    return new OutboxCursor({
+      from,
+      limit: () => (to !== undefined && isBefore(to, this.#durable) ? to : this.#durable),
+      nextSegment: (index) => this.#segments.find((segment) => segment.index >= index),
+      isPending: (boot, seq) => this.#ledger.isPending(boot, seq),
+      open: (path) => this.#open(path, 'r'),
+    });
+  }
+
+  stats(): OutboxStats {
+    return {
+      pending: this.#pendingCount,
+      bytes: this.#segments.reduce((sum, { length }) => sum + length, 0),
+      segments: this.#segments.length,
+      bytesWritten: this.#bytesWritten,
+      syncs: this.#syncs,
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#options.clock.cancel(this.#timer);
+    this.#timer = undefined;
+    try {
+      if (this.#file !== undefined) await this.sync();
+    } finally {
+      await this.#serially(async () => {
+        await this.#file?.close();
+        this.#file = undefined;
+      });
+    }
+  }
+
+  get #active(): Segment {
+    return this.#segments[this.#segments.length - 1]!;
+  }
+
+  /** One operation at a time, in the order of the calls. */
+  #serially<T>(operation: () => Promise<T> | T): Promise<T> {
+    const result = this.#queue.then(operation);
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  #open(path: string, flags: string): Promise<FileHandle> {
+    return (this.#options.open ?? openFile)(path, flags, 0o600);
+  }
+
+  async #load(index: number, last: boolean): Promise<{ torn: number; damaged: number }> {
+    const segment = this.#newSegment(index);
+    const file = await this.#open(segment.path, last ? 'r+' : 'r');
+    let torn = 0;
+    let damaged = 0;
+    try {
+      const { size } = await file.stat();
+      for await (const item of scanSegment(file)) {
+        if (item.type === 'damage') {
+          if (last && item.end === size) torn += item.end - item.offset;
+          else damaged += item.end - item.offset;
+          if (item.end === size) break;
+          segment.length = item.end;
+          continue;
+        }
+        segment.length = item.end;
+        if (item.type === 'start') continue;
+        const entry = this.#ledger.entry(item.body.boot);
+        if (item.body.type === 'envelope') {
+          entry.present.add(item.body.seq);
+          membersOf(segment, entry.key).add(item.body.seq);
+        } else {
+          for (const [from, to] of item.body.ranges) entry[item.body.type].addRange(from, to);
+        }
+      }
+      if (torn > 0) {
+        await file.truncate(segment.length);
+        await file.sync();
+      }
+    } finally {
+      await file.close();
+    }
+    this.#segments.push(segment);
+    return { torn, damaged };
+  }
+
+  #newSegment(index: number): Segment {
+    const name = `${String(index).padStart(10, '0')}.seg`;
+    return { index, path: join(this.#options.folder, name), length: 0, members: new Map() };
+  }
+
+  /** Begins a new segment with the marks of all boots, so that older segments can go. */
+  async #roll(): Promise<void> {
+    const old = this.#file;
+    if (old !== undefined) await this.#syncNow();
+    const previous = this.#segments[this.#segments.length - 1];
+    const segment = this.#newSegment((previous?.index ?? 0) + 1);
+    // A name left over from a failed attempt holds nothing: it was never written to the list.
+    const file = await this.#open(segment.path, 'w+');
+    try {
+      await writeAll(file, SEGMENT_MAGIC, 0);
+      segment.length = SEGMENT_MAGIC.length;
+      await file.sync();
+      await syncFolder(this.#options.folder);
+    } catch (error) {
+      await file.close().catch(() => {});
+      await rm(segment.path, { force: true }).catch(() => {});
+      throw error;
+    }
+    this.#bytesWritten += SEGMENT_MAGIC.length;
+    this.#segments.push(segment);
+    this.#file = file;
+    await old?.close();
+    for (const entry of this.#ledger.boots()) this.#dirtyBoots.add(entry.key);
+    const marks = this.#takeMarks();
+    if (marks.length > 0) await this.#write(marks);
+  }
+
+  /** Appends whole frames to the active segment, or leaves it as it was. */
+  async #write(frames: readonly Uint8Array[]): Promise<void> {
+    const segment = this.#active;
+    const bytes = frames.length === 1 ? frames[0]! : Buffer.concat(frames);
+    try {
+      await writeAll(this.#file!, bytes, segment.length);
+    } catch (error) {
+      // The next write starts at segment.length again; a torn frame behind it is never read.
+      await this.#file!.truncate(segment.length).catch(() => {});
+      throw error;
+    }
+    segment.length += bytes.length;
+    this.#bytesWritten += bytes.length;
+  }
+
+  #syncLater(): void {
+    this.#timer ??= this.#options.clock.after(this.#options.fsyncEveryMs, () => {
+      this.#timer = undefined;
+      this.#serially(() => this.#syncNow()).catch((error: unknown) => {
+        this.#options.log.error('outbox sync failed', { reason: reasonOf(error) });
+        this.#syncLater();
+      });
+    });
+  }
+
+  async #syncNow(): Promise<void> {
+    if (this.#file === undefined) return;
+    const reached = this.end;
+    const { segment, offset } = this.#durable;
+    if (segment === reached.segment && offset === reached.offset) return;
+    await this.#file.datasync();
+    this.#isDurable(reached);
+  }
+
+  #isDurable(reached: OutboxPosition): void {
+    this.#syncs += 1;
+    this.#durable = reached;
+    this.#options.onDurable?.();
+  }
+
+  /** Frames for the boots whose marks changed. */
+  #takeMarks(): Uint8Array[] {
+    const frames: Uint8Array[] = [];
+    for (const entry of this.#ledger.boots()) {
+      if (!this.#dirtyBoots.has(entry.key)) continue;
+      frames.push(...encodeMarkFrames('settled', entry.boot, entry.settled.ranges()));
+      frames.push(...encodeMarkFrames('dropped', entry.boot, entry.dropped.ranges()));
+    }
+    this.#dirtyBoots.clear();
+    return frames;
+  }
+
+  #drop(lost: readonly BootRanges[]): void {
+    for (const { boot, ranges } of lost) {
+      const entry = this.#ledger.entry(boot);
+      for (const [from, to] of ranges) entry.dropped.addRange(from, to);
+      this.#dirtyBoots.add(entry.key);
+    }
+    this.#pendingCount = this.#ledger.pendingCount();
+  }
+
+  #pendingIn(segment: Segment): BootRanges[] {
+    const found: BootRanges[] = [];
+    for (const entry of this.#ledger.boots()) {
+      const members = segment.members.get(entry.key);
+      const ranges = members === undefined ? [] : pendingOf(entry, members);
+      if (ranges.length > 0) found.push({ boot: entry.boot, ranges });
+    }
+    return found;
+  }
+
+  /** Deletes segments in which nothing waits, after the marks that say so are durable. */
+  async #deleteSettled(): Promise<void> {
+    const active = this.#active;
+    const gone = this.#segments.filter((s) => s !== active && this.#pendingIn(s).length === 0);
+    if (gone.length === 0) return;
+    try {
+      const marks = this.#takeMarks();
+      if (marks.length > 0) await this.#write(marks);
+      await this.#syncNow();
+      for (const { path } of gone) await rm(path, { force: true });
+    } catch (error) {
+      // Nothing is lost: the segments are found settled again later.
+      this.#options.log.warn('outbox not compacted', {
+        reason: reasonOf(error),
+        code: codeOf(error),
+      });
+      return;
+    }
+    this.#segments = this.#segments.filter((segment) => !gone.includes(segment));
+    for (const entry of this.#ledger.boots()) {
+      const used = this.#segments.some((segment) => segment.members.has(entry.key));
+      const owes = entry.dropped.ranges().some(([from, to]) => !entry.settled.hasRange(from, to));
+      const newest = entry.boot.counter === this.highestBootCounter;
+      if (!used && !owes && !newest) this.#ledger.forget(entry.boot);
+    }
+  }
+}
+
+interface CursorSource {
+  readonly from: OutboxPosition;
+  readonly limit: () => OutboxPosition;
+  readonly nextSegment: (
+    index: number,
+  ) => { readonly index: number; readonly path: string; readonly length: number } | undefined;
+  readonly isPending: (boot: Boot, seq: number) => boolean;
+  readonly open: (path: string) => Promise<FileHandle>;
+}
+
+/** A reader's place in the outbox. Segments that are deleted meanwhile are passed over. */
+export class OutboxCursor {
+  readonly #source: CursorSource;
+  #at: OutboxPosition;
+  #file: FileHandle | undefined;
+
+  constructor(source: CursorSource) {
+    this.#source = source;
+    this.#at = source.from;
+  }
+
+  /** The next envelope that waits, or undefined when there is none up to the limit now. */
+  async next(): Promise<PendingEnvelope | undefined> {
+    for (;;) {
+      const limit = this.#source.limit();
+      if (!isBefore(this.#at, limit)) return undefined;
+      const segment = this.#source.nextSegment(this.#at.segment);
+      if (segment === undefined) return undefined;
+      if (segment.index > this.#at.segment) {
+        await this.#moveTo({ segment: segment.index, offset: 0 });
+        continue;
+      }
+      const offset = Math.max(this.#at.offset, SEGMENT_MAGIC.length);
+      if (offset >= segment.length) {
+        await this.#moveTo({ segment: segment.index + 1, offset: 0 });
+        continue;
+      }
+      if (!isBefore({ segment: segment.index, offset }, limit)) return undefined;
+      try {
+        this.#file ??= await this.#source.open(segment.path);
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT') throw error;
+        await this.#moveTo({ segment: segment.index + 1, offset: 0 });
+        continue;
+      }
+      const read = await readFrame(this.#file, offset);
+      if (read === undefined) {
+        await this.#moveTo({ segment: segment.index + 1, offset: 0 });
+        continue;
+      }
+      this.#at = { segment: segment.index, offset: read.end };
+      const { body } = read;
+      if (body?.type !== 'envelope' || !this.#source.isPending(body.boot, body.seq)) continue;
+      return { ...body, position: { segment: segment.index, offset } };
+    }
+  }
+
+  async close(): Promise<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+  }
+
+  async #moveTo(position: OutboxPosition): Promise<void> {
+    await this.close();
+    this.#at = position;
+  }
+}
+
+function isBefore(a: OutboxPosition, b: OutboxPosition): boolean {
+  return a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset);
+}
+
+function membersOf(segment: Segment, key: string): IntervalSet {
+  const found = segment.members.get(key);
+  if (found !== undefined) return found;
+  const members = new IntervalSet();
+  segment.members.set(key, members);
+  return members;
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  let written = 0;
+  while (written < bytes.length) {
+    const result = await file.write(bytes, written, bytes.length - written, position + written);
+    written += result.bytesWritten;
+  }
+}
