@@ -180,13 +180,18 @@ class Entries {
         throw new ProtocolError('ERR_ARGUMENT', 'cbor: duplicate map key');
       }
     }
+    // The entries are copied behind themselves and from there back in order.
     const start = marks[0]!;
-    const copy = writer.buffer.slice(start, writer.length);
+    const shift = writer.length - start;
+    writer.reserve(shift);
+    const { buffer } = writer;
+    buffer.copyWithin(writer.length, start, writer.length);
     let at = start;
     for (const i of order) {
+      const from = marks[i]!;
       const end = marks[i + 2]!;
-      writer.buffer.set(copy.subarray(marks[i]! - start, end - start), at);
-      at += end - marks[i]!;
+      buffer.copyWithin(at, from + shift, end + shift);
+      at += end - from;
     }
   }
 

@@ -2,6 +2,7 @@ import { fromHex, toHex } from '@fieldproof/protocol/bytes';
 import {
   CborCursor,
   type CborValue,
+  CborWriter,
   type DecodeOptions,
   decode,
   decodeItem,
@@ -386,6 +387,14 @@ describe('decoding', () => {
   });
 });
 
+test('a large map in the wrong order is sorted as a small one is', () => {
+  const keys = Array.from({ length: 2000 }, (_, i) => 2000 - i);
+  const shuffled = encode(new Map(keys.map((key) => [key, 'x'.repeat(key % 50)])));
+  keys.reverse();
+  expect(shuffled).toEqual(encode(new Map(keys.map((key) => [key, 'x'.repeat(key % 50)]))));
+  expect((decode(shuffled) as Map<CborValue, CborValue>).size).toBe(2000);
+});
+
 test('diagnostic notation shows floats as floats and bignums as integers', () => {
   const hex = 'a20183f93c00c249010000000000000000f66161d8204101';
   expect(diagnose(decode(fromHex(hex), { keepFloats: true }))).toBe(
@@ -394,6 +403,17 @@ test('diagnostic notation shows floats as floats and bignums as integers', () =>
   expect(diagnose([-0, 1e21, new Tagged(2, fromHex('02')), { x: 1.5, y: undefined }])).toBe(
     `[-0.0, 1.0e+21, 2(h'02'), {"x": 1.5}]`,
   );
+});
+
+test('a writer puts items one after the other, in their shortest form', () => {
+  const writer = new CborWriter();
+  writer.head(4, 5);
+  writer.integer(-500);
+  writer.float(1.5);
+  writer.text('ü');
+  writer.byteString(new Uint8Array(2000));
+  writer.raw(encode([1n]));
+  expect(writer.finish()).toEqual(encode([-500, 1.5, 'ü', new Uint8Array(2000), [1]]));
 });
 
 test('a cursor walks heads without building values', () => {
