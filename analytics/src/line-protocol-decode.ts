@@ -81,6 +81,11 @@ export class LineReader {
     this.#defaultTimeNs = (defaultTime / this.#unit) * this.#unit;
   }
 
+  /** Offset behind the line that `next()` found, its newline included. */
+  get offset(): number {
+    return this.#at;
+  }
+
   /** Moves to the next line; false at the end of the body. */
   next(): boolean {
     this.error = undefined;

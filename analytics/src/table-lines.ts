@@ -157,13 +157,15 @@ export class LineBuffer {
 }
 
 const [NEWLINE, SPACE, COMMA] = [10, 32, 44];
+/** In a measurement or field key InfluxDB 1.x reads this as a quote alone: two names would be one. */
+const LOST_BACKSLASH = '\\"';
 /** Distinct keys and prefixes kept as bytes; a fleet that has more only pays for encoding again. */
 const MAX_CACHED = 16_384;
 const encoder = new TextEncoder();
 const keyCache = new Map<string, Uint8Array>();
 const prefixCache = new Map<string, { readonly table: ReadingTable; readonly bytes: Uint8Array }>();
 
-/** Whole microseconds of a time in ms: exact, because ms in a double are finer than half a µs. */
+/** Whole microseconds of a time in ms: exact until the year 2109, then a double of ms gets too coarse. */
 function microseconds(timeMs: number): number {
   const time = Math.round(timeMs * 1000);
   if (Number.isSafeInteger(time)) return time;
@@ -181,6 +183,12 @@ function prefixOf(table: ReadingTable): Uint8Array {
   const tags = Object.entries({ cell, device, group, source })
     .filter(([, value]) => value !== '')
     .map(([key, value]) => ({ key, value }));
+  if (table.profile.includes(LOST_BACKSLASH)) {
+    throw new AnalyticsError(
+      'ERR_LINE_ENCODE',
+      `profile: expected no backslash before a quote, got ${JSON.stringify(table.profile)}`,
+    );
+  }
   const bytes = encoder.encode(`${encodeSeriesKey(table.profile, tags)} `);
   if (prefixCache.size >= MAX_CACHED) prefixCache.clear();
   const { profile } = table;
@@ -203,8 +211,8 @@ function keyOf(column: ReadingColumn, table: ReadingTable): Uint8Array {
   const cached = keyCache.get(column.metric);
   if (cached !== undefined) return cached;
   const key = fieldKeyOfMetric(column.metric);
-  if (!isLineName(key)) {
-    throw refused(column, 'a name without control characters or a final backslash', 'this name');
+  if (!isLineName(key) || key.includes(LOST_BACKSLASH)) {
+    throw refused(column, 'no control characters, final backslash or backslash-quote', 'this name');
   }
   const bytes = encoder.encode(`${escapeKey(key)}=`);
   if (keyCache.size >= MAX_CACHED) keyCache.clear();

@@ -6,9 +6,7 @@
  * it is an index that can be rebuilt from the evidence log, so it decides nothing.
  */
 import type { FieldType } from '@fieldproof/compute/readings';
-
-/** Unit of the timestamps in a body of lines. */
-export type Precision = 'ms' | 'u' | 'ns';
+import type { Precision } from '../line-protocol.ts';
 
 export type FieldValue = number | string | boolean;
 
@@ -41,7 +39,7 @@ export interface LatestFilter {
   readonly metric?: string;
 }
 
-/** The newest value of one device, profile and metric. */
+/** The newest value of one device, profile and metric; the greater of two at the same instant. */
 export interface LatestValue {
   readonly device: string;
   readonly profile: string;
@@ -65,15 +63,19 @@ export interface RangeQuery {
   readonly bucketMs?: number;
   /** Default mean. Only with bucketMs. */
   readonly aggregate?: Aggregate;
-  /** One series per device (default), or all devices in one series. */
+  /** One series per device; by default all devices make one series. */
   readonly groupByDevice?: boolean;
   /** Most points in the whole answer; one more is an error, never a silent cut. At most MAX_POINTS. */
   readonly limit?: number;
 }
 
-/** Points of one device (or of all), ascending in time. */
+/**
+ * Points of one device (or of all), ascending in time. Of several values at one instant, as when a
+ * device changed its group, the greater one counts as first and as last; raw points keep all of them,
+ * ascending in value.
+ */
 export interface Series {
-  /** Absent when the query did not group by device. */
+  /** Absent when the query neither named a device nor grouped by it; empty for untagged lines. */
   readonly device?: string;
   readonly profile: string;
   readonly metric: string;
@@ -104,7 +106,7 @@ export interface TimeSeriesStore {
    * line of the body is stored.
    */
   writeLines(body: Uint8Array, options: { readonly precision: Precision }): Promise<void>;
-  /** Every device seen, sorted by code unit. */
+  /** Every device seen (lines without a device tag are nobody's), sorted by code unit. */
   devices(): Promise<readonly DeviceSummary[]>;
   /** Newest values, sorted by device, profile, metric; names that nothing has give an empty list. */
   latest(filter: LatestFilter): Promise<readonly LatestValue[]>;
