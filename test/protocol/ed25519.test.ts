@@ -151,6 +151,13 @@ describe('points of small order', () => {
     for (const y of [1n, P - 1n]) expect(node.prepareKey(bytes32(y + (1n << 255n)))).toBeNull();
   });
 
+  test('forgeries under every encoding of the identity, which OpenSSL alone would take, are refused', () => {
+    const forged = concatBytes(Point.BASE.multiply(5n).toBytes(), bytes32(5n));
+    for (const y of [1n, P + 1n, 1n + (1n << 255n), P + 1n + (1n << 255n)]) {
+      expect(verdict(forged, message, bytes32(y))).toBe(false);
+    }
+  });
+
   test('a small-order R is taken exactly where the equation holds', () => {
     const a = scalarOf(seed);
     for (const point of torsion) {
