@@ -52,6 +52,8 @@ export class LineReader {
   seriesEnd = 0;
   /** Raw range of the measurement inside it. */
   measurementEnd = 0;
+  /** Whether measurement and tags are, byte for byte, those of the line before that was read. */
+  sameSeries = false;
   fieldCount = 0;
   /** Raw ranges of the field keys. */
   readonly keyStarts: number[] = [];
@@ -99,16 +101,39 @@ export class LineReader {
 
   #readLine(): void {
     this.fieldCount = 0;
-    this.seriesStart = this.#at;
-    if (!this.#readSeries()) return;
+    const start = this.#at;
+    this.sameSeries = this.#repeatsSeries();
+    const measurementBytes = this.measurementEnd - this.seriesStart;
+    const seriesBytes = this.seriesEnd - this.seriesStart;
+    this.seriesStart = start;
+    if (this.sameSeries) {
+      this.measurementEnd = start + measurementBytes;
+      this.#at = start + seriesBytes;
+    } else {
+      this.seriesEnd = start;
+      if (!this.#readSeries()) return;
+    }
     this.seriesEnd = this.#at;
     if (this.seriesEnd - this.seriesStart > MAX_SERIES_KEY_BYTES) {
+      this.seriesEnd = this.seriesStart;
       this.#fail(this.seriesStart, `at most ${MAX_SERIES_KEY_BYTES} bytes of measurement and tags`);
       return;
     }
     while (this.bytes[this.#at] === SPACE) this.#at++;
     if (!this.#readFields()) return;
     this.#readTime();
+  }
+
+  /** The same bytes with the same space behind them parse the same. */
+  #repeatsSeries(): boolean {
+    const { bytes, seriesStart, seriesEnd } = this;
+    const shift = this.#at - seriesStart;
+    if (seriesEnd === seriesStart || bytes[seriesEnd + shift] !== SPACE) return false;
+    // From the end: series differ in their last tags more often than in their measurement.
+    for (let i = seriesEnd - 1; i >= seriesStart; i--) {
+      if (bytes[i] !== bytes[i + shift]) return false;
+    }
+    return true;
   }
 
   #readSeries(): boolean {

@@ -68,7 +68,7 @@ class BatchBuilder {
   readonly #catalog: Catalog;
   readonly #parts = new Map<Measurement, BuiltPart>();
   readonly #rawKeys = new Map<string, SeriesEntry>();
-  #previous: { start: number; end: number; series: SeriesEntry } | undefined;
+  #previous: SeriesEntry | undefined;
   #refusedLines = 0;
   #code: AnalyticsErrorCode = 'ERR_STORE_LINES_REFUSED';
   #message = '';
@@ -87,8 +87,10 @@ class BatchBuilder {
   read(): Batch {
     const reader = this.#reader;
     while (reader.next()) {
-      if (reader.error !== undefined) this.#refuse('ERR_STORE_LINES_REFUSED', reader.error);
-      else {
+      if (reader.error !== undefined) {
+        this.#previous = undefined;
+        this.#refuse('ERR_STORE_LINES_REFUSED', reader.error);
+      } else {
         try {
           this.#addLine();
         } catch (error) {
@@ -109,13 +111,13 @@ class BatchBuilder {
   #addLine(): void {
     const reader = this.#reader;
     const { timeNs, fieldCount } = reader;
+    const series = this.#series();
     if (timeNs < MIN_STORED_NS || timeNs > MAX_STORED_NS) {
       throw new AnalyticsError(
         'ERR_LINE_SYNTAX',
         `line ${reader.line}: expected a time in range, got ${timeNs}`,
       );
     }
-    const series = this.#series();
     const part = this.#part(series.measurement);
     for (let i = 0; i < fieldCount; i++) this.#checkField(part, series, i);
     const { rows, at } = this.#row(part, series, timeNs);
@@ -154,13 +156,9 @@ class BatchBuilder {
 
   #series(): SeriesEntry {
     const { seriesStart: start, seriesEnd: end } = this.#reader;
-    const previous = this.#previous;
-    if (
-      previous !== undefined &&
-      this.#body.compare(this.#body, previous.start, previous.end, start, end) === 0
-    ) {
-      return previous.series;
-    }
+    // What the reader compares with must be what is remembered: a refused line leaves nothing.
+    if (this.#reader.sameSeries && this.#previous !== undefined) return this.#previous;
+    this.#previous = undefined;
     const raw = this.#body.toString('latin1', start, end);
     let series = this.#rawKeys.get(raw);
     if (series === undefined) {
@@ -170,7 +168,7 @@ class BatchBuilder {
       series = this.#catalog.seriesFor(canonical, measurement, tags);
       this.#rawKeys.set(raw, series);
     }
-    this.#previous = { start, end, series };
+    this.#previous = series;
     return series;
   }
 

@@ -2,7 +2,7 @@
  * The store's questions as DuckDB SQL.
  */
 import type { DuckDBConnection } from '@duckdb/node-api';
-import type { Catalog, FieldEntry, Measurement } from './duckdb-catalog.ts';
+import type { Catalog, FieldEntry, Measurement, SeriesEntry } from './duckdb-catalog.ts';
 import {
   CATALOG,
   dataTable,
@@ -13,6 +13,7 @@ import {
   unixMs,
 } from './duckdb-sql.ts';
 import { fieldKeyOfMetric, metricOfFieldKey } from './field-keys.ts';
+import { keepNewest, sortLatest } from './latest-values.ts';
 import {
   type CheckedRange,
   checkAggregate,
@@ -78,43 +79,52 @@ export async function selectDevices(
     .sort((a, b) => compare(a.device, b.device));
 }
 
-/** Newest value of each device, profile and metric. */
+/** Newest value of each device, profile and metric: one scan per measurement. */
 export async function selectLatest(
   connection: DuckDBConnection,
   catalog: Catalog,
   filter: LatestFilter,
 ): Promise<LatestValue[]> {
   const wanted = filter.metric === undefined ? undefined : fieldKeyOfMetric(filter.metric);
-  const values: LatestValue[] = [];
+  const newest = new Map<string, LatestValue>();
   for (const measurement of savedMeasurements(catalog)) {
-    if (filter.profile !== undefined && filter.profile !== measurement.name) continue;
-    for (const field of savedFields(measurement)) {
-      if (wanted !== undefined && wanted !== field.key) continue;
-      const column = `p.${quoteName(field.column)}`;
-      const device =
-        filter.device === undefined ? '' : `AND s.device = ${quoteText(filter.device)}`;
-      const rows = await rowsOf(
-        connection,
-        `SELECT s.device, ${unixMs('p.time')}, ${column}, s.tags
-         FROM ${dataTable(measurement.table)} p JOIN ${CATALOG}.series s ON s.id = p.series
-         JOIN (SELECT s.device AS device, max(p.time) AS time
-               FROM ${dataTable(measurement.table)} p JOIN ${CATALOG}.series s ON s.id = p.series
-               WHERE ${column} IS NOT NULL ${device} GROUP BY s.device) newest
-           ON newest.device = s.device AND newest.time = p.time
-         WHERE ${column} IS NOT NULL
-         QUALIFY row_number() OVER (PARTITION BY s.device ORDER BY ${column} DESC, s.key) = 1`,
-      );
-      for (const [name, timeMs, value, tags] of rows as [string, number, FieldValue, string][]) {
-        const metric = metricOfFieldKey(field.key);
-        const profile = measurement.name;
-        values.push({ device: name, profile, metric, timeMs, value, tags: JSON.parse(tags) });
+    const profile = measurement.name;
+    if (filter.profile !== undefined && filter.profile !== profile) continue;
+    const fields = savedFields(measurement).filter(({ key }) => (wanted ?? key) === key);
+    if (fields.length === 0) continue;
+    const series = new Map<number, SeriesEntry>();
+    for (const entry of catalog.series.values()) {
+      if (entry.measurement !== measurement) continue;
+      if ((filter.device ?? entry.tags.device ?? '') !== (entry.tags.device ?? '')) continue;
+      series.set(entry.id, entry);
+    }
+    if (series.size === 0) continue;
+    // A series has one point per instant, so nothing is left to chance here.
+    const values = fields.flatMap(({ column }) => {
+      const name = quoteName(column);
+      const time = unixMs(`max(time) FILTER (WHERE ${name} IS NOT NULL)`);
+      return [time, `arg_max(${name}, time)`];
+    });
+    const rows = await rowsOf(
+      connection,
+      `SELECT series, ${values} FROM ${dataTable(measurement.table)}
+       ${filter.device === undefined ? '' : `WHERE series IN (${[...series.keys()]})`}
+       GROUP BY series`,
+    );
+    for (const [id, ...cells] of rows as [number, ...(number | FieldValue | null)[]][]) {
+      const entry = series.get(id);
+      if (entry === undefined) continue;
+      for (const [i, { key }] of fields.entries()) {
+        const [timeMs, value] = [cells[2 * i], cells[2 * i + 1]];
+        if (typeof timeMs !== 'number' || value === null || value === undefined) continue;
+        const { tags } = entry;
+        const device = tags.device ?? '';
+        const one = { device, profile, metric: metricOfFieldKey(key), timeMs, value, tags };
+        keepNewest(newest, one);
       }
     }
   }
-  return values.sort(
-    (a, b) =>
-      compare(a.device, b.device) || compare(a.profile, b.profile) || compare(a.metric, b.metric),
-  );
+  return sortLatest(newest);
 }
 
 /** Values or buckets of one metric. */

@@ -16,6 +16,7 @@ import { LineReader, readPoint } from '../line-protocol-decode.ts';
 import { fieldKeyOfMetric, metricOfFieldKey } from './field-keys.ts';
 import { conflictOf, queryError, writeError } from './influx-errors.ts';
 import { DEVICE_CONDITION, fieldReference, quoteIdentifier, timeCondition } from './influxql.ts';
+import { keepNewest, sortLatest } from './latest-values.ts';
 import {
   type CheckedRange,
   canExist,
@@ -196,23 +197,17 @@ export class InfluxStore implements TimeSeriesStore {
     for (const [i, { measurement, key }] of fields.entries()) {
       for (const { tags = {}, values } of answers[i] ?? []) {
         const [time, value] = values[0]!;
-        const one: LatestValue = {
+        keepNewest(newest, {
           device: tags.device ?? '',
           profile: measurement,
           metric: metricOfFieldKey(key),
           timeMs: Number(time) / 1000,
           value: value!,
           tags: Object.fromEntries(Object.entries(tags).filter(([, tag]) => tag !== '')),
-        };
-        const id = JSON.stringify([one.device, one.profile, one.metric]);
-        const other = newest.get(id);
-        if (other === undefined || isNewer(one, other)) newest.set(id, one);
+        });
       }
     }
-    return [...newest.values()].sort(
-      (a, b) =>
-        compare(a.device, b.device) || compare(a.profile, b.profile) || compare(a.metric, b.metric),
-    );
+    return sortLatest(newest);
   }
 
   async range(query: RangeQuery): Promise<readonly Series[]> {
@@ -368,11 +363,6 @@ function rangeStatement(range: CheckedRange): string {
 
 function timeOf(row: readonly (FieldValue | null)[]): number {
   return Number(row[0]) / 1000;
-}
-
-function isNewer(one: LatestValue, other: LatestValue): boolean {
-  if (one.timeMs !== other.timeMs) return one.timeMs > other.timeMs;
-  return compare(one.value, other.value) > 0;
 }
 
 function fieldTypeOf(type: string): FieldType {

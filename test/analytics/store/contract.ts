@@ -557,6 +557,32 @@ export function storeContract(name: string, under: StoreUnderTest): void {
       ]);
     });
 
+    test('a refused line never lends its series or its time to the next one', async () => {
+      const profile = freshProfile();
+      const line = (device: string, rest: string) => `${profile},device=${device} ${rest}`;
+      const body = [
+        line('a', 'v=1 1000000'),
+        line('b', 'v= 2000000'),
+        line('b', 'v=3 3000000'),
+        line('c', 'v=4 9223372036854775807'),
+        line('c', 'v=5 5000000'),
+        line('c', 'v="x" 6000000'),
+        line('c', 'v=7 7000000'),
+        `${profile},device=e,device=e v=8 8000000`,
+        `${profile},device=e v=9 9000000`,
+        `${profile},device=a v=10`.repeat(2),
+        line('a', 'v=11 11000000'),
+      ];
+      await expect(write(body.join('\n'), 'ns')).rejects.toMatchObject({ transient: false });
+      const series = await range({ profile, groupByDevice: true });
+      expect(series.map(({ device, timesMs, values }) => [device, timesMs, values])).toEqual([
+        ['a', [1, 11], [1, 11]],
+        ['b', [3], [3]],
+        ['c', [5, 7], [5, 7]],
+        ['e', [9], [9]],
+      ]);
+    });
+
     test('twenty thousand lines at once', async () => {
       const profile = freshProfile();
       const buffer = new LineBuffer({ maxLines: 20_000, maxBytes: 16 << 20 });
