@@ -1,0 +1,291 @@
+/**
+ * Tumbling event-time windows per series (device, profile, metric, source): count, sum, mean, minimum, maximum, first
+ * and last of the numbers of each window.
+ *
+ * What a window yields depends on the readings in it and not on their order: sums are exact before they are rounded,
+ * equal times are ordered by value. A window is closed `graceMs` after its end; readings that come later open it
+ * again, and it is emitted again with a higher version. `horizonMs` after its end it is forgotten, and what
+ * still comes for it is counted as too late.
+ *
+ * A reading that is applied twice counts twice: whoever feeds tables keeps each log entry from being applied again. Two
+ * readings of a series at one instant, from two batches, are two readings. Strings and booleans have no windows.
+ */
+
+import type { FloatColumn, ReadingSource, ReadingTable } from './readings.ts';
+import { addToSum, type ExactSum, emptySum, roundSum } from './window-sum.ts';
+
+export interface WindowOptions {
+  /** Length of a window, a whole number of ms; windows start at its multiples in Unix time. */
+  readonly windowMs: number;
+  /** How long after its end a window waits for late readings before it is emitted. */
+  readonly graceMs: number;
+  /** How long after its end a window can still be opened again; at least `graceMs`. */
+  readonly horizonMs: number;
+}
+
+/** Whose readings a window holds. */
+export interface Series {
+  readonly device: string;
+  readonly profile: string;
+  readonly metric: string;
+  readonly source: ReadingSource;
+}
+
+/** One window of one series, as emitted. */
+export interface WindowRow extends Series {
+  readonly unit: string;
+  readonly cell: string;
+  readonly group: string;
+  /** Unix time in ms; the window is [startMs, endMs). */
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly count: number;
+  /** Rounded once; ±Infinity where the sum is beyond the doubles. */
+  readonly sum: number;
+  /** sum / count. */
+  readonly mean: number;
+  readonly min: number;
+  readonly max: number;
+  readonly first: number;
+  readonly firstMs: number;
+  readonly last: number;
+  readonly lastMs: number;
+  /**
+   * Counts the emissions of the line that this window belongs to, i.e. of all metrics of its device, profile, source and
+   * start, from 1. A store that keeps the highest version of a line is right.
+   */
+  readonly version: number;
+}
+
+/** A window being filled. Unit, cell and group are those of the first reading that came. */
+export interface OpenWindow {
+  readonly series: Series;
+  readonly unit: string;
+  readonly cell: string;
+  readonly group: string;
+  readonly sum: ExactSum;
+  count: number;
+  min: number;
+  max: number;
+  first: number;
+  firstMs: number;
+  last: number;
+  lastMs: number;
+  /** Whether it has readings that were not emitted. */
+  isDirty: boolean;
+}
+
+/** The windows with one start. */
+export interface WindowBucket {
+  readonly windows: Map<string, OpenWindow>;
+  readonly dirty: Set<OpenWindow>;
+  /** Emissions of each line so far. */
+  readonly versions: Map<string, number>;
+}
+
+export interface WindowState {
+  readonly options: WindowOptions;
+  /** By window start. */
+  readonly buckets: Map<number, WindowBucket>;
+  /** Windows that end at or before this are forgotten, in Unix ms. */
+  forgottenMs: number;
+  /** Readings that came for forgotten windows, by series. */
+  readonly tooLate: Map<string, { readonly series: Series; count: number }>;
+}
+
+/**
+ * A state without windows.
+ *
+ * @throws {RangeError} for options out of range.
+ */
+export function createWindowState(options: WindowOptions): WindowState {
+  const { windowMs, graceMs, horizonMs } = options;
+  if (!(Number.isSafeInteger(windowMs) && windowMs > 0)) {
+    throw new RangeError(`windowMs: expected a positive integer, got ${windowMs}`);
+  }
+  if (!(graceMs >= 0)) throw new RangeError(`graceMs: expected 0 or more, got ${graceMs}`);
+  if (!(horizonMs >= graceMs)) {
+    throw new RangeError(`horizonMs: expected at least graceMs (${graceMs}), got ${horizonMs}`);
+  }
+  return {
+    options: { windowMs, graceMs, horizonMs },
+    buckets: new Map(),
+    forgottenMs: Number.NEGATIVE_INFINITY,
+    tooLate: new Map(),
+  };
+}
+
+/**
+ * Puts the numbers of a table into their windows. Changes `state`.
+ *
+ * @returns how many readings were applied and how many came too late; the latter are also in `state.tooLate`.
+ */
+export function applyTable(
+  state: WindowState,
+  table: ReadingTable,
+): { readonly applied: number; readonly tooLate: number } {
+  let applied = 0;
+  let tooLate = 0;
+  for (const column of table.columns) {
+    if (column.type !== 'float') continue;
+    const result = applyColumn(state, table, column);
+    applied += result.applied;
+    tooLate += result.tooLate;
+  }
+  return { applied, tooLate };
+}
+
+/**
+ * Emits every window with new readings that ended `graceMs` ago, and forgets those that ended `horizonMs` ago. Changes
+ * `state`.
+ *
+ * @param nowMs - Unix time in ms; should not go back.
+ * @returns rows by start, device, profile, metric and source.
+ */
+export function closeWindows(state: WindowState, nowMs: number): WindowRow[] {
+  const { windowMs, graceMs, horizonMs } = state.options;
+  const rows: WindowRow[] = [];
+  const starts = [...state.buckets.keys()].sort((a, b) => a - b);
+  for (const startMs of starts) {
+    if (startMs + windowMs + graceMs > nowMs) break;
+    const bucket = state.buckets.get(startMs)!;
+    if (bucket.dirty.size > 0) rows.push(...emitBucket(bucket, startMs, windowMs));
+    if (startMs + windowMs + horizonMs <= nowMs) state.buckets.delete(startMs);
+  }
+  state.forgottenMs = Math.max(state.forgottenMs, nowMs - horizonMs);
+  return rows;
+}
+
+function applyColumn(state: WindowState, table: ReadingTable, column: FloatColumn) {
+  const { windowMs } = state.options;
+  const { values } = column;
+  const { device, profile, source, timesMs } = table;
+  const series = { device, profile, metric: column.metric, source };
+  const key = seriesKey(series);
+  let applied = 0;
+  let tooLate = 0;
+  let window: OpenWindow | undefined;
+  let windowStart = Number.NaN;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    if (Number.isNaN(value)) continue;
+    const timeMs = timesMs[i]!;
+    const startMs = Math.floor(timeMs / windowMs) * windowMs;
+    if (startMs !== windowStart) {
+      window =
+        startMs + windowMs <= state.forgottenMs
+          ? undefined
+          : windowOf(state, startMs, { series, key, table, column });
+      windowStart = startMs;
+    }
+    if (window === undefined) {
+      tooLate++;
+    } else {
+      addReading(window, timeMs, value + 0);
+      applied++;
+    }
+  }
+  if (tooLate > 0) {
+    const entry = state.tooLate.get(key) ?? { series, count: 0 };
+    entry.count += tooLate;
+    state.tooLate.set(key, entry);
+  }
+  return { applied, tooLate };
+}
+
+function windowOf(
+  state: WindowState,
+  startMs: number,
+  from: { series: Series; key: string; table: ReadingTable; column: FloatColumn },
+): OpenWindow {
+  let bucket = state.buckets.get(startMs);
+  if (bucket === undefined) {
+    bucket = { windows: new Map(), dirty: new Set(), versions: new Map() };
+    state.buckets.set(startMs, bucket);
+  }
+  let window = bucket.windows.get(from.key);
+  if (window === undefined) {
+    window = {
+      series: from.series,
+      unit: from.column.unit,
+      cell: from.table.cell,
+      group: from.table.group,
+      sum: emptySum(),
+      count: 0,
+      min: Number.POSITIVE_INFINITY,
+      max: Number.NEGATIVE_INFINITY,
+      first: 0,
+      firstMs: Number.POSITIVE_INFINITY,
+      last: 0,
+      lastMs: Number.NEGATIVE_INFINITY,
+      isDirty: false,
+    };
+    bucket.windows.set(from.key, window);
+  }
+  if (!window.isDirty) {
+    window.isDirty = true;
+    bucket.dirty.add(window);
+  }
+  return window;
+}
+
+/** Of several readings at one instant, `first` takes the least and `last` the greatest. */
+function addReading(window: OpenWindow, timeMs: number, value: number): void {
+  window.count++;
+  addToSum(window.sum, value);
+  if (value < window.min) window.min = value;
+  if (value > window.max) window.max = value;
+  if (timeMs < window.firstMs || (timeMs === window.firstMs && value < window.first)) {
+    window.first = value;
+    window.firstMs = timeMs;
+  }
+  if (timeMs > window.lastMs || (timeMs === window.lastMs && value > window.last)) {
+    window.last = value;
+    window.lastMs = timeMs;
+  }
+}
+
+function emitBucket(bucket: WindowBucket, startMs: number, windowMs: number): WindowRow[] {
+  const dirty = [...bucket.dirty].sort((a, b) => compareSeries(a.series, b.series));
+  bucket.dirty.clear();
+  const raised = new Set<string>();
+  return dirty.map((window) => {
+    window.isDirty = false;
+    const line = lineKey(window.series);
+    const before = bucket.versions.get(line) ?? 0;
+    const version = raised.has(line) ? before : before + 1;
+    raised.add(line);
+    bucket.versions.set(line, version);
+    const { series, unit, cell, group, count, min, max, first, firstMs, last, lastMs } = window;
+    const sum = roundSum(window.sum);
+    return {
+      ...series,
+      ...{ unit, cell, group, startMs, endMs: startMs + windowMs, count, sum, mean: sum / count },
+      ...{ min, max, first, firstMs, last, lastMs, version },
+    };
+  });
+}
+
+/** One string per series. Names and ids hold no control characters. */
+export function seriesKey({ device, profile, metric, source }: Series): string {
+  return `${device}\n${profile}\n${metric}\n${source}`;
+}
+
+/** One string per line of a store: the metrics of a series' device, profile and source share it. */
+export function lineKey({ device, profile, source }: Omit<Series, 'metric'>): string {
+  return `${device}\n${profile}\n${source}`;
+}
+
+function compareSeries(a: Series, b: Series): number {
+  return (
+    compareText(a.device, b.device) ||
+    compareText(a.profile, b.profile) ||
+    compareText(a.metric, b.metric) ||
+    compareText(a.source, b.source)
+  );
+}
+
+/** By UTF-16 units: the same everywhere, unlike a locale's order. */
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
