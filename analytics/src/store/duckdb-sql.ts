@@ -47,6 +47,14 @@ export async function rowsOf(connection: DuckDBConnection, sql: string): Promise
   }
 }
 
+/**
+ * Whether DuckDB has given up on this instance, as after a checkpoint that found the disk full. What
+ * was committed is in its log; only opening the file again helps.
+ */
+export function isFatal(error: AnalyticsError): boolean {
+  return error.message.includes('FATAL Error');
+}
+
 /** What DuckDB's message means: locked, broken, or try again. */
 export function duckdbError(error: unknown): AnalyticsError {
   if (error instanceof AnalyticsError) return error;

@@ -13,7 +13,7 @@ import type { Precision } from '../line-protocol.ts';
 import { readBatch } from './duckdb-batch.ts';
 import { Catalog } from './duckdb-catalog.ts';
 import { selectDevices, selectLatest, selectRange } from './duckdb-select.ts';
-import { duckdbError, rowsOf } from './duckdb-sql.ts';
+import { duckdbError, isFatal, rowsOf } from './duckdb-sql.ts';
 import { writeBatch } from './duckdb-write.ts';
 import { canExist, checkRange } from './range-query.ts';
 import {
@@ -58,6 +58,8 @@ export class DuckdbStore implements TimeSeriesStore {
   #queue: Promise<void> = Promise.resolve();
   /** After a failed write, memory may say more than the files. */
   #stale = false;
+  /** DuckDB has given up on the instance; the next call opens the file again. */
+  #broken = false;
 
   constructor(options: DuckdbStoreOptions) {
     const { maxSeries = 100_000, maxFields = 1_024, maxMeasurements = 1_024 } = options;
@@ -67,32 +69,12 @@ export class DuckdbStore implements TimeSeriesStore {
   }
 
   async open(): Promise<void> {
-    if (this.#opened !== undefined) return;
-    const { dataDir, memoryLimitMiB = 512, threads = 2 } = this.#options;
-    await mkdir(dataDir, { recursive: true });
-    const file = join(await realpath(dataDir), 'readings.duckdb');
-    // File locks are per process, so two stores in one process would not see each other's.
-    if (OPEN_FILES.has(file)) {
-      throw new AnalyticsError('ERR_STORE_LOCKED', `DuckDB: ${file} is open in this process`);
-    }
-    OPEN_FILES.add(file);
-    try {
-      const instance = await DuckDBInstance.create(file, {
-        memory_limit: `${memoryLimitMiB}MiB`,
-        threads: String(threads),
-      });
-      const writer = await instance.connect();
-      this.#opened = { file, instance, writer };
-      await this.#catalog.load(writer);
-    } catch (error) {
-      this.#release();
-      OPEN_FILES.delete(file);
-      throw duckdbError(error);
-    }
+    if (this.#opened === undefined) await this.#start();
   }
 
   async close(): Promise<void> {
     await this.#queue;
+    this.#broken = false;
     this.#release();
   }
 
@@ -106,9 +88,7 @@ export class DuckdbStore implements TimeSeriesStore {
   }
 
   writeLines(body: Uint8Array, options: { readonly precision: Precision }): Promise<void> {
-    const result = this.#queue.then(() => this.#write(body, options.precision));
-    this.#queue = result.catch(() => {});
-    return result;
+    return this.#enqueue(() => this.#write(body, options.precision));
   }
 
   devices(): Promise<readonly DeviceSummary[]> {
@@ -135,28 +115,79 @@ export class DuckdbStore implements TimeSeriesStore {
   }
 
   async #write(body: Uint8Array, precision: Precision): Promise<void> {
+    if (this.#broken) await this.#restart();
     const { writer } = this.#require();
     if (body.length > MAX_BODY_BYTES) {
       const message = `write: expected at most ${MAX_BODY_BYTES} bytes, got ${body.length}`;
       throw new AnalyticsError('ERR_STORE_BODY_TOO_LARGE', message);
     }
-    if (this.#stale) await this.#catalog.load(writer);
+    if (this.#stale) await this.#guard(this.#catalog.load(writer));
     this.#stale = true;
     const nowNs = BigInt(Math.round(this.#now() * 1000)) * 1000n;
     const batch = readBatch(body, this.#catalog, { precision, nowNs });
-    await this.#catalog.save(writer);
-    if (batch.parts.length > 0) await writeBatch(writer, batch);
+    await this.#guard(this.#catalog.save(writer));
+    if (batch.parts.length > 0) await this.#guard(writeBatch(writer, batch));
     this.#stale = false;
     if (batch.refusal !== undefined) throw batch.refusal;
   }
 
   async #read<Result>(use: (connection: DuckDBConnection) => Promise<Result>): Promise<Result> {
+    if (this.#broken) await this.#enqueue(() => this.#restart());
     const { instance } = this.#require();
     const connection = await instance.connect();
     try {
-      return await use(connection);
+      return await this.#guard(use(connection));
     } finally {
       connection.disconnectSync();
+    }
+  }
+
+  #enqueue(work: () => Promise<void>): Promise<void> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  /** Remembers when DuckDB has given up. */
+  async #guard<Result>(work: Promise<Result>): Promise<Result> {
+    try {
+      return await work;
+    } catch (error) {
+      const known = duckdbError(error);
+      if (isFatal(known)) this.#broken = true;
+      throw known;
+    }
+  }
+
+  async #restart(): Promise<void> {
+    if (!this.#broken) return;
+    this.#release();
+    await this.#start();
+    this.#broken = false;
+  }
+
+  async #start(): Promise<void> {
+    const { dataDir, memoryLimitMiB = 512, threads = 2 } = this.#options;
+    await mkdir(dataDir, { recursive: true });
+    const file = join(await realpath(dataDir), 'readings.duckdb');
+    // File locks are per process, so two stores in one process would not see each other's.
+    if (OPEN_FILES.has(file)) {
+      throw new AnalyticsError('ERR_STORE_LOCKED', `DuckDB: ${file} is open in this process`);
+    }
+    OPEN_FILES.add(file);
+    try {
+      const instance = await DuckDBInstance.create(file, {
+        memory_limit: `${memoryLimitMiB}MiB`,
+        threads: String(threads),
+      });
+      const writer = await instance.connect();
+      this.#opened = { file, instance, writer };
+      await this.#catalog.load(writer);
+      this.#stale = false;
+    } catch (error) {
+      this.#release();
+      OPEN_FILES.delete(file);
+      throw duckdbError(error);
     }
   }
 

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -78,6 +78,34 @@ describe('DuckdbStore', () => {
       await store.close();
     }
   }, 60_000);
+
+  const limits = spawnSync('prlimit', ['--version']).status === 0;
+  if (!limits) console.warn('SKIPPED: the full disk test, prlimit is not installed');
+  (limits ? test : test.skip)(
+    'a full disk is "try again", and room is enough to go on',
+    async () => {
+      const dataDir = await newFolder();
+      const script = fileURLToPath(new URL('../../support/store-disk-full.ts', import.meta.url));
+      // 18 MB: the log may grow until its checkpoint, the database itself may not follow.
+      const command = 'ulimit -S -f 18000; exec "$0" --import tsx "$1" "$2"';
+      const { stdout, stderr } = spawnSync(
+        'bash',
+        ['-c', command, process.execPath, script, dataDir],
+        {
+          encoding: 'utf8',
+        },
+      );
+      expect(stderr).toBe('');
+      const { errors, again, missing } = JSON.parse(stdout);
+      expect(errors).toEqual([
+        ['ERR_STORE_UNAVAILABLE', true],
+        ['ERR_STORE_UNAVAILABLE', true],
+      ]);
+      // The write that met the full disk may have been stored before it failed; sent again it merges.
+      expect([again, missing]).toEqual([3, 0]);
+    },
+    60_000,
+  );
 
   test('a folder that another process has open is locked', async () => {
     const dataDir = await newFolder();
