@@ -22,17 +22,19 @@ export interface TableContext {
 
 interface Builder {
   readonly profile: string;
-  readonly timesMs: number[];
+  timesMs: number[] | Float64Array;
   /** Row of each instant, made when a run does not have the instants of the first. */
   rows: Map<number, number> | undefined;
   readonly columns: Map<string, BuiltColumn>;
 }
 
+type Value = number | string | boolean;
+
 interface BuiltColumn {
   readonly unit: string;
   readonly type: FieldType;
-  /** Sparse: absent where the metric has no reading. */
-  readonly values: (number | string | boolean | undefined)[];
+  /** Complete, or sparse: absent where the metric has no reading. */
+  values: Float64Array | (Value | undefined)[];
 }
 
 const FIELD_TYPES = { number: 'float', string: 'string', boolean: 'boolean' } as const;
@@ -67,21 +69,18 @@ function addRun(
 ): void {
   const { profile, metric, unit, start, end } = run;
   const type = FIELD_TYPES[run.type as keyof typeof FIELD_TYPES];
-  const times = new Array<number>(end - start);
+  const times = new Float64Array(end - start);
   for (let i = start; i < end; i++)
     times[i - start] = timeMs(decoded.timesUs[i]!, context.offsetMs);
 
   const first = builders.find((builder) => builder.profile === profile);
-  if (first === undefined && isAscending(times)) {
-    const values = times.map((_, i) => valueAt(decoded, run, start + i));
-    const columns = new Map([[metric, { unit, type, values }]]);
-    builders.push({ profile, timesMs: times, rows: undefined, columns });
-    return;
-  }
-  if (first !== undefined && !first.columns.has(metric) && isSame(times, first.timesMs)) {
-    const values = times.map((_, i) => valueAt(decoded, run, start + i));
-    first.columns.set(metric, { unit, type, values });
-    return;
+  if (first === undefined ? isAscending(times) : isSame(times, first.timesMs)) {
+    const columns = first?.columns ?? new Map<string, BuiltColumn>();
+    if (!columns.has(metric)) {
+      columns.set(metric, { unit, type, values: valuesOf(decoded, run) });
+      if (first === undefined) builders.push({ profile, timesMs: times, rows: undefined, columns });
+      return;
+    }
   }
   for (const [i, time] of times.entries()) {
     addReading(builders, {
@@ -104,7 +103,7 @@ function addReading(
     readonly unit: string;
     readonly type: FieldType;
     readonly time: number;
-    readonly value: number | string | boolean;
+    readonly value: Value;
   },
 ): void {
   const { profile, metric, unit, type, time, value } = reading;
@@ -115,18 +114,27 @@ function addReading(
       builders.push(builder);
     }
     if (builder.profile !== profile) continue;
-    builder.rows ??= new Map(builder.timesMs.map((t, row) => [t, row]));
-    const row = builder.rows.get(time) ?? builder.timesMs.length;
-    const column = builder.columns.get(metric) ?? { unit, type, values: [] };
+    if (builder.timesMs instanceof Float64Array) builder.timesMs = [...builder.timesMs];
+    const { timesMs, columns } = builder;
+    builder.rows ??= new Map(timesMs.map((t, row) => [t, row]));
+    const row = builder.rows.get(time) ?? timesMs.length;
+    const column: BuiltColumn = columns.get(metric) ?? { unit, type, values: [] };
     if (column.unit !== unit || column.type !== type || column.values[row] !== undefined) continue;
-    if (row === builder.timesMs.length) {
-      builder.timesMs.push(time);
+    if (row === timesMs.length) {
+      timesMs.push(time);
       builder.rows.set(time, row);
     }
-    builder.columns.set(metric, column);
+    columns.set(metric, column);
+    if (column.values instanceof Float64Array) column.values = [...column.values];
     column.values[row] = value;
     return;
   }
+}
+
+function valuesOf(decoded: DecodedReadings, run: ReadingRun): BuiltColumn['values'] {
+  const { start, end } = run;
+  if (run.type === 'number') return decoded.values.slice(start, end);
+  return Array.from({ length: end - start }, (_, i) => valueAt(decoded, run, start + i));
 }
 
 function valueAt({ values, objects }: DecodedReadings, run: ReadingRun, i: number) {
@@ -142,23 +150,32 @@ function timeMs(timeUs: number, offsetMs: number): number {
   return (timeUs + Math.round(offsetMs * 1000)) / 1000;
 }
 
-function isAscending(times: readonly number[]): boolean {
+function isAscending(times: Float64Array): boolean {
   for (let i = 1; i < times.length; i++) if (times[i]! <= times[i - 1]!) return false;
   return true;
 }
 
-function isSame(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((time, i) => time === b[i]);
+function isSame(a: Float64Array, b: number[] | Float64Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
-function toColumn(metric: string, column: BuiltColumn, rows: number): ReadingColumn {
-  const { unit, type } = column;
-  const values = Array.from({ length: rows }, (_, i) => column.values[i]);
-  if (type === 'float') {
-    const numbers = Float64Array.from(values, (v) =>
-      v === undefined ? Number.NaN : (v as number),
-    );
-    return { metric, unit, type, values: numbers };
+function toColumn(
+  metric: string,
+  { unit, type, values }: BuiltColumn,
+  rows: number,
+): ReadingColumn {
+  if (type !== 'float') {
+    const padded = Array.from({ length: rows }, (_, i) => values[i]);
+    return { metric, unit, type, values: padded as never };
   }
-  return { metric, unit, type, values: values as never };
+  if (values instanceof Float64Array && values.length === rows)
+    return { metric, unit, type, values };
+  const numbers = new Float64Array(rows).fill(Number.NaN);
+  for (let i = 0; i < rows; i++) {
+    const value = values[i];
+    if (value !== undefined) numbers[i] = value as number;
+  }
+  return { metric, unit, type, values: numbers };
 }

@@ -91,8 +91,9 @@ function decodeBlock(block: CborValue, index: number, target: Target): void {
   if (columns.length * count > MAX_READINGS - target.sink.count) {
     throw refuse(where, `at most ${MAX_READINGS} readings in all`, columns.length * count);
   }
-  for (const [i, column] of columns.entries()) {
-    decodeColumn(column, { ...target, profile, count, where: `${where}, column ${i}` });
+  const { sink, seen } = target;
+  for (let i = 0; i < columns.length; i++) {
+    decodeColumn(columns[i], { sink, seen, profile, count, where: `${where}, column ${i}` });
   }
 }
 
@@ -104,7 +105,7 @@ function decodeTimes(start: Decimal, times: CborValue, where: string): number {
     if (type?.kind !== 'unsigned') throw refuse(where, 'a typed array of unsigned integers', times);
     count = decodeArray(times, where);
     if (count === 0) throw refuse(where, 'at least one instant', count);
-    fillInstants(start, { mantissa: 1, exponent: -3 }, elements.subarray(0, count));
+    fillInstants(start, { mantissa: 1, exponent: -3 }, count);
   } else {
     if (!Array.isArray(times) || times.length !== 2) {
       throw refuse(where, '[step, count] or a typed array', times);
@@ -117,7 +118,7 @@ function decodeTimes(start: Decimal, times: CborValue, where: string): number {
     }
     count = countItem;
     for (let i = 0; i < count; i++) elements[i] = i;
-    fillInstants(start, step, elements.subarray(0, count));
+    fillInstants(start, step, count);
   }
   let ascending = true;
   for (let i = 0; i < count; i++) {
@@ -131,23 +132,20 @@ function decodeTimes(start: Decimal, times: CborValue, where: string): number {
   return count;
 }
 
-/** instants[i] = start + factors[i] · unit in µs, rounded once. */
-function fillInstants(start: Decimal, unit: Decimal, factors: Float64Array): void {
+/** instants[i] = start + elements[i] · unit in µs, rounded once. */
+function fillInstants(start: Decimal, unit: Decimal, count: number): void {
   const exponent = Math.min(start.exponent, unit.exponent);
   const first = Number(start.mantissa) * tenTo(start.exponent - exponent);
   const step = Number(unit.mantissa) * tenTo(unit.exponent - exponent);
-  const largest = factors.reduce((a, b) => Math.max(a, b), 0);
-  // Whole numbers below 2^53 multiply and add exactly.
-  const exact = Math.abs(first) + step * largest < MAX_EXACT;
-  for (let i = 0; i < factors.length; i++) {
-    instants[i] = exact
-      ? scaleToMicros(first + step * factors[i]!, exponent)
-      : decimalToMicros(
-          addDecimals(start, {
-            mantissa: BigInt(unit.mantissa) * BigInt(factors[i]!),
-            exponent: unit.exponent,
-          }),
-        );
+  for (let i = 0; i < count; i++) {
+    const factor = elements[i]!;
+    // Whole numbers below 2^53 multiply and add exactly.
+    if (Math.abs(first) + step * factor < MAX_EXACT) {
+      instants[i] = scaleToMicros(first + step * factor, exponent);
+    } else {
+      const mantissa = BigInt(unit.mantissa) * BigInt(factor);
+      instants[i] = decimalToMicros(addDecimals(start, { mantissa, exponent: unit.exponent }));
+    }
   }
 }
 

@@ -21,6 +21,7 @@ import {
 import { ProtocolError } from './errors.ts';
 import {
   isReadingTime,
+  LAST_MICROS,
   MAX_READINGS,
   type ReadingName,
   ReadingSink,
@@ -38,6 +39,7 @@ import { Interned } from './senml-intern.ts';
 import { MAX_DECIMAL_EXPONENT } from './senml-json.ts';
 
 const EMPTY = new Uint8Array(0);
+const LAST_SECONDS = LAST_MICROS / 1e6;
 /** Profile, slash and metric. */
 const MAX_NAME_BYTES = 32 + 1 + 64;
 /** Longer units are decoded each time. */
@@ -69,9 +71,12 @@ const HAS_T = 1 << 6;
 const HAS_VD = 1 << 8;
 const HAS_VALUE = HAS_V | HAS_VS | HAS_VB | HAS_VD;
 const HAS_REGULAR = 0x1ff;
+const HAS_BN = 1 << 17;
 const HAS_BT = 1 << 18;
+const HAS_BU = 1 << 19;
 const HAS_BV = 1 << 20;
 const HAS_BS = 1 << 21;
+const NAMES = HAS_N | HAS_U | HAS_BN | HAS_BU;
 
 export class SenmlWalker {
   private cursor = new CborCursor(EMPTY);
@@ -94,6 +99,8 @@ export class SenmlWalker {
   private baseUnit = '';
   private baseHas = 0;
   private version = 0;
+  /** Whether a number with neither name nor unit of its own continues the run. */
+  private isSteady = false;
   private unit = '';
   private nameStart = 0;
   private nameEnd = 0;
@@ -122,6 +129,7 @@ export class SenmlWalker {
     this.baseUnit = '';
     this.baseHas = 0;
     this.version = 0;
+    this.isSteady = false;
     cursor.next();
     const count = cursor.argument;
     if (cursor.major !== 4 || count < 1 || count > MAX_READINGS) {
@@ -142,12 +150,18 @@ export class SenmlWalker {
   /** Reads the fields of one record and returns which there were. */
   private fields(): number {
     const { cursor, bytes } = this;
-    cursor.next();
-    if (cursor.major !== 5) throw malformed(this.record, 'expected a map');
-    const pairs = cursor.argument;
+    const head = bytes[cursor.offset]!;
+    let pairs = head - 0xa0;
+    if (pairs >= 0 && pairs < 24) {
+      cursor.start = cursor.offset++;
+    } else {
+      cursor.next();
+      if (cursor.major !== 5) throw malformed(this.record, 'expected a map');
+      pairs = cursor.argument;
+    }
     // A pair takes two bytes at least.
     if (pairs < 0 || 2 * pairs > bytes.length - cursor.offset) {
-      throw cursor.malformed('a map longer than the payload', cursor.start);
+      throw cursor.malformed(`map of ${pairs} pairs`, cursor.start);
     }
     this.spend(1 + 2 * pairs);
     let has = 0;
@@ -249,7 +263,10 @@ export class SenmlWalker {
       throw malformed(this.record, 'expected one value, got several');
     if (this.version === 0) this.version = SENML_VERSION;
     this.baseHas |= has;
-    if ((has & HAS_REGULAR) === 0) return;
+    if ((has & HAS_REGULAR) === 0) {
+      this.isSteady = false;
+      return;
+    }
     const { sink, baseHas } = this;
     const time = this.time(has);
     if (has & HAS_S && baseHas & HAS_BS) this.add(BS, S);
@@ -267,7 +284,12 @@ export class SenmlWalker {
     } else {
       throw malformed(this.record, 'expected a value (v, vs, vb or vd) or a sum (s), got neither');
     }
-    sink.run(this.name(has), has & HAS_U ? this.unit : this.baseUnit, type, 'ERR_SENML_MALFORMED');
+    // The common record: name and unit are the base's, as they were for the one before.
+    if (type !== 'number' || !this.isSteady || has & NAMES) {
+      const unit = has & HAS_U ? this.unit : this.baseUnit;
+      sink.run(this.name(has), unit, type, 'ERR_SENML_MALFORMED');
+      this.isSteady = type === 'number' && (has & (HAS_N | HAS_U)) === 0;
+    }
     if (slot >= 0) sink.add(time, this.toNumber(slot));
     else if (type === 'boolean') sink.add(time, this.truth ? 1 : 0);
     else sink.addObject(time, type === 'string' ? this.text : this.data);
@@ -277,6 +299,16 @@ export class SenmlWalker {
     const ownTime = has & HAS_T;
     const baseTime = this.baseHas & HAS_BT;
     if (!ownTime && !baseTime) return 0;
+    const { kinds, numbers, exponents } = this;
+    if (
+      ownTime &&
+      baseTime &&
+      (kinds[T]! | kinds[BT]! | exponents[T]! | exponents[BT]!) === 0 &&
+      numbers[T]! + numbers[BT]! >= 0 &&
+      numbers[T]! + numbers[BT]! <= LAST_SECONDS
+    ) {
+      return (numbers[T]! + numbers[BT]!) * 1e6;
+    }
     const micros = this.toMicros(this.combine(ownTime, T, baseTime, BT));
     if (!isReadingTime(micros)) {
       throw malformed(this.record, `time: ${micros} µs is outside of what is read`);
@@ -372,6 +404,7 @@ export class SenmlWalker {
   /** Reads an integer, a decimal fraction or a float into a slot (telemetry.md 1.7). */
   private number(slot: number): void {
     const { cursor } = this;
+    if (this.shortNumber(slot)) return;
     cursor.next();
     switch (cursor.major) {
       case 0:
@@ -393,6 +426,33 @@ export class SenmlWalker {
       default:
         throw this.wrong('a number', 'an integer, a decimal fraction or a float');
     }
+  }
+
+  /** The numbers that most records have: integers of one byte, tag 4 with a mantissa of one or two. */
+  private shortNumber(slot: number): boolean {
+    const { cursor, bytes } = this;
+    let at = cursor.offset;
+    let exponent = 0;
+    if (bytes[at] === 0xc4 && bytes[at + 1] === 0x82) {
+      exponent = 0x1f - bytes[at + 2]!;
+      // Not for exponents that are not negative, out of range, or not there (NaN).
+      if (!(exponent < 0 && exponent >= -MAX_DECIMAL_EXPONENT)) return false;
+      at += 3;
+    }
+    const head = bytes[at++]!;
+    let mantissa: number;
+    if (head <= 0x17) mantissa = head;
+    else if (head >= 0x20 && head <= 0x37) mantissa = 0x1f - head;
+    else if ((head === 0x18 || head === 0x38) && bytes[at]! >= 24) {
+      mantissa = head === 0x18 ? bytes[at]! : -1 - bytes[at]!;
+      at++;
+    } else return false;
+    if (exponent !== 0) this.spend(3);
+    cursor.offset = at;
+    this.kinds[slot] = DECIMAL;
+    this.numbers[slot] = mantissa;
+    this.exponents[slot] = exponent;
+    return true;
   }
 
   /** The integer head read last, as the mantissa of a slot. */
