@@ -131,5 +131,5 @@ export function tellWaiting(flight: InFlight | undefined, isDurable: boolean): v
 
 /** Bytes as a map key, one character a byte. */
 export function nameOf(device: Uint8Array): string {
-  return Buffer.from(device.buffer, device.byteOffset, device.length).latin1Slice();
+  return Buffer.from(device.buffer, device.byteOffset, device.length).toString('latin1');
 }

@@ -11,7 +11,6 @@ import type { Checkpoint } from '@fieldproof/protocol/checkpoint';
 import { type Frame, frameSize } from '@fieldproof/protocol/frame';
 import {
   type BatchEntry,
-  decodeEvidenceEntry,
   type EvidenceEntry,
   encodeBatchEntry,
   encodeEvidenceEntry,
@@ -37,7 +36,7 @@ import { resumeWriter } from './segment-replay.ts';
 import { digestOf, type SegmentStore } from './segment-store.ts';
 import type { Boot, BootReceipt } from './settlement.ts';
 import { encodeSnapshot } from './snapshot.ts';
-import { TailRing, type TailOptions, tail } from './tail.ts';
+import { type TailOptions, TailRing, tail } from './tail.ts';
 
 const NO_BODY = new Uint8Array(0);
 

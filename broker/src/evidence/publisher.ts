@@ -90,10 +90,13 @@ export class Publisher {
     if (this.#timer !== undefined || this.#running !== undefined || this.#isClosed) return;
     if (this.#options.tree.unpublished === 0) return;
     const wait = this.#lastStart + this.#options.intervalMs - this.#options.monotonicMs();
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.publish().catch(this.#options.onFailure);
-    }, Math.max(wait, 0));
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.publish().catch(this.#options.onFailure);
+      },
+      Math.max(wait, 0),
+    );
   }
 
   /** Publishes the present size. Rejects when the disk does; all of it is tried again the next time. */

@@ -190,12 +190,13 @@ export class Recorder {
 
   /** The entries of the next commit: about `commitBytes`, at least one. */
   #take(): { records: PendingEntry[]; bytes: number } {
-    const { commitBytes } = this.#options;
+    const { commitBytes, segmentBytes } = this.#options;
+    const limit = Math.min(commitBytes, segmentBytes - SEGMENT_MAGIC.length);
     let count = 0;
     let bytes = 0;
     for (const { entry, body } of this.#queue) {
       const size = frameSize(entry.length, body.length);
-      if (count > 0 && bytes + size > commitBytes) break;
+      if (count > 0 && bytes + size > limit) break;
       bytes += size;
       count += 1;
     }

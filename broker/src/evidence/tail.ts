@@ -118,7 +118,11 @@ export function tail(
 
 async function* frames(
   { ring, store }: { readonly ring: TailRing; readonly store: SegmentStore },
-  range: { readonly from: number; readonly until: number; readonly signal?: AbortSignal | undefined },
+  range: {
+    readonly from: number;
+    readonly until: number;
+    readonly signal?: AbortSignal | undefined;
+  },
 ): AsyncGenerator<Uint8Array, void, void> {
   let next = range.from;
   while (next < range.until && !range.signal?.aborted) {
