@@ -5,7 +5,8 @@ import {
   type LinePoint,
   type LineValue,
 } from '@fieldproof/analytics/line-protocol';
-import { decodePoints, LineReader } from '@fieldproof/analytics/line-protocol-decode';
+import { decodePoints } from '@fieldproof/analytics/line-protocol-decode';
+import { LineReader } from '@fieldproof/analytics/line-reader';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 

@@ -8,14 +8,8 @@
 import type { FieldType } from '@fieldproof/compute/readings';
 import { AnalyticsError, type AnalyticsErrorCode } from '../errors.ts';
 import { encodeSeriesKey, type Precision } from '../line-protocol.ts';
-import {
-  fieldKey,
-  fieldString,
-  KIND_BOOLEAN,
-  KIND_STRING,
-  LineReader,
-  readSeries,
-} from '../line-protocol-decode.ts';
+import { fieldKey, fieldString, readSeries } from '../line-protocol-decode.ts';
+import { KIND_BOOLEAN, KIND_STRING, LineReader } from '../line-reader.ts';
 import type { Catalog, FieldEntry, Measurement, SeriesEntry } from './duckdb-catalog.ts';
 import { isReservedKey } from './field-keys.ts';
 import { MAX_STORED_NS, MIN_STORED_NS } from './range-query.ts';

@@ -4,7 +4,7 @@
  * A device that invents names costs memory for ever. Series are recognised by their raw bytes; a line
  * with the same prefix as the line before costs one comparison. Lines of known series always pass.
  */
-import { LineReader } from '../line-protocol-decode.ts';
+import { LineReader } from '../line-reader.ts';
 
 export interface Admission {
   /** The lines that may be written: the body itself when nothing was held back. */
