@@ -61,6 +61,82 @@ export const ANALYTICS_ERRORS = {
     what: 'The answer would hold more points than the query allows.',
     remedy: 'Ask for a shorter range, wider buckets or one device.',
   },
+  ERR_ROUTE_UNKNOWN: {
+    what: 'The API has no such path.',
+    remedy: 'Look at /v1/openapi.json for the paths there are.',
+  },
+  ERR_METHOD_NOT_ALLOWED: {
+    what: 'The path exists, but not with this method.',
+    remedy: 'Use one of the methods in the Allow header.',
+  },
+  ERR_REQUEST_INVALID: {
+    what: 'A parameter or the body of the request is outside its domain.',
+    remedy: 'The detail names the parameter; see /v1/openapi.json.',
+  },
+  ERR_REQUEST_TOO_LARGE: {
+    what: 'The request is larger than the route takes.',
+    remedy: 'Send it in smaller parts; lines of a write can be split at any line end.',
+  },
+  ERR_MEDIA_TYPE: {
+    what: 'The body has a content type or encoding that the route does not read.',
+    remedy: 'Send application/json, or for a write plain text, raw or gzip.',
+  },
+  ERR_NOT_READY: {
+    what: 'The process runs but cannot serve data yet.',
+    remedy: 'Wait some seconds; when it stays so, look at the log of the control process.',
+  },
+  ERR_INTERNAL: {
+    what: 'The server failed in a way that it did not foresee.',
+    remedy: 'Give the request id to the operator, who finds the cause in the log.',
+  },
+  ERR_TOKEN_MISSING: {
+    what: 'The request carries no bearer token.',
+    remedy: 'Send "Authorization: Bearer fpt_…"; npm start prints how to get one.',
+  },
+  ERR_TOKEN_UNKNOWN: {
+    what: 'The token is not one of this server: mistyped, revoked, or of another network.',
+    remedy: 'Ask the operator for a token (fieldproof token create).',
+  },
+  ERR_TOKEN_EXPIRED: {
+    what: 'The token is past its expiry.',
+    remedy: 'Ask the operator for a new token (fieldproof token create).',
+  },
+  ERR_TOKEN_SCOPE: {
+    what: 'The token is valid but lacks the scope that the route needs.',
+    remedy: 'Use a token with the scope that the detail names.',
+  },
+  ERR_TOKEN_NAME: {
+    what: 'There is no token of this name, or already one.',
+    remedy: 'See fieldproof token list.',
+  },
+  ERR_TOKEN_FILE: {
+    what: 'The file of token hashes cannot be read.',
+    remedy: 'Restore it, or move it away: a new admin token is then made and all others end.',
+  },
+  ERR_CONFIG: {
+    what: 'The configuration of the control process is not usable.',
+    remedy: 'The message lists every problem; see analytics/README.md.',
+  },
+  ERR_PORT_TAKEN: {
+    what: 'Another program listens on the port.',
+    remedy: 'Stop the other program or choose another port (--port, 0 for any).',
+  },
+  ERR_LISTEN: {
+    what: 'The control process cannot listen on this address.',
+    remedy: 'Check --host and --port; ports below 1024 need rights.',
+  },
+  ERR_API_UNREACHABLE: {
+    what: 'The API did not answer.',
+    remedy: 'Check that the network runs (npm start) and that --url is its address.',
+  },
+  ERR_API_ANSWER: {
+    what: 'The address answered, but not as the Fieldproof API does.',
+    remedy: 'Check --url; it is the address of the control process, by default port 7881.',
+  },
+  ERR_USAGE: {
+    what: 'The command line is not complete or has an unknown part.',
+    remedy: 'See --help of the command; its end shows examples.',
+  },
 } as const satisfies Record<string, ErrorRow>;
 
 export type AnalyticsErrorCode = keyof typeof ANALYTICS_ERRORS;

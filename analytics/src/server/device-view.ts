@@ -1,0 +1,124 @@
+/**
+ * Devices as the API shows them: what the store holds, joined with what the registry knows.
+ *
+ * Without the broker the list is that of the store, with names and presence unknown (null, not false).
+ */
+import type { FieldType } from '@fieldproof/compute/readings';
+import type { DeviceSummary, LatestValue, TimeSeriesStore } from '../store/time-series-store.ts';
+import { coalesce } from './coalesce.ts';
+import type { DeviceDirectory, DirectoryEntry } from './providers.ts';
+
+/** Several dashboards ask every few seconds; the store is asked once. */
+const STORE_TTL_MS = 1000;
+const DIRECTORY_TTL_MS = 2000;
+
+export interface MetricView {
+  readonly profile: string;
+  readonly metric: string;
+  readonly type: FieldType;
+  /** SenML unit, null while unknown. */
+  readonly unit: string | null;
+}
+
+/** One device; null is "not known", never "no". */
+export interface DeviceView {
+  readonly device: string;
+  readonly name: string | null;
+  readonly owner: string | null;
+  readonly group: string | null;
+  readonly cell: string | null;
+  /** `sensor`, `replay` or `simulated`, as tagged in the store. */
+  readonly source: string | null;
+  readonly online: boolean | null;
+  /** Unix ms of the newest envelope that the broker took. */
+  readonly lastSeenMs: number | null;
+  /** Unix ms of the newest reading in the store. */
+  readonly lastReadingMs: number | null;
+  /** Values in the store. */
+  readonly count: number;
+  readonly metrics: readonly MetricView[];
+}
+
+/** Whether the broker took part in an answer. */
+export interface BrokerPart {
+  readonly ok: boolean;
+  /** Why it did not; empty when it did. */
+  readonly detail: string;
+}
+
+export interface DeviceViews {
+  /** All devices of store and registry, sorted by id. */
+  list(): Promise<{ readonly devices: readonly DeviceView[]; readonly broker: BrokerPart }>;
+  /** The SenML unit that the device declared for a metric, null while unknown. */
+  units(): Promise<(device: string, profile: string, metric: string) => string | null>;
+}
+
+export interface DeviceViewOptions {
+  readonly store: Pick<TimeSeriesStore, 'devices' | 'latest'>;
+  readonly directory: DeviceDirectory;
+  readonly clock: () => number;
+}
+
+/** The joined view over `store` and `directory`, each asked at most every second or two. */
+export function deviceViews({ store, directory, clock }: DeviceViewOptions): DeviceViews {
+  const registry = coalesce(() => directory.devices(), { ttlMs: DIRECTORY_TTL_MS, clock });
+  const stored = coalesce(() => Promise.all([store.devices(), store.latest({})]), {
+    ttlMs: STORE_TTL_MS,
+    clock,
+  });
+  return {
+    list: async () => {
+      const [[summaries, latest], answer] = await Promise.all([stored(), registry()]);
+      return {
+        devices: joinDevices(summaries, latest, answer.ok ? answer.value : []),
+        broker: { ok: answer.ok, detail: answer.ok ? '' : answer.detail },
+      };
+    },
+    units: async () => {
+      const answer = await registry();
+      const entries = new Map((answer.ok ? answer.value : []).map((e) => [e.device, e]));
+      return (device, profile, metric) => unitOf(entries.get(device), profile, metric);
+    },
+  };
+}
+
+/** Store and registry as one list, sorted by device id (code units). */
+export function joinDevices(
+  summaries: readonly DeviceSummary[],
+  latest: readonly LatestValue[],
+  entries: readonly DirectoryEntry[],
+): readonly DeviceView[] {
+  const stored = new Map(summaries.map((summary) => [summary.device, summary]));
+  const known = new Map(entries.map((entry) => [entry.device, entry]));
+  const tags = new Map<string, LatestValue>();
+  for (const value of latest) {
+    const other = tags.get(value.device);
+    if (other === undefined || other.timeMs < value.timeMs) tags.set(value.device, value);
+  }
+  const ids = [...new Set([...stored.keys(), ...known.keys()])].sort();
+  return ids.map((device) => {
+    const summary = stored.get(device);
+    const entry = known.get(device);
+    const newest = tags.get(device)?.tags;
+    return {
+      device,
+      name: entry?.name ?? null,
+      owner: entry?.owner ?? null,
+      group: entry?.group ?? (newest?.group || null),
+      cell: entry?.cell ?? (newest?.cell || null),
+      source: newest?.source || null,
+      online: entry?.online ?? null,
+      lastSeenMs: entry?.lastSeenMs ?? null,
+      lastReadingMs: summary?.lastMs ?? null,
+      count: summary?.count ?? 0,
+      metrics: (summary?.metrics ?? []).map(({ profile, metric, type }) => {
+        return { profile, metric, type, unit: unitOf(entry, profile, metric) };
+      }),
+    };
+  });
+}
+
+function unitOf(entry: DirectoryEntry | undefined, profile: string, metric: string): string | null {
+  const declared = entry?.profiles?.[profile]?.find((item) => item.metric === metric);
+  return declared?.unit ?? null;
+}

@@ -1,0 +1,42 @@
+/** `GET /healthz` (the process answers) and `GET /readyz` (it can serve data). No token needed. */
+import { AnalyticsError } from '../../errors.ts';
+import type { RouteGroup } from '../context.ts';
+import { jsonResponse, objectOf, problemResponses } from '../schemas.ts';
+
+const OK = objectOf({ ok: { type: 'boolean', const: true } });
+
+export const healthRoutes: RouteGroup = ({ store }) => {
+  return async (app) => {
+    app.get(
+      '/healthz',
+      {
+        logLevel: 'warn',
+        schema: {
+          tags: ['health'],
+          summary: 'Whether the process answers',
+          security: [],
+          response: { 200: jsonResponse('It does', OK, { ok: true }), ...problemResponses() },
+        },
+      },
+      async () => ({ ok: true }),
+    );
+    app.get(
+      '/readyz',
+      {
+        logLevel: 'warn',
+        schema: {
+          tags: ['health'],
+          summary: 'Whether the store answers',
+          security: [],
+          response: { 200: jsonResponse('It does', OK, { ok: true }), ...problemResponses(503) },
+        },
+      },
+      async () => {
+        if (!(await store.ping()).ok) {
+          throw new AnalyticsError('ERR_NOT_READY', 'store: does not answer');
+        }
+        return { ok: true };
+      },
+    );
+  };
+};
