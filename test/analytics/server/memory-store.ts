@@ -1,11 +1,11 @@
 /** A time-series store in an array: what routes are tested against. Knows enough line protocol for that. */
 import { AnalyticsError } from '@fieldproof/analytics/errors';
+import type { Precision } from '@fieldproof/analytics/line-protocol';
 import type {
   DeviceSummary,
   FieldValue,
   LatestFilter,
   LatestValue,
-  Precision,
   RangeQuery,
   Series,
   TimeSeriesStore,

@@ -209,11 +209,11 @@ describe('write', () => {
 
   test('the precision is ns unless said, and InfluxDB spellings are read', async () => {
     const { call, store } = await controlUnderTest();
-    for (const query of ['', '?precision=n', '?precision=u', '?precision=us']) {
+    for (const query of ['', '?precision=n', '?precision=u', '?precision=us', '?precision=s']) {
       await call('write', `/write${query}`, { method: 'POST', payload });
     }
-    expect(store.written.map((write) => write.precision)).toEqual(['ns', 'ns', 'u', 'u']);
-    const response = await call('write', '/write?precision=s', { method: 'POST', payload });
+    expect(store.written.map((write) => write.precision)).toEqual(['ns', 'ns', 'u', 'u', 's']);
+    const response = await call('write', '/write?precision=h', { method: 'POST', payload });
     expect(response.statusCode).toBe(400);
   });
 

@@ -7,7 +7,8 @@ import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import type { FastifyPluginAsync } from 'fastify';
 import { AnalyticsError } from '../../errors.ts';
-import { MAX_BODY_BYTES, type Precision } from '../../store/time-series-store.ts';
+import type { Precision } from '../../line-protocol.ts';
+import { MAX_BODY_BYTES } from '../../store/time-series-store.ts';
 import type { RouteGroup } from '../context.ts';
 import { BEARER, EXAMPLE_DEVICE, problemResponses } from '../schemas.ts';
 
@@ -15,6 +16,7 @@ const unzip = promisify(gunzip);
 
 /** InfluxDB's spellings of the units that a store keeps; ns is its default. */
 const PRECISIONS: Readonly<Record<string, Precision>> = {
+  s: 's',
   ms: 'ms',
   u: 'u',
   us: 'u',
