@@ -7,6 +7,7 @@
  * to it and, for adding bases, the shortest decimal of that double.
  */
 
+import { fromBase64url, toBase64url } from './bytes.ts';
 import { type Decimal, MAX_EXACT, numberToDecimal, POWERS_OF_TEN } from './decimal.ts';
 import { ProtocolError } from './errors.ts';
 import {
@@ -23,8 +24,6 @@ import {
 
 /** Exponents a decimal may have, both ways (telemetry.md 1.7). */
 export const MAX_DECIMAL_EXPONENT = 18;
-
-const BASE64URL = /^[A-Za-z0-9_-]*$/;
 
 /**
  * Parses a SenML JSON text. Base fields stay as they are; see `resolve`.
@@ -107,9 +106,9 @@ function fieldFromJson(value: unknown, kind: SenmlFieldKind, where: string): unk
       if (typeof value === 'number' && Number.isFinite(value)) return senmlNumber(value);
       break;
     case 'data':
-      if (typeof value === 'string' && BASE64URL.test(value)) {
-        const bytes = Buffer.from(value, 'base64url');
-        if (bytes.toString('base64url') === value) return new Uint8Array(bytes);
+      if (typeof value === 'string') {
+        const bytes = dataFromBase64url(value);
+        if (bytes !== undefined) return bytes;
       }
       break;
   }
@@ -126,6 +125,15 @@ function fieldFromJson(value: unknown, kind: SenmlFieldKind, where: string): unk
   );
 }
 
+/** Undefined for anything but canonical base64url without padding. */
+function dataFromBase64url(text: string): Uint8Array | undefined {
+  try {
+    return fromBase64url(text);
+  } catch {
+    return undefined;
+  }
+}
+
 function recordToJson(record: SenmlRecord): string {
   const parts: string[] = [];
   for (const { label } of SENML_FIELDS) {
@@ -136,7 +144,7 @@ function recordToJson(record: SenmlRecord): string {
 }
 
 function valueToJson(value: string | boolean | Uint8Array | SenmlNumber): string {
-  if (value instanceof Uint8Array) return `"${Buffer.from(value).toString('base64url')}"`;
+  if (value instanceof Uint8Array) return `"${toBase64url(value)}"`;
   if (typeof value === 'object') return formatDecimal(value);
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) {
