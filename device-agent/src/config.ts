@@ -91,7 +91,7 @@ const SETTINGS = {
   }),
   link: section<AgentSettings['link']>({
     window: integer({ min: 1, max: 1000, byDefault: 16 }),
-    heartbeatMs: integer({ min: 1000, max: MINUTE, byDefault: 50_000 }),
+    heartbeatMs: integer({ min: 1000, max: 55_000, byDefault: 50_000 }),
     keepAliveSeconds: integer({ min: 5, max: 600, byDefault: 30 }),
     timeoutMs: integer({ min: 1000, max: 5 * MINUTE, byDefault: 20_000 }),
     backoffMinMs: integer({ min: 10, max: MINUTE, byDefault: 1000 }),

@@ -7,7 +7,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError, codeOf } from './errors.ts';
 
@@ -26,7 +26,7 @@ export async function takeStateLock(folder: string): Promise<StateLock> {
   const draft = `${path}.${randomBytes(4).toString('hex')}`;
   await writeFile(draft, mine, { mode: 0o600 });
   try {
-    for (let attempt = 0; attempt < 3; attempt += 1) {
+    for (let attempt = 0; attempt < 10; attempt += 1) {
       if (await claim(draft, path)) {
         return { release: () => releaseIfMine(path, mine) };
       }
@@ -39,7 +39,7 @@ export async function takeStateLock(folder: string): Promise<StateLock> {
           `${path}: expected a free lock, got process ${pid}`,
         );
       }
-      await setAside(path, holder);
+      await removeDead(draft, path, holder);
     }
   } finally {
     await rm(draft, { force: true });
@@ -58,17 +58,22 @@ async function claim(draft: string, path: string): Promise<boolean> {
   }
 }
 
-/** Moves a dead process's lock away, and puts it back if it was another's after all. */
-async function setAside(path: string, dead: string): Promise<void> {
-  const aside = `${path}.${randomBytes(4).toString('hex')}`;
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return;
-    throw error;
+/**
+ * Removes a dead process's lock. Of those that try at once, one gets the right to it (a second link), looks
+ * again, and removes; so nobody removes a lock that was taken meanwhile.
+ */
+async function removeDead(draft: string, path: string, dead: string): Promise<void> {
+  const right = `${path}.breaking`;
+  if (!(await claim(draft, right))) {
+    const holder = await readLock(right);
+    if (holder !== undefined && !(await isAlive(holder))) await rm(right, { force: true });
+    return;
   }
-  if ((await readLock(aside)) !== dead) await claim(aside, path);
-  await rm(aside, { force: true });
+  try {
+    if ((await readLock(path)) === dead) await rm(path, { force: true });
+  } finally {
+    await rm(right, { force: true });
+  }
 }
 
 async function releaseIfMine(path: string, mine: string): Promise<void> {

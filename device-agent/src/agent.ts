@@ -1,0 +1,419 @@
+/**
+ * The agent: sensors → sampler → batch → journal (sign) → outbox → link. Layers call only downward; this file
+ * puts them together. It may run many times in one process, each on a data folder of its own.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { availableParallelism, totalmem } from 'node:os';
+import { isAbsolute, join } from 'node:path';
+import { verifyCheckpoint } from '@fieldproof/protocol/checkpoint';
+import { verify } from '@fieldproof/protocol/ed25519-node';
+import { CONTENT_TYPES } from '@fieldproof/protocol/envelope';
+import { encodeBirth, MAX_REJECTS_SEEN } from '@fieldproof/protocol/messages';
+import { noteVerifier } from '@fieldproof/protocol/note-key';
+import type { Receipt } from '@fieldproof/protocol/settlement-messages';
+import { AGENT_VERSION } from './agent-version.ts';
+import type { BatchReading } from './batch.ts';
+import { beginBoot, bootKey } from './boot.ts';
+import { type Clock, systemClock, type TimerHandle } from './clock.ts';
+import { ClockState } from './clock-state.ts';
+import type { AgentConfig } from './config.ts';
+import { loadDeviceKey } from './device-key.ts';
+import type { DownMessage } from './down-message.ts';
+import { makeFolder } from './durable-file.ts';
+import { AgentError, reasonOf } from './errors.ts';
+import { Journal } from './journal.ts';
+import { Link } from './link.ts';
+import { type Log, silentLog } from './log.ts';
+import { Membership, readJoinLine } from './membership.ts';
+import { Outbox } from './outbox.ts';
+import { loadOwnership } from './owner.ts';
+import { type Parked, ParkedStore } from './parked.ts';
+import { Sampler } from './sampler.ts';
+import { Settlement } from './settlement.ts';
+import { type StateLock, takeStateLock } from './state-lock.ts';
+import { type AgentStatus, saveStatus } from './status.ts';
+
+const STATUS_EVERY_MS = 10_000;
+const MIB = 1024 * 1024;
+
+export interface AgentOptions {
+  readonly config: AgentConfig;
+  /** Folder with the device key and the join line, as `initAgent` makes it. */
+  readonly dataDir: string;
+  readonly clock?: Clock;
+  readonly log?: Log;
+  /** Gives that many random bytes. */
+  readonly random?: (length: number) => Uint8Array;
+  /** Root of the file system that the sensors read, `/` but in tests. */
+  readonly root?: string;
+  /** Called after every change that a person would want to see. */
+  readonly onStatus?: (status: AgentStatus) => void;
+  /** Whether to write status.json; default true. */
+  readonly statusFile?: boolean;
+}
+
+interface Parts {
+  readonly lock: StateLock;
+  readonly outbox: Outbox;
+  readonly parked: ParkedStore;
+  readonly journal: Journal;
+  readonly settlement: Settlement;
+  readonly membership: Membership;
+  readonly sampler: Sampler;
+  readonly link: Link;
+  readonly clockState: ClockState;
+  readonly boot: { readonly counter: number; readonly seed: Uint8Array };
+  readonly owner: string | null;
+}
+
+export class Agent {
+  readonly #options: Required<Omit<AgentOptions, 'onStatus'>> & Pick<AgentOptions, 'onStatus'>;
+  #parts: Parts | undefined;
+  #batch: BatchReading[] = [];
+  #sealTimer: TimerHandle | undefined;
+  #statusTimer: TimerHandle | undefined;
+  #lastReceipt: AgentStatus['lastReceipt'] = null;
+  #firstRecordedMs: number | null = null;
+  #head: readonly [number, Uint8Array] | null = null;
+  /** Rejects that the birth on its way acknowledges. */
+  #acknowledging: readonly Parked[] = [];
+  #savingStatus: Promise<void> = Promise.resolve();
+
+  constructor(options: AgentOptions) {
+    this.#options = {
+      clock: systemClock,
+      log: silentLog,
+      random: (length) => new Uint8Array(randomBytes(length)),
+      root: '/',
+      statusFile: true,
+      ...options,
+    };
+  }
+
+  /**
+   * Takes the data folder, recovers the outbox, begins a boot, starts sensors and link. Resolves when readings
+   * are being recorded, with or without a network.
+   *
+   * @throws {AgentError} ERR_AGENT_LOCKED, ERR_AGENT_KEY, ERR_AGENT_NOT_INITIALISED, ERR_AGENT_JOIN_LINE,
+   * ERR_AGENT_STATE, ERR_AGENT_OUTBOX.
+   */
+  async start(): Promise<void> {
+    const { dataDir } = this.#options;
+    const state = join(dataDir, 'state');
+    await makeFolder(state).catch((cause: unknown) => {
+      throw new AgentError('ERR_AGENT_STATE', `${state}: ${reasonOf(cause)}`, { cause });
+    });
+    const lock = await takeStateLock(state);
+    try {
+      await this.#start(lock, state);
+    } catch (error) {
+      await this.#parts?.outbox.close().catch(() => {});
+      this.#parts = undefined;
+      await lock.release();
+      throw error;
+    }
+  }
+
+  /** Seals what was sampled, makes it durable, disconnects, and gives the data folder free. */
+  async stop(): Promise<void> {
+    const parts = this.#parts;
+    if (parts === undefined) return;
+    const { clock, log } = this.#options;
+    clock.cancel(this.#sealTimer);
+    clock.cancel(this.#statusTimer);
+    await parts.sampler.stop();
+    await this.#sealBatch();
+    await parts.journal.event('stopping');
+    await parts.outbox
+      .sync()
+      .catch((error: unknown) => log.error('outbox not synced', { reason: reasonOf(error) }));
+    await parts.link.stop();
+    await this.#publishStatus();
+    this.#parts = undefined;
+    await parts.outbox
+      .close()
+      .catch((error: unknown) => log.error('outbox not closed', { reason: reasonOf(error) }));
+    await parts.lock.release();
+  }
+
+  /** @throws {AgentError} ERR_AGENT_STATE before `start` and after `stop`. */
+  status(): AgentStatus {
+    const parts = this.#parts;
+    if (parts === undefined) throw new AgentError('ERR_AGENT_STATE', 'agent: expected it started');
+    const { config, clock } = this.#options;
+    const { boot, membership, journal, settlement, outbox, parked } = parts;
+    const sealed = journal.counts();
+    const { settled, rejected, lastReject } = settlement.counts();
+    const stats = outbox.stats();
+    return {
+      device: membership.deviceId,
+      network: membership.network,
+      name: config.name,
+      pid: process.pid,
+      atMs: clock.wallMs(),
+      boot: { counter: boot.counter, seed: Buffer.from(boot.seed).toString('hex') },
+      link: parts.link.status(),
+      clock: parts.clockState.status(),
+      enrolled: membership.credential !== undefined,
+      owner: membership.credential?.owner ?? parts.owner,
+      counts: {
+        sealed: sealed.sealed,
+        readings: sealed.readings,
+        recorded: settled,
+        pending: stats.pending,
+        rejected,
+        parked: parked.list().length,
+        dropped: sealed.dropped,
+        lostReadings: sealed.lostReadings,
+      },
+      lastReject,
+      lastReceipt: this.#lastReceipt,
+      firstRecordedMs: this.#firstRecordedMs,
+      outbox: {
+        bytes: stats.bytes,
+        maxBytes: config.outbox.maxBytes,
+        bytesWritten: stats.bytesWritten,
+        syncs: stats.syncs,
+      },
+      sensors: parts.sampler.status(),
+    };
+  }
+
+  async #start(lock: StateLock, state: string): Promise<void> {
+    const { config, dataDir, clock, log, random, root } = this.#options;
+    const identity = await loadDeviceKey(dataDir);
+    const joinLine = readJoinLine(await readJoinFile(dataDir, config.joinFile));
+    const ownership = await loadOwnership(dataDir);
+    const outbox = new Outbox({
+      ...config.outbox,
+      folder: join(state, 'outbox'),
+      clock,
+      log,
+      onDurable: () => this.#parts?.link.wake(),
+    });
+    const recovered = await outbox.open();
+    if (recovered.tornBytes + recovered.damagedBytes > 0) {
+      log.warn('outbox was damaged, the rest is whole', { ...recovered });
+    }
+    const parked = new ParkedStore({
+      folder: join(state, 'parked'),
+      max: config.outbox.maxParked,
+    });
+    await parked.open();
+    const boot = await beginBoot({ folder: state, atLeast: outbox.highestBootCounter, random });
+    const events: [string, Record<string, string | number>][] = [];
+    const tell = (event: string, detail: Record<string, string | number>): void => {
+      if (this.#parts === undefined) events.push([event, detail]);
+      else void this.#parts.journal.event(event, detail);
+    };
+    const clockState = new ClockState({
+      clock,
+      ...config.clock,
+      root,
+      onStep: (byMs) => {
+        log.warn('the clock was set; not believed until it is confirmed', { byMs });
+        tell('clock-step', { byMs });
+      },
+      onSynced: (boundMs, by) => {
+        log.info('clock confirmed', { boundMs, by });
+        tell('clock-synced', { boundMs, by });
+      },
+    });
+    const { network } = joinLine;
+    const { signer } = identity;
+    const { format } = config.batch;
+    const journal = new Journal({ network, signer, boot, outbox, clock: clockState, format, log });
+    const settlement = new Settlement({ outbox, parked, journal, clock, log });
+    const membership = new Membership({
+      dataDir,
+      joinLine,
+      identity,
+      ownership,
+      name: config.name,
+      cell: config.cell,
+      agent: AGENT_VERSION,
+      clock,
+      clockState,
+      timeoutMs: config.link.timeoutMs,
+      random,
+      log,
+    });
+    await membership.load();
+    const bootMs = (): number => clockState.bootMs();
+    const sampler = new Sampler({
+      sensors: config.sensors,
+      dataDir,
+      root,
+      clock,
+      bootMs,
+      offsetMs: () => clockState.read().offsetMs,
+      log,
+      onReadings: (readings) => this.#take(readings),
+      onFailed: (profile, reason) =>
+        tell('sensor-failed', { profile, reason: reason.slice(0, 200) }),
+      onRecovered: (profile) => tell('sensor-recovered', { profile }),
+    });
+    const link = new Link({
+      membership,
+      signer,
+      settings: config.link,
+      confirmEveryMs: config.clock.confirmEveryMs,
+      outbox,
+      journal,
+      settlement,
+      clock,
+      log,
+      random,
+      birth: (nonce) => this.#birth(nonce),
+      onBirthRecorded: () => parked.acknowledged(this.#acknowledging),
+      onMessage: (message, settled) => this.#heard(message, settled),
+      onState: () => this.#statusChanged(),
+    });
+    this.#parts = {
+      lock,
+      outbox,
+      parked,
+      journal,
+      settlement,
+      membership,
+      sampler,
+      link,
+      clockState,
+      boot,
+      owner: ownership?.owner ?? null,
+    };
+    await clockState.checkTimesyncd();
+    // What a crash or a damaged card took is declared before anything new.
+    for (const { boot, ranges } of outbox.holes()) await outbox.drop(boot, ranges);
+    if (outbox.undeclared().length > 0) await journal.declareLosses();
+    await sampler.start();
+    for (const [event, detail] of events) await journal.event(event, detail);
+    log.info('agent started', {
+      device: identity.deviceId,
+      network,
+      boot: bootKey(boot),
+      pending: outbox.stats().pending,
+    });
+    link.start();
+    this.#sealLater();
+    this.#statusLater();
+  }
+
+  #take(readings: readonly BatchReading[]): void {
+    this.#batch.push(...readings);
+    if (this.#batch.length >= this.#options.config.batch.maxReadings) void this.#sealBatch();
+  }
+
+  async #sealBatch(): Promise<void> {
+    const readings = this.#batch;
+    if (readings.length === 0) return;
+    this.#batch = [];
+    await this.#parts?.journal.telemetry(readings);
+  }
+
+  #sealLater(): void {
+    const { clock, config } = this.#options;
+    this.#sealTimer = clock.after(config.batch.sealEveryMs, () => {
+      this.#sealLater();
+      // Also looks for a step of the clock while there is nothing to seal.
+      this.#parts?.clockState.read();
+      void this.#parts?.clockState.checkTimesyncd();
+      void this.#sealBatch();
+    });
+  }
+
+  #birth(nonce: Uint8Array): ReturnType<Journal['birth']> {
+    const { config } = this.#options;
+    const { journal, sampler, parked } = this.#parts!;
+    const profiles = Object.fromEntries(
+      sampler
+        .profiles()
+        .map(({ profile, metrics, intervalMs }) => [
+          profile,
+          metrics.map((spec) => (intervalMs === undefined ? spec : { ...spec, intervalMs })),
+        ]),
+    );
+    this.#acknowledging = parked.toAcknowledge(MAX_REJECTS_SEEN);
+    const rejectsSeen = this.#acknowledging.map(({ boot, seq }): [number, Uint8Array, number] => [
+      boot.counter,
+      boot.seed,
+      seq,
+    ]);
+    return journal.birth(({ wallMs, boundMs }) =>
+      encodeBirth({
+        nonce,
+        agent: AGENT_VERSION,
+        source: config.source,
+        profiles,
+        capabilities: {
+          memoryMb: Math.round(totalmem() / MIB),
+          cpus: availableParallelism(),
+          arch: process.arch,
+          formats: [CONTENT_TYPES.senml, CONTENT_TYPES.columns],
+        },
+        rejectsSeen,
+        head: this.#head === null ? null : [this.#head[0], this.#head[1]],
+        ...(boundMs === null ? {} : { wall: [Math.round(wallMs), boundMs] as [number, number] }),
+      }),
+    );
+  }
+
+  #heard(message: DownMessage, settled: number): void {
+    if (message.kind === 'receipt') {
+      const { at, entry } = message.receipt;
+      this.#lastReceipt = { atMs: at, entry: entry[0] };
+      this.#noteHead(message.receipt);
+      if (settled > 0 && this.#firstRecordedMs === null) {
+        this.#firstRecordedMs = at;
+        this.#options.log.info('first envelope recorded', { at: new Date(at).toISOString() });
+        this.#statusChanged();
+      }
+    } else this.#statusChanged();
+  }
+
+  /** Keeps the newest checkpoint that the log signed, for the next birth. */
+  #noteHead({ checkpoint }: Receipt): void {
+    const descriptor = this.#parts?.membership.descriptor;
+    if (checkpoint === null || descriptor === undefined) return;
+    const origin = descriptor.origins.evidence;
+    try {
+      const log = noteVerifier(origin, descriptor.keys.log);
+      const { size, root } = verifyCheckpoint(checkpoint, { origin, log, verify });
+      if (size >= (this.#head?.[0] ?? 0)) this.#head = [size, root];
+    } catch (error) {
+      this.#options.log.warn('checkpoint ignored', { reason: reasonOf(error) });
+    }
+  }
+
+  #statusChanged(): void {
+    void this.#publishStatus();
+  }
+
+  #statusLater(): void {
+    this.#statusTimer = this.#options.clock.after(STATUS_EVERY_MS, () => {
+      this.#statusLater();
+      void this.#publishStatus();
+    });
+  }
+
+  #publishStatus(): Promise<void> {
+    if (this.#parts === undefined) return Promise.resolve();
+    const { dataDir, statusFile, onStatus, log } = this.#options;
+    const status = this.status();
+    onStatus?.(status);
+    if (!statusFile) return Promise.resolve();
+    this.#savingStatus = this.#savingStatus
+      .then(() => saveStatus(dataDir, status))
+      .catch((error: unknown) => log.debug('status not saved', { reason: reasonOf(error) }));
+    return this.#savingStatus;
+  }
+}
+
+async function readJoinFile(dataDir: string, joinFile: string): Promise<string> {
+  const path = isAbsolute(joinFile) ? joinFile : join(dataDir, joinFile);
+  return await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new AgentError('ERR_AGENT_NOT_INITIALISED', `${path}: ${reasonOf(cause)}`, { cause });
+  });
+}

@@ -1,0 +1,218 @@
+/**
+ * Numbers, signs and keeps every message of this boot: the only place where a seq is used.
+ *
+ * One at a time, so that the outbox holds them in order. When the outbox is full, the oldest segment is given
+ * up after a gap that declares it is durable. A seq whose write failed is used up and declared too.
+ */
+
+import {
+  CONTENT_TYPES,
+  type ContentType,
+  type Signer,
+  seal,
+  upAad,
+} from '@fieldproof/protocol/envelope';
+import { encodeEvent, encodeGap, MAX_GAPS } from '@fieldproof/protocol/messages';
+import { encodeTelemetry } from '@fieldproof/protocol/readings-encode';
+import type { UpKind } from '@fieldproof/protocol/topics';
+import { type BatchReading, timeReadings } from './batch.ts';
+import type { Boot } from './boot.ts';
+import type { ClockReading, ClockState } from './clock-state.ts';
+import { reasonOf } from './errors.ts';
+import type { Log } from './log.ts';
+import type { Outbox, PendingEnvelope } from './outbox.ts';
+import type { BootRanges } from './outbox-ledger.ts';
+
+/** What header, stamp and signature add to a payload, at most, with the outbox's own frame. */
+const ENVELOPE_OVERHEAD = 256;
+
+type EventDetail = Readonly<Record<string, string | number | boolean>>;
+type GapRow = [number, Uint8Array, number, number, string];
+
+export interface JournalOptions {
+  readonly network: string;
+  readonly signer: Signer;
+  readonly boot: Boot;
+  readonly outbox: Outbox;
+  readonly clock: ClockState;
+  readonly format: 'columns' | 'senml';
+  readonly log: Log;
+}
+
+export interface JournalCounts {
+  readonly sealed: number;
+  readonly readings: number;
+  /** Readings that were taken and could not be kept. */
+  readonly lostReadings: number;
+  /** Envelopes given up because the outbox was full. */
+  readonly dropped: number;
+}
+
+export class Journal {
+  readonly #options: JournalOptions;
+  #queue: Promise<unknown> = Promise.resolve();
+  #nextSeq = 0;
+  #owesGap = false;
+  #counts = { sealed: 0, readings: 0, lostReadings: 0, dropped: 0 };
+
+  constructor(options: JournalOptions) {
+    this.#options = options;
+  }
+
+  counts(): JournalCounts {
+    return this.#counts;
+  }
+
+  /** Seals readings, in as many envelopes as they need. Never rejects: what cannot be kept is counted. */
+  telemetry(readings: readonly BatchReading[]): Promise<void> {
+    return this.#serially(async () => {
+      const now = this.#options.clock.read();
+      let kept = 0;
+      try {
+        const payloads = encodeTelemetry(timeReadings(readings, now), {
+          format: this.#options.format,
+        });
+        for (const { contentType, payload, count } of payloads) {
+          await this.#put('telemetry', contentType as ContentType, payload, now);
+          kept += count;
+        }
+      } catch (error) {
+        this.#options.log.error('readings lost', {
+          count: readings.length - kept,
+          reason: reasonOf(error),
+        });
+      }
+      this.#counts.readings += kept;
+      this.#counts.lostReadings += readings.length - kept;
+      if (this.#owesGap && kept > 0) await this.#declare();
+    });
+  }
+
+  /** Seals an event (docs/spec/messages.md section 2). Never rejects. */
+  event(event: string, detail?: EventDetail): Promise<void> {
+    const message = detail === undefined ? { event } : { event, detail };
+    return this.#serially(async () => {
+      try {
+        await this.#put('event', CONTENT_TYPES.cbor, encodeEvent(message));
+      } catch (error) {
+        this.#options.log.error('event lost', { event, reason: reasonOf(error) });
+      }
+    });
+  }
+
+  /**
+   * Seals a birth and makes it durable, so that it can be sent at once.
+   *
+   * @param payload - made from the clock reading of the sealing.
+   * @throws {AgentError} ERR_AGENT_OUTBOX
+   */
+  birth(payload: (now: ClockReading) => Uint8Array): Promise<PendingEnvelope> {
+    return this.#serially(async () => {
+      const now = this.#options.clock.read();
+      const position = this.#options.outbox.end;
+      const record = await this.#put('birth', CONTENT_TYPES.cbor, payload(now), now);
+      await this.#options.outbox.sync();
+      return { ...record, position };
+    });
+  }
+
+  /** Declares all that was given up and is not settled yet. Never rejects: it is tried again later. */
+  declareLosses(): Promise<void> {
+    return this.#serially(() => this.#declare());
+  }
+
+  /** Remembers that something was given up outside of here; the next telemetry declares it. */
+  oweGap(): void {
+    this.#owesGap = true;
+  }
+
+  async #declare(): Promise<void> {
+    this.#owesGap = false;
+    try {
+      await this.#putGaps(this.#options.outbox.undeclared(), 'lost');
+    } catch (error) {
+      this.#owesGap = true;
+      this.#options.log.error('losses not declared', { reason: reasonOf(error) });
+    }
+  }
+
+  async #putGaps(lost: readonly BootRanges[], reason: string): Promise<void> {
+    const rows: GapRow[] = lost.flatMap(({ boot, ranges }) =>
+      ranges.map(([from, to]) => [boot.counter, boot.seed, from, to, reason] as GapRow),
+    );
+    for (let at = 0; at < rows.length; at += MAX_GAPS) {
+      const payload = encodeGap({ gaps: rows.slice(at, at + MAX_GAPS) });
+      await this.#append('gap', CONTENT_TYPES.cbor, payload);
+    }
+  }
+
+  async #put(
+    kind: UpKind,
+    contentType: ContentType,
+    payload: Uint8Array,
+    now?: ClockReading,
+  ): Promise<{ boot: Boot; seq: number; kind: UpKind; bytes: Uint8Array }> {
+    await this.#makeRoom(payload.length + ENVELOPE_OVERHEAD);
+    return await this.#append(kind, contentType, payload, now);
+  }
+
+  async #append(
+    kind: UpKind,
+    contentType: ContentType,
+    payload: Uint8Array,
+    now: ClockReading = this.#options.clock.read(),
+  ): Promise<{ boot: Boot; seq: number; kind: UpKind; bytes: Uint8Array }> {
+    const { network, signer, boot, outbox } = this.#options;
+    const seq = this.#nextSeq;
+    const bytes = seal({
+      contentType,
+      payload,
+      externalAad: upAad(network, kind),
+      signer,
+      stamp: {
+        bootCounter: boot.counter,
+        bootSeed: boot.seed,
+        seq,
+        bootMs: Math.floor(now.bootMs),
+        boundMs: now.boundMs,
+      },
+    });
+    this.#nextSeq += 1;
+    try {
+      await outbox.append({ boot, seq, kind, bytes });
+    } catch (error) {
+      // The bytes may be on the disk in part: another content must never get this seq.
+      await outbox.drop(boot, [[seq, seq]]);
+      this.#owesGap = true;
+      throw error;
+    }
+    this.#counts.sealed += 1;
+    return { boot, seq, kind, bytes };
+  }
+
+  async #makeRoom(bytes: number): Promise<void> {
+    const { outbox, log } = this.#options;
+    let dropped = 0;
+    while (outbox.isFull(bytes)) {
+      if (outbox.victim() === undefined) await outbox.roll();
+      const victim = outbox.victim();
+      if (victim === undefined) break;
+      // Durable before the deletion: nothing goes without its declaration.
+      await this.#putGaps([...outbox.undeclared(), ...victim.lost], 'outbox full');
+      await outbox.sync();
+      await outbox.giveUp(victim);
+      dropped += victim.envelopes;
+    }
+    if (dropped === 0) return;
+    this.#counts.dropped += dropped;
+    log.warn('outbox full, oldest envelopes given up', { dropped });
+    const payload = encodeEvent({ event: 'outbox-dropped', detail: { envelopes: dropped } });
+    await this.#append('event', CONTENT_TYPES.cbor, payload);
+  }
+
+  #serially<T>(operation: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(operation);
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+}

@@ -1,0 +1,284 @@
+/**
+ * Keeps the device connected: hello, login, session, and again after a growing pause, for ever. Without a
+ * network the rest of the agent goes on.
+ */
+
+import { toBase64url } from '@fieldproof/protocol/bytes';
+import type { Signer } from '@fieldproof/protocol/envelope';
+import { sealLogin } from '@fieldproof/protocol/statements';
+import type { MqttClient } from 'mqtt';
+import { type Clock, sleepUntil, type TimerHandle } from './clock.ts';
+import { dial } from './dial.ts';
+import type { DownMessage } from './down-message.ts';
+import { AgentError, reasonOf } from './errors.ts';
+import type { Journal } from './journal.ts';
+import type { Log } from './log.ts';
+import type { Membership, MqttAddress } from './membership.ts';
+import type { Outbox, PendingEnvelope } from './outbox.ts';
+import { Session } from './session.ts';
+import type { Settlement } from './settlement.ts';
+
+export type LinkState = 'stopped' | 'connecting' | 'online' | 'unreachable' | 'refused';
+
+export interface LinkStatus {
+  readonly state: LinkState;
+  /** Why it is not online. */
+  readonly reason: string | null;
+  /** Unix ms, of the last change. */
+  readonly sinceMs: number;
+  readonly inFlight: number;
+}
+
+export interface LinkOptions {
+  readonly membership: Membership;
+  readonly signer: Signer;
+  readonly settings: {
+    readonly window: number;
+    readonly heartbeatMs: number;
+    readonly keepAliveSeconds: number;
+    readonly timeoutMs: number;
+    readonly backoffMinMs: number;
+    readonly backoffMaxMs: number;
+  };
+  /** How often a hello confirms the clock while connected. */
+  readonly confirmEveryMs: number;
+  readonly outbox: Outbox;
+  readonly journal: Journal;
+  readonly settlement: Settlement;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random: (length: number) => Uint8Array;
+  readonly birth: (nonce: Uint8Array) => Promise<PendingEnvelope>;
+  readonly onBirthRecorded: () => void;
+  readonly onMessage: (message: DownMessage, settled: number) => void;
+  readonly onState: () => void;
+}
+
+export class Link {
+  readonly #options: LinkOptions;
+  #state: LinkState = 'stopped';
+  #reason: string | null = null;
+  #sinceMs = 0;
+  #abort: AbortController | undefined;
+  #loop: Promise<void> = Promise.resolve();
+  #session: Session | undefined;
+  #failures = 0;
+  #addressIndex = 0;
+  #lastReason = '';
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+  }
+
+  status(): LinkStatus {
+    return {
+      state: this.#state,
+      reason: this.#reason,
+      sinceMs: this.#sinceMs,
+      inFlight: this.#session?.inFlight ?? 0,
+    };
+  }
+
+  start(): void {
+    this.#abort = new AbortController();
+    this.#loop = this.#run(this.#abort.signal);
+  }
+
+  async stop(): Promise<void> {
+    this.#abort?.abort();
+    this.#session?.end('the agent stops');
+    await this.#loop;
+    this.#become('stopped', null);
+  }
+
+  /** Something new became durable. */
+  wake(): void {
+    this.#session?.wake();
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    while (!signal.aborted) {
+      try {
+        this.#become('connecting', null);
+        await this.#connectOnce(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#told(error);
+      }
+      const dueMs = clock.monotonicMs() + this.#pauseMs();
+      await sleepUntil({ clock, now: () => clock.monotonicMs(), dueMs, signal });
+    }
+  }
+
+  async #connectOnce(signal: AbortSignal): Promise<void> {
+    const { membership, journal, outbox, settlement, clock, log, settings } = this.#options;
+    const { nonce } = await membership.prepare();
+    if (signal.aborted) return;
+    const client = await this.#login(nonce);
+    let confirmTimer: TimerHandle | undefined;
+    try {
+      const session = new Session({
+        client,
+        network: membership.network,
+        deviceId: membership.deviceId,
+        keys: membership.descriptor!.keys,
+        window: settings.window,
+        heartbeatMs: settings.heartbeatMs,
+        outbox,
+        journal,
+        settlement,
+        clock,
+        log,
+        birth: () => this.#options.birth(nonce),
+        onBirthRecorded: this.#options.onBirthRecorded,
+        onMessage: this.#options.onMessage,
+      });
+      this.#session = session;
+      if (signal.aborted) return;
+      this.#failures = 0;
+      this.#become('online', null);
+      log.info('connected', { device: membership.deviceId, network: membership.network });
+      confirmTimer = this.#confirmLater(session);
+      await session.run();
+    } finally {
+      clock.cancel(confirmTimer);
+      this.#session = undefined;
+      client.removeAllListeners('close');
+      client.on('error', () => {});
+      client.end(true);
+    }
+  }
+
+  /** Confirms the clock from time to time; a newer descriptor or a due renewal begins a new session. */
+  #confirmLater(session: Session): TimerHandle {
+    const { clock, membership, confirmEveryMs, log } = this.#options;
+    return clock.after(confirmEveryMs, () => {
+      const version = membership.descriptor?.version;
+      membership.prepare().then(
+        () => {
+          if (membership.descriptor?.version !== version) session.end('newer network descriptor');
+          else if (this.#session === session) this.#confirmLater(session);
+        },
+        (error: unknown) => {
+          log.debug('clock not confirmed', { reason: reasonOf(error) });
+          if (this.#session === session) this.#confirmLater(session);
+        },
+      );
+    });
+  }
+
+  /** Connects to one of the broker's addresses; another one at the next attempt. */
+  async #login(nonce: Uint8Array): Promise<MqttClient> {
+    const { membership, signer, settings, clock } = this.#options;
+    const addresses = membership.mqttAddresses();
+    const address = addresses[this.#addressIndex % addresses.length]!;
+    const { host, port, tls } = address;
+    let socket: Awaited<ReturnType<typeof dial>>;
+    try {
+      const { timeoutMs } = settings;
+      const checkPeer = membership.checkPeer(host);
+      socket = await dial({ host, port, tls, timeoutMs, clock, checkPeer });
+    } catch (error) {
+      this.#addressIndex += 1;
+      throw error;
+    }
+    const login = sealLogin(
+      { device: membership.deviceId, nonce },
+      { network: membership.network, signer },
+    );
+    const { MqttClient } = await import('mqtt');
+    const client = new MqttClient(() => socket, {
+      protocolVersion: 4,
+      clientId: membership.deviceId,
+      username: membership.deviceId,
+      password: toBase64url(login),
+      clean: true,
+      keepalive: settings.keepAliveSeconds,
+      connectTimeout: settings.timeoutMs,
+      reconnectPeriod: 0,
+      resubscribe: false,
+      queueQoSZero: false,
+      // Else mqtt-packet builds 65,536 small buffers: 19 MiB on a device.
+      writeCache: false,
+      timerVariant: 'native',
+    });
+    return await accepted(client, address);
+  }
+
+  #told(error: unknown): void {
+    const refused =
+      error instanceof AgentError &&
+      error.code !== 'ERR_AGENT_UNREACHABLE' &&
+      error.code !== 'ERR_AGENT_ANSWER_INVALID';
+    const reason = error instanceof AgentError ? `${error.code} ${error.message}` : reasonOf(error);
+    const wasOnline = this.#state === 'online';
+    const isNews = wasOnline || this.#lastReason !== reason;
+    this.#lastReason = reason;
+    const fields = { reason, attempt: this.#failures + 1 };
+    if (!isNews) this.#options.log.debug('not connected', fields);
+    else if (refused) this.#options.log.error('the network refuses this device', fields);
+    else this.#options.log.warn('not connected', fields);
+    this.#become(refused ? 'refused' : 'unreachable', reason);
+  }
+
+  /** Doubles with every failure, half of it by chance, so that a fleet does not return as one. */
+  #pauseMs(): number {
+    const { backoffMinMs, backoffMaxMs } = this.#options.settings;
+    const longest = Math.min(backoffMaxMs, backoffMinMs * 2 ** Math.min(this.#failures, 20));
+    this.#failures += 1;
+    const chance = this.#options.random(2);
+    const share = ((chance[0] ?? 0) * 256 + (chance[1] ?? 0)) / 65_536;
+    return longest / 2 + (longest / 2) * share;
+  }
+
+  #become(state: LinkState, reason: string | null): void {
+    if (this.#state === state && this.#reason === reason) return;
+    if (state === 'connecting' && this.#reason !== null) {
+      // Between attempts the reason stays: it is what the owner wants to know.
+      this.#state = state;
+      return;
+    }
+    this.#state = state;
+    this.#reason = reason;
+    this.#sinceMs = this.#options.clock.wallMs();
+    this.#options.onState();
+  }
+}
+
+/** Resolves when CONNACK says yes. */
+function accepted(client: MqttClient, { host, port }: MqttAddress): Promise<MqttClient> {
+  return new Promise((resolve, reject) => {
+    const done = (): void => {
+      client.removeListener('connect', yes);
+      client.removeListener('error', no);
+      client.removeListener('close', closed);
+    };
+    const yes = (): void => {
+      done();
+      resolve(client);
+    };
+    const no = (error: unknown): void => {
+      done();
+      client.on('error', () => {});
+      client.end(true);
+      reject(refusal(error, `${host}:${port}`));
+    };
+    const closed = (): void => no(new Error('connection closed before CONNACK'));
+    client.on('connect', yes);
+    client.on('error', no);
+    client.on('close', closed);
+  });
+}
+
+/** CONNACK return codes of docs/spec/identity.md 6.2. */
+function refusal(error: unknown, where: string): AgentError {
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : 0;
+  if (code === 4) {
+    return new AgentError('ERR_AGENT_LOGIN_REFUSED', `${where}: bad password, nonce or signature`);
+  }
+  if (code === 5) {
+    return new AgentError('ERR_AGENT_LOGIN_REFUSED', `${where}: unknown or suspended device`);
+  }
+  return new AgentError('ERR_AGENT_UNREACHABLE', `${where}: ${reasonOf(error)}`, { cause: error });
+}

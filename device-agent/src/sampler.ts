@@ -1,0 +1,201 @@
+/**
+ * Asks the sensors at their intervals and hears those that speak by themselves. One that fails is told,
+ * asked again with growing pauses, and stops no other.
+ */
+
+import type { BatchReading } from './batch.ts';
+import { type Clock, sleepUntil } from './clock.ts';
+import type { SensorConfig } from './config.ts';
+import { reasonOf } from './errors.ts';
+import type { Log } from './log.ts';
+import { quantise } from './quantise.ts';
+import { loadSensorDriver } from './sensors/drivers.ts';
+import type { MetricSpec, Sample, Sensor } from './sensors/sensor.ts';
+
+/** A reading that began this late still counts as taken at its tick, so that distances stay even. */
+const ON_TIME_MS = 20;
+const MAX_PAUSE_MS = 300_000;
+/** Longest read: a hanging bus must not hang the sensor for ever. */
+const READ_TIMEOUT_MS = 30_000;
+
+export interface ProfileSpec {
+  readonly profile: string;
+  readonly metrics: readonly MetricSpec[];
+  readonly intervalMs: number | undefined;
+}
+
+export interface SensorStatus {
+  readonly profile: string;
+  readonly driver: string;
+  readonly failing: string | null;
+  readonly samples: number;
+}
+
+export interface SamplerOptions {
+  readonly sensors: readonly SensorConfig[];
+  readonly dataDir: string;
+  readonly root: string;
+  readonly clock: Clock;
+  readonly bootMs: () => number;
+  /** Wall clock minus boot time, whole ms. */
+  readonly offsetMs: () => number;
+  readonly log: Log;
+  readonly onReadings: (readings: readonly BatchReading[]) => void;
+  readonly onFailed: (profile: string, reason: string) => void;
+  readonly onRecovered: (profile: string) => void;
+}
+
+interface Running {
+  readonly config: SensorConfig;
+  sensor: Sensor | undefined;
+  failing: string | null;
+  failures: number;
+  samples: number;
+}
+
+export class Sampler {
+  readonly #options: SamplerOptions;
+  readonly #running: Running[];
+  #abort: AbortController | undefined;
+  #loops: Promise<void>[] = [];
+
+  constructor(options: SamplerOptions) {
+    this.#options = options;
+    this.#running = options.sensors.map((config) => ({
+      config,
+      sensor: undefined,
+      failing: null,
+      failures: 0,
+      samples: 0,
+    }));
+  }
+
+  /** Opens every sensor once, so that `profiles` is known, and begins to sample. */
+  async start(): Promise<void> {
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
+    await Promise.all(
+      this.#running.map((running) =>
+        this.#open(running).catch((error: unknown) => this.#failed(running, error)),
+      ),
+    );
+    this.#loops = this.#running.map((running) => this.#loop(running, signal));
+  }
+
+  async stop(): Promise<void> {
+    this.#abort?.abort();
+    await Promise.all(this.#loops);
+  }
+
+  /** Profiles and metrics of the sensors that could be opened. */
+  profiles(): ProfileSpec[] {
+    return this.#running.flatMap(({ config, sensor }) => {
+      if (sensor === undefined) return [];
+      const intervalMs = sensor.kind === 'pull' ? config.intervalMs : undefined;
+      return [{ profile: config.profile, metrics: sensor.metrics, intervalMs }];
+    });
+  }
+
+  status(): SensorStatus[] {
+    return this.#running.map(({ config, failing, samples }) => ({
+      profile: config.profile,
+      driver: config.driver,
+      failing,
+      samples,
+    }));
+  }
+
+  async #open(running: Running): Promise<Sensor> {
+    if (running.sensor !== undefined) return running.sensor;
+    const { dataDir, clock, bootMs, log, root } = this.#options;
+    const { config } = running;
+    const driver = await loadSensorDriver(config.driver);
+    if (driver === undefined) throw new Error(`${config.driver}: no such driver`);
+    running.sensor = await driver.create({
+      options: config.options,
+      profile: config.profile,
+      intervalMs: config.intervalMs,
+      dataDir,
+      clock,
+      bootMs,
+      log,
+      root,
+    });
+    return running.sensor;
+  }
+
+  async #loop(running: Running, signal: AbortSignal): Promise<void> {
+    const { clock, bootMs } = this.#options;
+    const { intervalMs } = running.config;
+    let dueMs = this.#nextOnGrid(intervalMs);
+    while (!signal.aborted) {
+      try {
+        const sensor = await this.#open(running);
+        if (sensor.kind === 'push') {
+          await sensor.run((sample) => this.#take(running, sensor, sample), signal);
+          return;
+        }
+        await sleepUntil({ clock, now: bootMs, dueMs, signal });
+        if (signal.aborted) return;
+        const startedMs = bootMs();
+        const tickMs = startedMs - dueMs <= ON_TIME_MS ? dueMs : startedMs;
+        const readings = await this.#withTimeout(sensor.read());
+        this.#take(running, sensor, { bootMs: Math.floor(tickMs), readings });
+        // Ticks that were missed are not made up for.
+        dueMs += intervalMs * Math.max(1, Math.ceil((bootMs() - dueMs) / intervalMs));
+      } catch (error) {
+        this.#failed(running, error);
+        const pauseMs = intervalMs * 2 ** Math.min(running.failures - 1, 10);
+        dueMs = bootMs() + Math.min(pauseMs, Math.max(intervalMs, MAX_PAUSE_MS));
+        await sleepUntil({ clock, now: bootMs, dueMs, signal });
+      }
+    }
+  }
+
+  /** The next whole multiple of the interval on the wall clock, as boot time: round times take fewer bytes. */
+  #nextOnGrid(intervalMs: number): number {
+    const offsetMs = this.#options.offsetMs();
+    const wallMs = Math.ceil(this.#options.bootMs()) + offsetMs;
+    return Math.ceil(wallMs / intervalMs) * intervalMs - offsetMs;
+  }
+
+  #take(running: Running, sensor: Sensor, sample: Sample): void {
+    const { profile } = running.config;
+    if (running.failing !== null) {
+      running.failing = null;
+      running.failures = 0;
+      this.#options.log.info('sensor recovered', { profile });
+      this.#options.onRecovered(profile);
+    }
+    running.samples += 1;
+    const readings: BatchReading[] = [];
+    for (const { metric, value } of sample.readings) {
+      const spec = sensor.metrics.find((each) => each.metric === metric);
+      if (spec === undefined || (typeof value === 'number' && !Number.isFinite(value))) continue;
+      const rounded = typeof value === 'number' ? quantise(value, spec.resolution) : value;
+      readings.push({ profile, metric, unit: spec.unit, value: rounded, bootMs: sample.bootMs });
+    }
+    if (readings.length > 0) this.#options.onReadings(readings);
+  }
+
+  #failed(running: Running, error: unknown): void {
+    const { profile, driver } = running.config;
+    const reason = reasonOf(error);
+    running.failures += 1;
+    const isNew = running.failing === null;
+    running.failing = reason;
+    if (!isNew) return;
+    this.#options.log.warn('sensor failed', { profile, driver, reason });
+    this.#options.onFailed(profile, reason);
+  }
+
+  #withTimeout<T>(work: Promise<T>): Promise<T> {
+    const { clock } = this.#options;
+    return new Promise((resolve, reject) => {
+      const timer = clock.after(READ_TIMEOUT_MS, () =>
+        reject(new Error(`no answer within ${READ_TIMEOUT_MS} ms`)),
+      );
+      work.then(resolve, reject).finally(() => clock.cancel(timer));
+    });
+  }
+}

@@ -1,0 +1,307 @@
+/**
+ * One MQTT session: birth first, then the backlog oldest first and what is sealed meanwhile in turns, at most
+ * `window` envelopes on their way. docs/spec/topics.md section 3, messages.md 1, settlement.md.
+ *
+ * An envelope counts as sent until the session ends, a transient reject asks for it again, or no receipt
+ * comes for a minute. What was sent and not settled is sent again, byte for byte.
+ */
+
+import { createHash } from 'node:crypto';
+import { IntervalSet } from '@fieldproof/protocol/interval-set';
+import type { Descriptor } from '@fieldproof/protocol/statements';
+import { formatTopic } from '@fieldproof/protocol/topics';
+import type { MqttClient } from 'mqtt';
+import { type Boot, bootKey } from './boot.ts';
+import type { Clock, TimerHandle } from './clock.ts';
+import { type DownMessage, HEARD_KINDS, openDownMessage } from './down-message.ts';
+import { AgentError, reasonOf } from './errors.ts';
+import type { Journal } from './journal.ts';
+import type { Log } from './log.ts';
+import type { Outbox, OutboxCursor, PendingEnvelope } from './outbox.ts';
+import type { Settlement } from './settlement.ts';
+
+/** Without a receipt for this long, what waits is sent again: the broker answers duplicates at once. */
+const RECEIPT_PATIENCE_MS = 60_000;
+/** The birth's receipt tells what is settled: the backlog waits this long for it. */
+const FIRST_RECEIPT_MS = 2000;
+/** Digests of sent envelopes that are remembered, to find what a reject means. */
+const MAX_DIGESTS = 1024;
+
+export interface SessionOptions {
+  readonly client: MqttClient;
+  readonly network: string;
+  readonly deviceId: string;
+  readonly keys: Descriptor['keys'];
+  readonly window: number;
+  readonly heartbeatMs: number;
+  readonly outbox: Outbox;
+  readonly journal: Journal;
+  readonly settlement: Settlement;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Seals the birth of this session. */
+  readonly birth: () => Promise<PendingEnvelope>;
+  /** The birth is recorded. */
+  readonly onBirthRecorded: () => void;
+  readonly onMessage: (message: DownMessage, settled: number) => void;
+}
+
+export class Session {
+  readonly #options: SessionOptions;
+  readonly #sent = new Map<string, IntervalSet>();
+  readonly #acknowledged = new Map<string, IntervalSet>();
+  readonly #digests = new Map<string, { readonly boot: Boot; readonly seq: number }>();
+  #backlog: OutboxCursor | undefined;
+  #live: OutboxCursor | undefined;
+  #liveFirst = false;
+  #inFlight = 0;
+  #pumping = false;
+  #again = false;
+  #rewindAsked = false;
+  #ready = false;
+  #ended = false;
+  #pausedUntilMs = 0;
+  #lastSentMs = 0;
+  #lastReceiptMs = 0;
+  #timer: TimerHandle | undefined;
+  #wakeTimer: TimerHandle | undefined;
+  #onFirstReceipt: (() => void) | undefined;
+  #messages: Promise<void> = Promise.resolve();
+  #fail: (error: unknown) => void = () => {};
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Runs until the connection ends. Rejects with the reason. */
+  async run(): Promise<never> {
+    const { client, clock } = this.#options;
+    const failed = new Promise<never>((_, reject) => {
+      this.#fail = reject;
+    });
+    failed.catch(() => {});
+    client.on('error', (error) => this.#fail(lost(reasonOf(error))));
+    client.on('close', () => this.#fail(lost('connection closed')));
+    client.on('message', (topic, payload) => this.#heard(topic, payload));
+    this.#lastReceiptMs = clock.monotonicMs();
+    try {
+      await Promise.race([this.#begin(), failed]);
+      this.#tick();
+      return await failed;
+    } finally {
+      this.#ended = true;
+      clock.cancel(this.#timer);
+      clock.cancel(this.#wakeTimer);
+      await this.#backlog?.close();
+      await this.#live?.close();
+      await this.#messages;
+    }
+  }
+
+  /** Ends the session from outside. */
+  end(reason: string): void {
+    this.#fail(lost(reason));
+  }
+
+  /** Something new became durable. */
+  wake(): void {
+    if (this.#ready) void this.#pump();
+  }
+
+  async #begin(): Promise<void> {
+    const { client, network, deviceId, outbox, clock } = this.#options;
+    const filters = HEARD_KINDS.map((kind) => formatTopic({ network, deviceId, kind }));
+    const granted = await client.subscribeAsync(filters, { qos: 1 });
+    if (granted.some(({ qos }) => qos === 128)) throw lost('the broker refused our own topics');
+    const firstReceipt = new Promise<void>((resolve) => {
+      this.#onFirstReceipt = resolve;
+    });
+    const start = outbox.end;
+    const birth = await this.#options.birth();
+    await this.#send(birth);
+    this.#options.onBirthRecorded();
+    const patience = clock.after(FIRST_RECEIPT_MS, () => this.#onFirstReceipt?.());
+    await firstReceipt;
+    clock.cancel(patience);
+    this.#backlog = outbox.cursor(undefined, start);
+    this.#live = outbox.cursor(start);
+    this.#ready = true;
+    void this.#pump();
+  }
+
+  /** Fills the window. One at a time; a call meanwhile makes it look again. */
+  async #pump(): Promise<void> {
+    if (this.#pumping) {
+      this.#again = true;
+      return;
+    }
+    this.#pumping = true;
+    try {
+      do {
+        this.#again = false;
+        if (this.#rewindAsked) await this.#restartCursors();
+        while (this.#maySend()) {
+          const envelope = await this.#next();
+          if (envelope === undefined || this.#ended) break;
+          // PUBACK comes later: the window, not the order, limits what is on its way.
+          this.#send(envelope).catch(() => {});
+        }
+      } while (this.#again && !this.#ended);
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  async #restartCursors(): Promise<void> {
+    this.#rewindAsked = false;
+    await this.#backlog?.close();
+    await this.#live?.close();
+    this.#backlog = this.#options.outbox.cursor();
+    this.#live = undefined;
+  }
+
+  #maySend(): boolean {
+    const { clock, window } = this.#options;
+    return !this.#ended && this.#inFlight < window && clock.monotonicMs() >= this.#pausedUntilMs;
+  }
+
+  /** The next envelope, from backlog and live in turns. */
+  async #next(): Promise<PendingEnvelope | undefined> {
+    this.#liveFirst = !this.#liveFirst;
+    const order = this.#liveFirst ? [this.#live, this.#backlog] : [this.#backlog, this.#live];
+    for (const cursor of order) {
+      for (let item = await cursor?.next(); item !== undefined; item = await cursor?.next()) {
+        if (!this.#sent.get(bootKey(item.boot))?.has(item.seq)) return item;
+      }
+    }
+    return undefined;
+  }
+
+  /** Publishes and waits for the PUBACK. */
+  #send({ boot, seq, kind, bytes }: PendingEnvelope): Promise<void> {
+    const { client, network, deviceId, clock } = this.#options;
+    setOf(this.#sent, bootKey(boot)).add(seq);
+    this.#remember(bytes, { boot, seq });
+    this.#inFlight += 1;
+    this.#lastSentMs = clock.monotonicMs();
+    const topic = formatTopic({ network, deviceId, kind });
+    return new Promise((resolve, reject) => {
+      client.publish(topic, Buffer.from(bytes), { qos: 1 }, (error) => {
+        this.#inFlight -= 1;
+        if (error) {
+          reject(error);
+          return;
+        }
+        setOf(this.#acknowledged, bootKey(boot)).add(seq);
+        resolve();
+        this.wake();
+      });
+    });
+  }
+
+  #remember(bytes: Uint8Array, place: { readonly boot: Boot; readonly seq: number }): void {
+    this.#digests.set(createHash('sha256').update(bytes).digest('hex'), place);
+    if (this.#digests.size > MAX_DIGESTS) {
+      this.#digests.delete(this.#digests.keys().next().value!);
+    }
+  }
+
+  /** Verifies and applies what came down, in its order. What does not verify changes nothing. */
+  #heard(topic: string, payload: Uint8Array): void {
+    const { log, settlement, onMessage, journal } = this.#options;
+    let message: DownMessage;
+    try {
+      message = openDownMessage(topic, payload, this.#options);
+    } catch (error) {
+      log.warn('message from the network ignored', { topic, reason: reasonOf(error) });
+      return;
+    }
+    // What was acknowledged by now, and not what will be while this waits its turn.
+    const acknowledged = new Map(
+      [...this.#acknowledged].map(([key, set]) => [key, IntervalSet.from(set.ranges())]),
+    );
+    this.#messages = this.#messages
+      .then(async () => {
+        let settled = 0;
+        if (message.kind === 'receipt') {
+          settled = await settlement.receipt(message.receipt, acknowledged);
+          this.#lastReceiptMs = this.#options.clock.monotonicMs();
+          this.#onFirstReceipt?.();
+        } else if (message.kind === 'reject') {
+          await this.#rejected(message.reject);
+        } else {
+          await journal.event('unsupported', { kind: message.kind, type: message.type });
+        }
+        onMessage(message, settled);
+      })
+      .catch((error: unknown) => log.error('message not applied', { reason: reasonOf(error) }));
+  }
+
+  async #rejected(reject: Parameters<Settlement['reject']>[0]): Promise<void> {
+    const { settlement, clock } = this.#options;
+    const sent = this.#digests.get(Buffer.from(reject.digest).toString('hex'));
+    const outcome = await settlement.reject(reject, sent);
+    if (outcome.type !== 'later') return;
+    const { boot, seq, afterMs } = outcome;
+    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, clock.monotonicMs() + afterMs);
+    const keep = setOf(this.#sent, bootKey(boot));
+    this.#sent.set(bootKey(boot), without(keep, seq));
+    clock.cancel(this.#wakeTimer);
+    this.#wakeTimer = clock.after(this.#pausedUntilMs - clock.monotonicMs() + 1, () => {
+      this.#rewind();
+    });
+  }
+
+  /** Looks at everything that waits again; what counts as sent is passed over. */
+  #rewind(): void {
+    this.#rewindAsked = true;
+    this.wake();
+  }
+
+  #tick(): void {
+    const { clock, heartbeatMs, journal, outbox } = this.#options;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#lastSentMs >= heartbeatMs) {
+      this.#lastSentMs = nowMs;
+      void journal.event('heartbeat');
+    }
+    if (nowMs - this.#lastReceiptMs >= RECEIPT_PATIENCE_MS && this.#inFlight === 0) {
+      this.#lastReceiptMs = nowMs;
+      if (outbox.stats().pending > 0) {
+        this.#sent.clear();
+        this.#rewind();
+      }
+    }
+    this.#timer = clock.after(Math.min(heartbeatMs / 4, 2000), () => this.#tick());
+  }
+}
+
+function setOf(map: Map<string, IntervalSet>, key: string): IntervalSet {
+  const found = map.get(key);
+  if (found !== undefined) return found;
+  const set = new IntervalSet();
+  map.set(key, set);
+  return set;
+}
+
+function without(set: IntervalSet, seq: number): IntervalSet {
+  return IntervalSet.from(
+    set.ranges().flatMap(([from, to]): [number, number][] => {
+      if (seq < from || seq > to) return [[from, to]];
+      const parts: [number, number][] = [];
+      if (from < seq) parts.push([from, seq - 1]);
+      if (seq < to) parts.push([seq + 1, to]);
+      return parts;
+    }),
+  );
+}
+
+function lost(reason: string): AgentError {
+  return new AgentError('ERR_AGENT_UNREACHABLE', `session: ${reason}`);
+}

@@ -1,0 +1,174 @@
+/**
+ * What receipts and rejects do to the outbox. docs/spec/settlement.md 3.3, 4.2.
+ *
+ * An envelope is deleted when a verified receipt settles it and does not list it as rejected. A rejected one
+ * is parked first. A boot that a receipt no longer lists has no holes *as the broker sees it*: that says
+ * nothing of envelopes it has not been sent, so of such a boot only those go that were acknowledged in this
+ * session before the receipt.
+ */
+
+import { createHash } from 'node:crypto';
+import type { Interval, IntervalSet } from '@fieldproof/protocol/interval-set';
+import type { Receipt, Reject } from '@fieldproof/protocol/settlement-messages';
+import { type Boot, bootKey } from './boot.ts';
+import type { Clock } from './clock.ts';
+import type { Journal } from './journal.ts';
+import type { Log } from './log.ts';
+import type { Outbox, PendingEnvelope } from './outbox.ts';
+import type { ParkedStore } from './parked.ts';
+
+export interface SettlementOptions {
+  readonly outbox: Outbox;
+  readonly parked: ParkedStore;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface SettlementCounts {
+  readonly receipts: number;
+  readonly settled: number;
+  readonly rejected: number;
+  /** The newest reject of the network's, for the owner. */
+  readonly lastReject: {
+    readonly code: string;
+    readonly remedy: string;
+    readonly atMs: number;
+  } | null;
+}
+
+/** What a reject asks of the link. */
+export type RejectOutcome =
+  | { readonly type: 'ignored' | 'parked' }
+  | { readonly type: 'later'; readonly boot: Boot; readonly seq: number; readonly afterMs: number };
+
+const DEFAULT_RETRY_MS = 30_000;
+const MAX_RETRY_MS = 3_600_000;
+
+export class Settlement {
+  readonly #options: SettlementOptions;
+  #counts = { receipts: 0, settled: 0, rejected: 0 };
+  #lastReject: SettlementCounts['lastReject'] = null;
+
+  constructor(options: SettlementOptions) {
+    this.#options = options;
+  }
+
+  counts(): SettlementCounts {
+    return { ...this.#counts, lastReject: this.#lastReject };
+  }
+
+  /**
+   * Applies a verified receipt.
+   *
+   * @param acknowledged - by boot key, what was acknowledged (PUBACK) in this session before it came.
+   * @returns how many envelopes wait no more.
+   */
+  async receipt(receipt: Receipt, acknowledged: ReadonlyMap<string, IntervalSet>): Promise<number> {
+    const { outbox, parked } = this.#options;
+    this.#counts.receipts += 1;
+    let settled = 0;
+    const listed = new Set<string>();
+    let newest = -1;
+    for (const [counter, seed, through, ranges, rejected] of receipt.boots) {
+      const boot = { counter, seed };
+      listed.add(bootKey(boot));
+      newest = Math.max(newest, counter);
+      for (const [seq, code] of rejected) {
+        parked.unacknowledged(boot, seq);
+        // Its reject was missed: parked now, before the receipt deletes it.
+        if (outbox.isPending(boot, seq)) await this.#park(boot, seq, code);
+      }
+      const all: Interval[] = ranges.map(([from, to]) => [from, to]);
+      if (through >= 0) all.unshift([0, through]);
+      settled += await outbox.settle(
+        boot,
+        all.filter(([from, to]) => from <= to),
+      );
+    }
+    for (const boot of outbox.pendingBoots()) {
+      const key = bootKey(boot);
+      if (listed.has(key) || boot.counter >= newest) continue;
+      settled += await outbox.settle(boot, acknowledged.get(key)?.ranges() ?? []);
+    }
+    this.#counts.settled += settled;
+    return settled;
+  }
+
+  /**
+   * Applies a verified reject.
+   *
+   * @param sent - the envelope of that digest, when it was sent in this session.
+   */
+  async reject(
+    reject: Reject,
+    sent: { readonly boot: Boot; readonly seq: number } | undefined,
+  ): Promise<RejectOutcome> {
+    const { outbox, clock, log, journal } = this.#options;
+    const named =
+      reject.boot === null || reject.seq === null
+        ? undefined
+        : { boot: { counter: reject.boot[0], seed: reject.boot[1] }, seq: reject.seq };
+    const { boot, seq } = sent ?? named ?? {};
+    if (boot === undefined || seq === undefined || !outbox.isPending(boot, seq)) {
+      return { type: 'ignored' };
+    }
+    const envelope = await findEnvelope(outbox, boot, seq);
+    if (envelope === undefined || !hasDigest(envelope.bytes, reject.digest)) {
+      return { type: 'ignored' };
+    }
+    const { code, remedy } = reject;
+    this.#lastReject = { code, remedy, atMs: clock.wallMs() };
+    this.#counts.rejected += 1;
+    log.warn('envelope rejected', {
+      code,
+      remedy,
+      kind: envelope.kind,
+      boot: bootKey(boot),
+      seq,
+      permanent: reject.permanent,
+    });
+    if (!reject.permanent) {
+      const afterMs = Math.min(reject.retryAfterMs ?? DEFAULT_RETRY_MS, MAX_RETRY_MS);
+      return { type: 'later', boot, seq, afterMs };
+    }
+    await this.#park(boot, seq, code, envelope);
+    if (named !== undefined) {
+      await outbox.settle(boot, [[seq, seq]]);
+    } else {
+      // Refused before its signature was checked: the network does not count this seq as settled.
+      await outbox.drop(boot, [[seq, seq]]);
+      if (envelope.kind !== 'gap') journal.oweGap();
+    }
+    return { type: 'parked' };
+  }
+
+  async #park(boot: Boot, seq: number, code: string, known?: PendingEnvelope): Promise<void> {
+    const { outbox, parked, clock } = this.#options;
+    const envelope = known ?? (await findEnvelope(outbox, boot, seq));
+    if (envelope === undefined) return;
+    await parked.park({ boot, seq, code, atMs: clock.wallMs() }, envelope.bytes);
+  }
+}
+
+/** Rejects are rare: the outbox is searched, and no index is kept for them. */
+async function findEnvelope(
+  outbox: Outbox,
+  boot: Boot,
+  seq: number,
+): Promise<PendingEnvelope | undefined> {
+  const key = bootKey(boot);
+  const cursor = outbox.cursor();
+  try {
+    for (let item = await cursor.next(); item !== undefined; item = await cursor.next()) {
+      if (item.seq === seq && bootKey(item.boot) === key) return item;
+    }
+    return undefined;
+  } finally {
+    await cursor.close();
+  }
+}
+
+function hasDigest(bytes: Uint8Array, digest: Uint8Array): boolean {
+  return Buffer.compare(createHash('sha256').update(bytes).digest(), digest) === 0;
+}

@@ -1,0 +1,105 @@
+/** What the agent says about itself: a plain object, and the file that `fieldproof-agent status` reads. */
+
+import { join } from 'node:path';
+import type { ClockStatus } from './clock-state.ts';
+import { readIfPresent, replaceFile } from './durable-file.ts';
+import type { LinkStatus } from './link.ts';
+import type { SensorStatus } from './sampler.ts';
+
+export interface AgentStatus {
+  readonly device: string;
+  readonly network: string;
+  readonly name: string;
+  readonly pid: number;
+  /** Unix ms. */
+  readonly atMs: number;
+  readonly boot: { readonly counter: number; readonly seed: string };
+  readonly link: LinkStatus;
+  readonly clock: ClockStatus;
+  readonly enrolled: boolean;
+  readonly owner: string | null;
+  /** Envelopes and readings since the agent started, but `pending` and `parked`, which are on disk. */
+  readonly counts: {
+    readonly sealed: number;
+    readonly readings: number;
+    /** Envelopes that the network has proved to have. */
+    readonly recorded: number;
+    readonly pending: number;
+    readonly rejected: number;
+    readonly parked: number;
+    readonly dropped: number;
+    readonly lostReadings: number;
+  };
+  readonly lastReject: {
+    readonly code: string;
+    readonly remedy: string;
+    readonly atMs: number;
+  } | null;
+  readonly lastReceipt: { readonly atMs: number; readonly entry: number } | null;
+  /** Unix ms of the receipt that first settled an envelope, in this run. */
+  readonly firstRecordedMs: number | null;
+  readonly outbox: {
+    readonly bytes: number;
+    readonly maxBytes: number;
+    readonly bytesWritten: number;
+    readonly syncs: number;
+  };
+  readonly sensors: readonly SensorStatus[];
+}
+
+const FILE = 'status.json';
+
+/** Writes the status where `loadStatus` finds it. Not fsynced: it may be lost. */
+export async function saveStatus(dataDir: string, status: AgentStatus): Promise<void> {
+  await replaceFile(join(dataDir, FILE), `${JSON.stringify(status)}\n`, { durable: false });
+}
+
+/** The status as the agent last wrote it, or undefined when there is none. */
+export async function loadStatus(dataDir: string): Promise<AgentStatus | undefined> {
+  const bytes = await readIfPresent(join(dataDir, FILE));
+  if (bytes === undefined) return undefined;
+  try {
+    return JSON.parse(Buffer.from(bytes).toString('utf8')) as AgentStatus;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A status as lines for a person. */
+export function formatStatus(status: AgentStatus, running: boolean): string {
+  const { link, clock, counts, outbox } = status;
+  const time = (ms: number) => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
+  const rows: [string, string][] = [
+    ['device', status.device],
+    ['network', `${status.network}${status.enrolled ? '' : ' (not enrolled yet)'}`],
+    ['owner', status.owner ?? 'none'],
+    [
+      'agent',
+      running ? `running, boot ${status.boot.counter}` : `not running since ${time(status.atMs)}`,
+    ],
+    ['link', `${link.state} since ${time(link.sinceMs)}${link.reason ? `: ${link.reason}` : ''}`],
+    [
+      'clock',
+      clock.synced ? `synchronised by ${clock.by} within ${clock.boundMs} ms` : 'not confirmed',
+    ],
+    [
+      'recorded',
+      `${counts.recorded} envelopes of ${counts.sealed} sealed (${counts.readings} readings)`,
+    ],
+    ['pending', `${counts.pending} (${outbox.bytes} of ${outbox.maxBytes} bytes)`],
+    ['parked', `${counts.parked}`],
+    ['given up', `${counts.dropped} envelopes, ${counts.lostReadings} readings`],
+  ];
+  if (status.lastReceipt) rows.push(['last receipt', time(status.lastReceipt.atMs)]);
+  if (status.lastReject) {
+    const { code, remedy, atMs } = status.lastReject;
+    rows.push(['last reject', `${code} at ${time(atMs)}: ${remedy}`]);
+  }
+  for (const { profile, driver, failing, samples } of status.sensors) {
+    rows.push([
+      `sensor ${profile}`,
+      `${driver}, ${samples} samples${failing ? `, fails: ${failing}` : ''}`,
+    ]);
+  }
+  return rows.map(([name, value]) => `${name.padEnd(16)}${value}`).join('\n');
+}

@@ -1,0 +1,371 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Agent, type AgentOptions } from '@fieldproof/device-agent/agent';
+import { checkConfig } from '@fieldproof/device-agent/config';
+import { initAgent } from '@fieldproof/device-agent/init';
+import { lineLog } from '@fieldproof/device-agent/log';
+import { decodeColumns } from '@fieldproof/protocol/columns';
+import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
+import { decodeBirth, decodeEvent, decodeGap } from '@fieldproof/protocol/messages';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { until } from './fake-clock.ts';
+import { FakeNetwork } from './fake-network.ts';
+
+const random = (length: number) => new Uint8Array(randomBytes(length));
+
+let network: FakeNetwork;
+let dataDir: string;
+let agents: Agent[];
+let lines: string[];
+
+beforeEach(async () => {
+  network = new FakeNetwork();
+  await network.start();
+  dataDir = await mkdtemp(join(tmpdir(), 'agent-'));
+  agents = [];
+  lines = [];
+  await initAgent({
+    dataDir,
+    joinLine: network.joinLine(),
+    name: 'test',
+    owner: { type: 'new' },
+    random,
+  });
+});
+afterEach(async () => {
+  for (const agent of agents) await agent.stop();
+  await network.stop();
+  await rm(dataDir, { recursive: true });
+});
+
+async function makeAgent(config: object = {}, options: Partial<AgentOptions> = {}) {
+  const agent = new Agent({
+    config: await checkConfig({
+      sensors: [{ driver: 'simulated', profile: 'room', intervalMs: 100 }],
+      batch: { sealEveryMs: 100 },
+      outbox: { fsyncEveryMs: 10 },
+      link: { backoffMinMs: 10, backoffMaxMs: 1000 },
+      ...config,
+    }),
+    dataDir,
+    random,
+    log: lineLog({
+      level: 'debug',
+      format: 'text',
+      nowMs: Date.now,
+      write: (line) => lines.push(line),
+    }),
+    ...options,
+  });
+  agents.push(agent);
+  return agent;
+}
+
+const count = (kind: string) => network.kinds().filter((each) => each === kind).length;
+
+describe('an agent and its network', () => {
+  test('enrols, says birth first, sends readings, and forgets them by receipts', async () => {
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => agent.status().counts.recorded > 3, 'receipts');
+    const birth = decodeBirth(network.received[0]!.envelope.payload);
+    expect(network.received[0]!.kind).toBe('birth');
+    expect(birth).toMatchObject({ source: 'simulated', agent: 'fieldproof-agent/0.1.0' });
+    expect(birth.nonce).toHaveLength(32);
+    expect(birth.profiles.room?.[0]).toEqual({
+      metric: 'temperature',
+      unit: 'Cel',
+      resolution: 0.01,
+      intervalMs: 100,
+    });
+    const telemetry = network.received.find(({ kind }) => kind === 'telemetry')!;
+    expect(telemetry.envelope.contentType).toBe(65001);
+    expect(() => decodeColumns(telemetry.envelope.payload)).not.toThrow();
+    expect(agent.status()).toMatchObject({
+      enrolled: true,
+      link: { state: 'online', reason: null },
+      clock: { synced: true, by: 'hello' },
+    });
+    expect(network.tokensSeen).toEqual([network.token]);
+  });
+
+  test('a second run on the folder is refused, and after a stop it goes on as a new boot', async () => {
+    const first = await makeAgent();
+    await first.start();
+    const second = await makeAgent();
+    await expect(second.start()).rejects.toMatchObject({ code: 'ERR_AGENT_LOCKED' });
+    await until(() => count('telemetry') > 0, 'telemetry');
+    await first.stop();
+    await second.start();
+    await until(() => network.received.some(({ key }) => key.startsWith('2/')), 'the second boot');
+    // The credential is kept: one enrolment for both.
+    expect(network.tokensSeen).toHaveLength(1);
+    const events = network.received.filter(({ kind }) => kind === 'event');
+    await until(() => network.kinds().includes('event'), 'the stopping event');
+    expect(events.every(({ envelope }) => decodeEvent(envelope.payload).event !== '')).toBe(true);
+  });
+
+  test('without a network it records, and delivers all of it later, each seq once', async () => {
+    await network.stop();
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => agent.status().counts.sealed >= 5, 'sealed batches');
+    expect(agent.status().link).toMatchObject({
+      state: expect.stringMatching(/unreachable|connecting/),
+    });
+    expect(agent.status().clock.synced).toBe(false);
+    await network.start();
+    await until(() => agent.status().counts.recorded >= 6, 'the backlog');
+    const keys = network.received.map(({ key }) => key);
+    expect(new Set(keys).size).toBe(keys.length);
+    // Sealed before the clock was confirmed: relative times, no bound.
+    const first = network.received.find(({ key }) => key === '1/0')!;
+    expect(first.envelope.stamp.boundMs).toBeNull();
+    expect(decodeColumns(first.envelope.payload)).toBeDefined();
+  });
+
+  test('what was not acknowledged is sent again, byte for byte', async () => {
+    network.onPublish = ({ kind }, { ack, receipt }) => {
+      if (kind === 'telemetry') return;
+      ack();
+      receipt();
+    };
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => count('telemetry') >= 3, 'telemetry');
+    const before = new Map(network.received.map(({ key, bytes }) => [key, bytes]));
+    const births = count('birth');
+    network.onPublish = (_, { ack, receipt }) => {
+      ack();
+      receipt();
+    };
+    network.dropConnections();
+    await until(() => count('birth') > births, 'the next session');
+    await until(() => agent.status().counts.pending < 3, 'settling');
+    for (const [key, bytes] of before) {
+      const copies = network.received.filter((each) => each.key === key);
+      for (const copy of copies) expect(Buffer.compare(copy.bytes, bytes)).toBe(0);
+    }
+    const again = network.received.filter(
+      ({ key, kind }) => kind === 'telemetry' && before.has(key),
+    );
+    expect(again.length).toBeGreaterThan(3);
+  });
+
+  test('acknowledgements alone make it forget nothing', async () => {
+    network.onPublish = (_, { ack }) => ack();
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => count('telemetry') >= 3, 'telemetry');
+    expect(agent.status().counts).toMatchObject({ recorded: 0 });
+    expect(agent.status().counts.pending).toBeGreaterThanOrEqual(4);
+    network.sendReceipt();
+    await until(() => agent.status().counts.recorded >= 4, 'the receipt');
+  });
+
+  test.each([
+    ['another key', { signer: signerFromSeed(random(32)) }],
+    ['another network', { network: 'othernet' }],
+  ])('a receipt signed for %s is ignored', async (_, forge) => {
+    network.onPublish = (_message, { ack }) => ack();
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => count('telemetry') >= 2, 'telemetry');
+    const { stamp } = network.received[0]!.envelope;
+    const forged = network.receiptOf([[stamp.bootCounter, stamp.bootSeed, 1000, [], []]]);
+    network.send('receipt', forged, forge);
+    await until(() => lines.some((line) => line.includes('ignored')), 'the refusal');
+    expect(agent.status().counts.recorded).toBe(0);
+  });
+
+  test('a rejected envelope is parked, acknowledged by the next birth, and not sent again', async () => {
+    let rejected: string | undefined;
+    network.onPublish = (message, { ack, receipt }) => {
+      if (message.kind === 'telemetry' && rejected === undefined) {
+        rejected = message.key;
+        network.sendReject(message, { code: 'ERR_TIME_FUTURE', permanent: true });
+      }
+      ack();
+      receipt();
+    };
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => agent.status().counts.parked === 1, 'parking');
+    expect(agent.status().lastReject).toMatchObject({ code: 'ERR_TIME_FUTURE' });
+    const births = count('birth');
+    network.dropConnections();
+    await until(() => count('birth') > births, 'the next birth');
+    const birth = network.received.filter(({ kind }) => kind === 'birth').at(-1)!;
+    const seen = decodeBirth(birth.envelope.payload).rejectsSeen;
+    expect(seen.map(([counter, , seq]) => `${counter}/${seq}`)).toEqual([rejected]);
+    expect(network.received.filter(({ key }) => key === rejected)).toHaveLength(1);
+    expect(await readdir(join(dataDir, 'state/parked'))).toHaveLength(1);
+  });
+
+  test('a receipt that lists a rejected seq parks it although its reject was missed', async () => {
+    network.onPublish = (_, { ack }) => ack();
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => count('telemetry') >= 2, 'telemetry');
+    const { stamp } = network.received.find(({ kind }) => kind === 'telemetry')!.envelope;
+    const { bootCounter, bootSeed, seq } = stamp;
+    network.send(
+      'receipt',
+      network.receiptOf([[bootCounter, bootSeed, seq, [], [[seq, 'ERR_TIME_FUTURE']]]]),
+    );
+    await until(() => agent.status().counts.parked === 1, 'parking');
+  });
+
+  test('a reject of before the signature check is declared, since the network counts no such seq', async () => {
+    let done = false;
+    network.onPublish = (message, { ack, receipt }) => {
+      if (message.kind === 'telemetry' && !done) {
+        done = true;
+        network.sendReject(message, {
+          code: 'ERR_KEY_UNKNOWN',
+          permanent: true,
+          boot: null,
+          seq: null,
+        });
+        return;
+      }
+      ack();
+      receipt();
+    };
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => count('gap') > 0, 'the gap');
+    const gap = decodeGap(network.received.find(({ kind }) => kind === 'gap')!.envelope.payload);
+    const first = network.received.find(({ kind }) => kind === 'telemetry')!.envelope.stamp;
+    expect(gap.gaps[0]?.slice(2, 4)).toEqual([first.seq, first.seq]);
+    expect(agent.status().counts.parked).toBe(1);
+  });
+
+  test('a transient reject pauses, then the same bytes go out again', async () => {
+    let first: string | undefined;
+    network.onPublish = (message, { ack, receipt }) => {
+      if (message.kind === 'telemetry' && first === undefined) {
+        first = message.key;
+        network.sendReject(message, { code: 'ERR_LOG_FULL', permanent: false, retryAfterMs: 200 });
+        ack();
+        network.settled.clear();
+        return;
+      }
+      ack();
+      receipt();
+    };
+    const agent = await makeAgent();
+    await agent.start();
+    await until(
+      () => network.received.filter(({ key }) => key === first).length === 2,
+      'the resend',
+    );
+    expect(agent.status().counts.parked).toBe(0);
+  });
+
+  test('an older boot that receipts do not list keeps what was never sent', async () => {
+    await network.stop();
+    const first = await makeAgent();
+    await first.start();
+    await until(() => first.status().counts.sealed >= 4, 'sealed batches');
+    await first.stop();
+    await network.start();
+    const sealed: string[] = [];
+    network.onPublish = (message, { ack }) => {
+      ack();
+      sealed.push(message.key);
+      // As a broker that sees no holes in boot 1 does: it lists boot 2 only.
+      const { stamp } = network.received.at(-1)!.envelope;
+      if (stamp.bootCounter === 2) {
+        network.send('receipt', network.receiptOf([[2, stamp.bootSeed, stamp.seq, [], []]]));
+      }
+    };
+    const second = await makeAgent();
+    await second.start();
+    await until(() => sealed.filter((key) => key.startsWith('1/')).length >= 4, 'the old boot');
+    await until(() => second.status().counts.pending <= 2, 'settling');
+  });
+
+  test('a refused login is told as such, and tried again', async () => {
+    network.connackCode = 5;
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => network.connects >= 2, 'attempts');
+    expect(agent.status().link.reason).toMatch(/ERR_AGENT_LOGIN_REFUSED.*suspended/);
+    network.connackCode = 0;
+    await until(() => agent.status().link.state === 'online', 'the login');
+  });
+
+  test('a refused enrolment says the code of the network', async () => {
+    network.enrolStatus = { status: 403, code: 'ERR_TOKEN_USED' };
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => agent.status().link.state === 'refused', 'the refusal');
+    expect(agent.status().link.reason).toMatch(/ERR_AGENT_ENROL_REFUSED.*ERR_TOKEN_USED/);
+    await until(() => agent.status().counts.sealed > 0, 'sampling');
+  });
+
+  test('a descriptor by another root is refused, and the token is never sent', async () => {
+    Object.assign(network.roles, { root: signerFromSeed(random(32)) });
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => agent.status().link.state === 'refused', 'the refusal');
+    expect(agent.status().link.reason).toMatch(/ERR_AGENT_DESCRIPTOR/);
+    expect(network.tokensSeen).toEqual([]);
+    expect(network.connects).toBe(0);
+  });
+
+  test('follows role keys that a newer descriptor replaces, and refuses an older one', async () => {
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => agent.status().counts.recorded > 0, 'receipts');
+    network.version = 2;
+    network.roles.registry = signerFromSeed(random(32));
+    network.roles.log = signerFromSeed(random(32));
+    const recorded = agent.status().counts.recorded;
+    network.dropConnections();
+    await until(() => agent.status().counts.recorded > recorded + 2, 'receipts by the new key');
+    network.version = 1;
+    network.roles.registry = signerFromSeed(random(32));
+    network.dropConnections();
+    await until(() => agent.status().link.state === 'refused', 'the refusal');
+    expect(agent.status().link.reason).toMatch(/version 2 or newer, got 1/);
+  });
+
+  test('a clock that is far off is not believed, whatever it says', async () => {
+    network.timeMs = () => Date.now() + 3_600_000;
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => count('telemetry') > 1, 'telemetry');
+    const telemetry = network.received.find(({ kind }) => kind === 'telemetry')!;
+    expect(telemetry.envelope.stamp.boundMs).toBeNull();
+    expect(agent.status().clock.synced).toBe(false);
+  });
+
+  test('a message of an unknown type is answered with an event', async () => {
+    const agent = await makeAgent();
+    await agent.start();
+    await until(
+      () => agent.status().link.state === 'online' && count('telemetry') > 0,
+      'a session',
+    );
+    const { encode } = await import('@fieldproof/protocol/cbor');
+    network.send('task', encode({ type: 'dance', issued: 1, id: new Uint8Array(16) }));
+    await until(
+      () =>
+        network.received.some(
+          ({ kind, envelope }) =>
+            kind === 'event' && decodeEvent(envelope.payload).event === 'unsupported',
+        ),
+      'the event',
+    );
+  });
+
+  test('keeps keys and tokens to this user', async () => {
+    for (const file of ['device.key', 'join-line', 'owner.json']) {
+      expect((await stat(join(dataDir, file))).mode & 0o077).toBe(0);
+    }
+  });
+});
