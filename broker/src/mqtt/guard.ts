@@ -87,26 +87,28 @@ export class PacketGuard {
   }
 }
 
-/**
- * Puts a guard between a connection and Aedes. Call it before `broker.handle(connection)`.
- *
- * @param onViolation - told once, before the connection is destroyed.
- */
-export function guardConnection(
-  connection: Duplex,
-  limits: GuardLimits,
-  onViolation: (verdict: GuardVerdict) => void,
-): void {
+export interface GuardHooks {
+  /** Told once, before the connection is ended. */
+  readonly onViolation: (verdict: GuardVerdict) => void;
+  /** Whether nothing may be read now; whoever says so emits `readable` when it may again. */
+  readonly holds: () => boolean;
+}
+
+/** Puts a guard between a connection and Aedes. Call it before `broker.handle(connection)`. */
+export function guardConnection(connection: Duplex, limits: GuardLimits, hooks: GuardHooks): void {
   const guard = new PacketGuard(limits);
   const read = connection.read.bind(connection);
   let ended = false;
   connection.read = (size?: number) => {
+    if (ended) return null;
+    // Node itself calls read(0) to start reading; that takes nothing out.
+    if (size !== 0 && hooks.holds()) return null;
     const chunk: unknown = read(size);
-    if (ended || !Buffer.isBuffer(chunk)) return null;
+    if (!Buffer.isBuffer(chunk)) return null;
     const result = guard.push(chunk);
     if (result === null || Buffer.isBuffer(result)) return result;
     ended = true;
-    onViolation(result);
+    hooks.onViolation(result);
     if ('connack' in result && result.connack !== undefined) {
       connection.end(Uint8Array.of(0x20, 2, 0, result.connack), () => connection.destroy());
     } else {

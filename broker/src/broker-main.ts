@@ -1,0 +1,75 @@
+/**
+ * The broker as a process: one `ready` line on standard output (and to the parent, where there is a channel), the log
+ * on standard error, a clean end on SIGTERM and SIGINT. docs/spec/processes.md section 5.
+ *
+ * Started by itself it takes its settings from the environment; `fieldproof-broker start` gives it flags as well.
+ */
+
+import { pathToFileURL } from 'node:url';
+import { FieldproofError } from '@fieldproof/protocol/errors';
+import { startBroker } from './broker.ts';
+import { type BrokerConfig, CONFIG_DEFAULTS, readEnvironment, resolveConfig } from './config.ts';
+import { remedyOf } from './errors.ts';
+
+/** A stop that takes longer is given up: what was acknowledged is durable anyway. */
+const STOP_LIMIT_MS = 9000;
+
+/** Runs a broker until a signal ends the process. Never rejects: a failed start sets the exit code. */
+export async function runBroker(settings: object): Promise<void> {
+  let stopRequested = false;
+  let stop: (() => Promise<void>) | null = null;
+  const end = () => {
+    if (stopRequested) return;
+    stopRequested = true;
+    setTimeout(() => process.exit(1), STOP_LIMIT_MS).unref();
+    if (stop !== null) finish(stop);
+  };
+  process.on('SIGTERM', end);
+  process.on('SIGINT', end);
+  process.on('disconnect', end);
+  try {
+    const config: BrokerConfig = resolveConfig(settings);
+    const broker = await startBroker(config);
+    stop = broker.stop;
+    if (stopRequested) {
+      finish(stop);
+      return;
+    }
+    const { network, addresses } = broker;
+    const ready = {
+      event: 'ready',
+      process: 'broker',
+      network,
+      addresses,
+      dataDir: config.dataDir,
+    };
+    process.stdout.write(`${JSON.stringify(ready)}\n`);
+    process.send?.(ready);
+  } catch (error) {
+    process.stderr.write(`${describeFailure(error)}\n`);
+    process.exit(1);
+  }
+}
+
+/** One line for a person: what is wrong and what to do. */
+export function describeFailure(error: unknown): string {
+  if (!(error instanceof FieldproofError)) {
+    return `fieldproof-broker: ${error instanceof Error ? error.message : String(error)}`;
+  }
+  return `fieldproof-broker: ${error.code}: ${error.message}. ${remedyOf(error.code)}`;
+}
+
+function finish(stop: () => Promise<void>): void {
+  stop().then(
+    () => process.exit(0),
+    (error: unknown) => {
+      process.stderr.write(`${describeFailure(error)}\n`);
+      process.exit(1);
+    },
+  );
+}
+
+const started = process.argv[1];
+if (started !== undefined && import.meta.url === pathToFileURL(started).href) {
+  await runBroker({ dataDir: CONFIG_DEFAULTS.dataDir, ...readEnvironment(process.env) });
+}

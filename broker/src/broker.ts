@@ -1,0 +1,463 @@
+/**
+ * The broker: registry, evidence log, gate, MQTT and HTTP in one process.
+ *
+ * Start: data folder, keys, registry, evidence log, listeners that answer "not ready", the descriptor with the real
+ * ports, the registry caught up from the log, open. Stop is the reverse, with everything made durable.
+ */
+
+import { randomBytes } from 'node:crypto';
+import type { Server } from 'node:net';
+import { join } from 'node:path';
+import type { Server as TlsServer } from 'node:tls';
+import { signCheckpoint } from '@fieldproof/protocol/checkpoint';
+import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
+import { noteVerifier } from '@fieldproof/protocol/note-key';
+import type { FastifyInstance } from 'fastify';
+import { addressFile } from './cli/admin-client.ts';
+import { type BrokerConfig, type BrokerOptions, resolveConfig } from './config.ts';
+import { openDataFolder } from './data-folder.ts';
+import { type LoadedDescriptor, loadDescriptor } from './descriptor.ts';
+import { EvidenceLog } from './evidence/evidence-log.ts';
+import type { FileLayer } from './evidence/file-layer.ts';
+import { CloneWatch } from './gate/clones.ts';
+import { Counters } from './gate/counters.ts';
+import { Gate } from './gate/gate.ts';
+import { Receipts } from './gate/receipts.ts';
+import type { PublishDown } from './gate/session.ts';
+import { createSyncVerifier, type Verifier } from './gate/verifier.ts';
+import { createVerifyPool } from './gate/verify-pool.ts';
+import { type Access, loadAccess } from './http/access.ts';
+import { createHttpServer, type HttpServerOptions } from './http/http-server.ts';
+import { loadKeys, type NetworkKeys } from './keys.ts';
+import {
+  type Addresses,
+  closeListener,
+  listen,
+  listenHttp,
+  reachable,
+  urlOf,
+} from './listeners.ts';
+import { createLogger, type Logger } from './log.ts';
+import { BackPressure } from './mqtt/back-pressure.ts';
+import { judgeLogin } from './mqtt/login.ts';
+import { MqttServer } from './mqtt/mqtt-server.ts';
+import { Nonces } from './nonces.ts';
+import { RateLimiter } from './rate-limit.ts';
+import { catchUp } from './registry/catch-up.ts';
+import { openRegistryDatabase } from './registry/database.ts';
+import { Directory } from './registry/directory.ts';
+import { EnrolmentDesk } from './registry/enrolment.ts';
+import { Registry } from './registry/registry.ts';
+import { replaceFile } from './replace-file.ts';
+import { createStatus } from './status.ts';
+import type { TlsMaterial } from './tls/authority.ts';
+import { machineNames } from './tls/machine-names.ts';
+import './tls/reflect-metadata.ts';
+
+export interface RunningBroker {
+  readonly network: string;
+  readonly rootKey: Uint8Array;
+  readonly addresses: Addresses;
+  /** What `GET /admin/status` answers. */
+  readonly status: () => ReturnType<ReturnType<typeof createStatus>>;
+  /** Ends clients and listeners, makes everything durable. Idempotent. */
+  readonly stop: () => Promise<void>;
+}
+
+/** Replaced in tests. */
+export interface BrokerDependencies {
+  readonly now?: () => number;
+  readonly random?: (bytes: number) => Uint8Array;
+  readonly files?: FileLayer;
+  readonly logger?: Logger;
+}
+
+const TALLY_INTERVAL_MS = 60_000;
+const APPLIED_INTERVAL_MS = 30_000;
+const TLS_CHECK_INTERVAL_MS = 86_400_000;
+/** How long a stop waits for verdicts that are on their way. */
+const DRAIN_MS = 3000;
+/** Failed signatures tried under other kinds, for all devices together. */
+const DIAGNOSES = { perSecond: 20, burst: 40 };
+
+/**
+ * Starts a broker.
+ *
+ * @throws {BrokerError} ERR_CONFIG, ERR_PORT_TAKEN, ERR_DATA_LOCKED, ERR_DATA_NEWER, ERR_KEY_FILE, ERR_LOG_CORRUPT;
+ * what was opened before is closed again.
+ */
+export async function startBroker(
+  options: BrokerOptions,
+  dependencies: BrokerDependencies = {},
+): Promise<RunningBroker> {
+  const config = resolveConfig(options);
+  const cleanup: (() => Promise<void> | void)[] = [];
+  const unwind = async () => {
+    for (let close = cleanup.pop(); close !== undefined; close = cleanup.pop()) await close();
+  };
+  try {
+    return await compose(config, dependencies, { cleanup, unwind });
+  } catch (error) {
+    await unwind();
+    throw error;
+  }
+}
+
+interface Lifetime {
+  /** What to close, in the order of opening. */
+  readonly cleanup: (() => Promise<void> | void)[];
+  readonly unwind: () => Promise<void>;
+}
+
+async function compose(
+  config: BrokerConfig,
+  dependencies: BrokerDependencies,
+  { cleanup, unwind }: Lifetime,
+): Promise<RunningBroker> {
+  const now = dependencies.now ?? Date.now;
+  const random = dependencies.random ?? ((bytes) => Uint8Array.from(randomBytes(bytes)));
+  const log = dependencies.logger ?? createLogger(config.logLevel);
+  const startedAt = now();
+
+  const data = openDataFolder(config.dataDir);
+  cleanup.push(() => data.close());
+  const keys = loadKeys(data.path, random);
+  const { network } = keys;
+  const access = loadAccess(data.path, random);
+  const tls = config.lan
+    ? await certificates(config, { dataDir: data.path, network, now: now() })
+    : null;
+
+  const file = join(data.path, 'registry.sqlite');
+  const registry = new Registry(await openRegistryDatabase({ url: config.databaseUrl, file }));
+  cleanup.push(() => registry.close());
+  const evidence = await openEvidence(config, { folder: data.path, keys, log, dependencies });
+  cleanup.push(() => evidence.close());
+  const { report } = evidence;
+  if (report.droppedBytes > 0) log.warn(report, 'evidence log: a torn last frame was cut off');
+
+  const directory = new Directory({
+    network,
+    signer: keys.registry,
+    registry,
+    evidence,
+    now,
+    onDatabaseError: (error) => log.error({ err: error }, 'registry: database refused'),
+  });
+  cleanup.push(() => directory.settle(evidence.size));
+  await directory.load();
+
+  const clones = new CloneWatch((deviceId) =>
+    evidence
+      .bootsOf(publicKeyFromDeviceId(deviceId))
+      .map(({ counter, seed }) => ({ bootCounter: counter, bootSeed: seed })),
+  );
+  for (const boot of await registry.quarantined()) clones.restore(boot.deviceId, boot);
+
+  const counters = new Counters();
+  const verifier = createVerifier(config, { network, log });
+  cleanup.push(() => verifier.stop());
+  const nonces = new Nonces({ now, random });
+  const diagnoses = new RateLimiter(DIAGNOSES, now);
+  // The gate needs the way down, and the MQTT server needs the gate.
+  let mqtt: MqttServer | null = null;
+  const publishDown: PublishDown = (deviceId, kind, message) => {
+    if (mqtt !== null) return mqtt.publishDown(deviceId, kind, message);
+    message.done?.();
+    return false;
+  };
+  const isOnline = (deviceId: string) => mqtt?.isOnline(deviceId) ?? false;
+  const receipts = new Receipts({
+    network,
+    signer: keys.log,
+    evidence,
+    publishDown,
+    isOnline,
+    now,
+    intervalMs: config.receiptIntervalMs,
+  });
+  cleanup.push(() => receipts.stop());
+  const gate = new Gate({
+    network,
+    signer: keys.log,
+    evidence,
+    verifier,
+    counters,
+    clones,
+    receipts,
+    publishDown,
+    deviceKey: (deviceId) => directory.deviceKey(deviceId),
+    mayDiagnose: () => diagnoses.take('all') === 0,
+    onClone: (deviceId, boot) => {
+      log.warn({ deviceId, ...boot }, 'clone: boot quarantined');
+      registry
+        .quarantine(deviceId, boot, now())
+        .catch((error: unknown) => log.error({ err: error }, 'registry: quarantine not stored'));
+    },
+    now,
+  });
+  const server = await MqttServer.create({
+    network,
+    gate,
+    judgeLogin: (deviceId, password) =>
+      judgeLogin(deviceId, password, {
+        network,
+        nonces,
+        deviceKey: (id) => directory.deviceKey(id),
+      }),
+    backPressure: new BackPressure(evidence),
+    limits: config,
+    now,
+    onSession: ({ deviceId }) => log.debug({ deviceId }, 'session: begins'),
+    onSessionEnd: ({ deviceId }) => {
+      receipts.forget(deviceId);
+      log.debug({ deviceId }, 'session: ends');
+    },
+    onNotice: (event, detail) => log.debug(detail, event),
+  });
+  mqtt = server;
+  let tallyFrom = now();
+  const writeTally = async () => {
+    const counts = counters.takeTally();
+    const [fromMs, toMs] = [tallyFrom, now()];
+    tallyFrom = toMs;
+    if (counts.length > 0) {
+      await evidence.append({ type: 'reject-tally', fromMs, toMs, counts: [...counts] });
+    }
+  };
+  cleanup.push(async () => {
+    const until = Date.now() + DRAIN_MS;
+    while (counters.values().inFlight > 0 && Date.now() < until) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    await writeTally().catch((error: unknown) => log.error({ err: error }, 'tally: not written'));
+  });
+
+  let ready = false;
+  let current: LoadedDescriptor | null = null;
+  const descriptor = () => {
+    if (current === null) throw new Error('descriptor: asked for before it is there');
+    return current;
+  };
+  const addresses: { -readonly [K in keyof Addresses]: Addresses[K] } = {
+    http: '',
+    mqtt: '',
+    https: null,
+    mqtts: null,
+  };
+  const status = createStatus({
+    network,
+    startedAt,
+    addresses,
+    counters,
+    mqtt: server,
+    evidence,
+    directory,
+    now,
+  });
+  const desk = new EnrolmentDesk({
+    network,
+    signer: keys.registry,
+    registry,
+    directory,
+    nonces,
+    credentialDays: config.credentialDays,
+    descriptor: () => descriptor().envelope,
+    caPem: () => tls?.caPem ?? null,
+    now,
+  });
+  const ports = { http: 0, https: 0, mqtt: 0, mqtts: 0 };
+  const routes: HttpServerOptions['routes'] = {
+    network,
+    signer: keys.registry,
+    rootKey: keys.rootKey,
+    nonces,
+    desk,
+    descriptor,
+    evidence,
+    access: access satisfies Access,
+    registry,
+    directory,
+    publishDown,
+    isOnline,
+    isEnrolled: (deviceId) => directory.get(deviceId) !== null,
+    disconnect: (deviceId) => server.disconnect(deviceId),
+    status,
+    joinAddress: () =>
+      tls === null
+        ? { host: reachable(config.host), port: ports.http, plain: true }
+        : { host: lanHost(config), port: ports.https, plain: false },
+    helloLimit: new RateLimiter(perSecond(config.helloPerSecond), now),
+    enrolLimit: new RateLimiter(perSecond(config.enrolPerSecond), now),
+    random,
+    now,
+  };
+  const http = createHttpServer({ logger: log, tls: null, isReady: () => ready, routes });
+  const https = tls && createHttpServer({ logger: log, tls, isReady: () => ready, routes });
+  const plain = server.plainListener();
+  const secure = tls && server.tlsListener(tls);
+  cleanup.push(async () => {
+    ready = false;
+    await Promise.all([http.close(), https?.close()]);
+    const closing = [closeListener(plain), secure && closeListener(secure)];
+    await server.stop();
+    await Promise.all(closing);
+  });
+  ports.http = await listenHttp(http, config.host, config.httpPort);
+  ports.mqtt = await listen(plain, config.host, config.mqttPort);
+  addresses.http = urlOf('http', reachable(config.host), ports.http);
+  addresses.mqtt = urlOf('mqtt', reachable(config.host), ports.mqtt);
+  if (https && secure) {
+    ports.https = await listenHttp(https, config.lanHost, config.httpsPort);
+    ports.mqtts = await listen(secure, config.lanHost, config.mqttsPort);
+    addresses.https = urlOf('https', lanHost(config), ports.https);
+    addresses.mqtts = urlOf('mqtts', lanHost(config), ports.mqtts);
+  }
+
+  current = loadDescriptor(data.path, keys, {
+    now: now(),
+    content: {
+      ca: tls?.caHash ?? null,
+      mergeDelayMs: config.mergeDelayMs,
+      addresses: {
+        http: [addresses.http, ...lanUrls(config, 'https', ports.https)].slice(0, 16),
+        mqtt: [addresses.mqtt, ...lanUrls(config, 'mqtts', ports.mqtts)].slice(0, 16),
+        control: [urlOf('http', reachable(config.host), config.controlPort)],
+      },
+    },
+  });
+  if (current.isStale) log.warn('descriptor: out of date, and the root key is not at hand');
+  await logDescriptor(current, { evidence, registry, now });
+  const applied = await catchUp({ evidence, registry, directory });
+  if (applied > 0) log.info({ applied }, 'registry: caught up from the evidence log');
+
+  const timers = [
+    setInterval(() => {
+      writeTally().catch((error: unknown) => log.error({ err: error }, 'tally: not written'));
+    }, TALLY_INTERVAL_MS),
+    setInterval(() => void directory.settle(evidence.size), APPLIED_INTERVAL_MS),
+  ];
+  if (https && secure) {
+    timers.push(
+      setInterval(
+        () => renewTls(config, { data, keys, https, secure, log, now }),
+        TLS_CHECK_INTERVAL_MS,
+      ),
+    );
+  }
+  cleanup.push(() => timers.forEach(clearInterval));
+  replaceFile(addressFile(data.path), `${addresses.http}\n`, 0o644);
+  ready = true;
+  server.open();
+  log.info({ network, addresses, entries: evidence.size }, 'broker: ready');
+  let stopping: Promise<void> | null = null;
+  const stop = () => {
+    stopping ??= unwind().then(() => log.info('broker: stopped'));
+    return stopping;
+  };
+  return { network, rootKey: keys.rootKey, addresses, status, stop };
+}
+
+function openEvidence(
+  config: BrokerConfig,
+  context: {
+    readonly folder: string;
+    readonly keys: NetworkKeys;
+    readonly log: Logger;
+    readonly dependencies: BrokerDependencies;
+  },
+): Promise<EvidenceLog> {
+  const { folder, keys, log, dependencies } = context;
+  const origin = `fieldproof/${keys.network}/evidence`;
+  const signer = { verifier: noteVerifier(origin, keys.log.publicKey), sign: keys.log.sign };
+  return EvidenceLog.open({
+    folder: join(folder, 'evidence'),
+    origin,
+    sign: (checkpoint) => signCheckpoint(checkpoint, signer),
+    onFailure: (error) => log.error({ err: error }, 'evidence log: tried again'),
+    ...(dependencies.files && { files: dependencies.files }),
+    settings: {
+      maxPendingBytes: config.maxPendingBytes,
+      publishIntervalMs: config.publishIntervalMs,
+    },
+  });
+}
+
+function createVerifier(
+  config: BrokerConfig,
+  context: { readonly network: string; readonly log: Logger },
+): Verifier {
+  const { network, log } = context;
+  if (config.verifierThreads === 0) return createSyncVerifier(network);
+  const onThreadError = (error: unknown) => log.error({ err: error }, 'verifying thread: died');
+  return createVerifyPool({ network, threads: config.verifierThreads, onThreadError });
+}
+
+/** Entry 0 of a log, and one for every version of the descriptor. docs/spec/evidence-log.md section 1. */
+async function logDescriptor(
+  { descriptor, envelope }: LoadedDescriptor,
+  context: {
+    readonly evidence: EvidenceLog;
+    readonly registry: Registry;
+    readonly now: () => number;
+  },
+): Promise<void> {
+  const { evidence, registry, now } = context;
+  const logged = await registry.setting('descriptor_version');
+  if (evidence.size > 0 && logged === String(descriptor.version)) return;
+  await evidence.append({ type: 'network', at: now(), descriptor: envelope });
+  await registry.setSetting('descriptor_version', String(descriptor.version));
+}
+
+async function renewTls(
+  config: BrokerConfig,
+  context: {
+    readonly data: { readonly path: string };
+    readonly keys: NetworkKeys;
+    readonly https: FastifyInstance;
+    readonly secure: TlsServer;
+    readonly log: Logger;
+    readonly now: () => number;
+  },
+): Promise<void> {
+  const { data, keys, https, secure, log, now } = context;
+  try {
+    const { network } = keys;
+    const tls = await certificates(config, { dataDir: data.path, network, now: now() });
+    for (const server of [secure, https.server as Server as TlsServer]) {
+      server.setSecureContext({ key: tls.key, cert: tls.cert });
+    }
+  } catch (error) {
+    log.error({ err: error }, 'server certificate: not renewed');
+  }
+}
+
+async function certificates(
+  config: BrokerConfig,
+  context: { readonly dataDir: string; readonly network: string; readonly now: number },
+): Promise<TlsMaterial> {
+  const { loadTls } = await import('./tls/authority.ts');
+  const names = [...machineNames(), ...config.names];
+  return loadTls(context.dataDir, { ...context, names });
+}
+
+/** The name or address that others use for this machine first: a configured one, else its first address. */
+function lanHost(config: BrokerConfig): string {
+  return lanHosts(config)[0] ?? '127.0.0.1';
+}
+
+function lanHosts(config: BrokerConfig): readonly string[] {
+  const bound = config.lanHost;
+  if (bound !== '0.0.0.0' && bound !== '::') return [...config.names, bound];
+  const isAddress = /^(?!127\.)\d+\.\d+\.\d+\.\d+$/;
+  return [...config.names, ...machineNames().filter((name) => isAddress.test(name))];
+}
+
+function lanUrls(config: BrokerConfig, scheme: string, port: number): readonly string[] {
+  return port === 0 ? [] : lanHosts(config).map((host) => urlOf(scheme, host, port));
+}
+
+/** A rate with room for ten seconds of it at once. */
+function perSecond(rate: number) {
+  return { perSecond: rate, burst: rate * 10 };
+}

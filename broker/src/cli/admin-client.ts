@@ -1,0 +1,51 @@
+/** Talks to the admin API of the broker whose data folder is on this machine. */
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { FieldproofError } from '@fieldproof/protocol/errors';
+import { BrokerError } from '../errors.ts';
+import { tokenFile } from '../http/access.ts';
+
+export interface AdminClient {
+  /** @throws {FieldproofError} with the code of the problem details; ERR_BROKER_UNREACHABLE. */
+  call(method: string, path: string, body?: object): Promise<unknown>;
+}
+
+/** File in the data folder in which a running broker leaves its plain HTTP address. */
+export function addressFile(dataDir: string): string {
+  return join(dataDir, 'http.url');
+}
+
+/** @param options.url - overrides the address that the broker left in its data folder. */
+export function createAdminClient(options: {
+  readonly dataDir: string;
+  readonly url?: string;
+}): AdminClient {
+  return {
+    call: async (method, path, body) => {
+      const url = options.url ?? read(addressFile(options.dataDir));
+      const token = read(tokenFile(options.dataDir, 'admin'));
+      const headers = {
+        authorization: `Bearer ${token}`,
+        ...(body && { 'content-type': 'application/json' }),
+      };
+      const init = { method, headers, ...(body && { body: JSON.stringify(body) }) };
+      const response = await fetch(`${url}${path}`, init).catch((cause: unknown) => {
+        throw new BrokerError('ERR_BROKER_UNREACHABLE', `${url}: no answer`, { cause });
+      });
+      const text = await response.text();
+      const answer: unknown = text === '' ? null : JSON.parse(text);
+      if (response.ok) return answer;
+      const { code, detail } = answer as { readonly code: string; readonly detail: string };
+      throw new FieldproofError(code, detail);
+    },
+  };
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (cause) {
+    throw new BrokerError('ERR_BROKER_UNREACHABLE', `${path}: cannot be read`, { cause });
+  }
+}

@@ -1,0 +1,93 @@
+/** What the command line shows to people. Pure. */
+
+interface Shown {
+  readonly deviceId: string;
+  readonly name: string;
+  readonly group: string;
+  readonly status: string;
+  readonly online: boolean;
+  readonly credentialExpired: boolean;
+}
+
+interface ShownToken {
+  readonly hash: string;
+  readonly uses: number;
+  readonly used: number;
+  readonly group: string;
+  readonly expiresAt: number;
+  readonly usable: boolean;
+}
+
+interface ShownStatus {
+  readonly network: string;
+  readonly uptimeMs: number;
+  readonly devices: number;
+  readonly addresses: Readonly<Record<string, string | null>>;
+  readonly verdicts: {
+    readonly received: number;
+    readonly accepted: number;
+    readonly duplicate: number;
+    readonly rejected: number;
+    readonly rejectedByCode: Readonly<Record<string, number>>;
+  };
+  readonly evidence: {
+    readonly entries: number;
+    readonly published: number;
+    readonly writable: boolean;
+  };
+  readonly mqtt: { readonly sessions: number; readonly connections: number };
+}
+
+export function formatStatus(value: unknown): string {
+  const { network, uptimeMs, devices, addresses, verdicts, evidence, mqtt } = value as ShownStatus;
+  const served = Object.values(addresses).filter((address) => address !== null);
+  const rejects = Object.entries(verdicts.rejectedByCode).map(
+    ([code, count]) => `           ${code} ${count}`,
+  );
+  return [
+    `network    ${network}, up ${Math.round(uptimeMs / 1000)} s`,
+    `addresses  ${served.join('  ')}`,
+    `devices    ${devices} enrolled, ${mqtt.sessions} online, ${mqtt.connections} connections`,
+    `received   ${verdicts.received} = ${verdicts.accepted} accepted + ${verdicts.duplicate} duplicate + ${verdicts.rejected} rejected`,
+    ...rejects,
+    `evidence   ${evidence.entries} entries, ${evidence.published} published${evidence.writable ? '' : ', NOT WRITABLE'}`,
+  ].join('\n');
+}
+
+export function formatDevices(value: unknown): string {
+  const { devices } = value as { readonly devices: readonly Shown[] };
+  if (devices.length === 0) return 'no device is enrolled';
+  return devices
+    .map((device) => {
+      const state = [
+        device.online ? 'online' : 'offline',
+        ...(device.status === 'active' ? [] : [device.status]),
+        ...(device.credentialExpired ? ['expired'] : []),
+      ].join(' ');
+      return `${device.deviceId}  ${state.padEnd(8)}  ${device.group}  ${device.name}`;
+    })
+    .join('\n');
+}
+
+export function formatDevice(value: unknown): string {
+  return Object.entries(value as Readonly<Record<string, unknown>>)
+    .map(([key, item]) => `${key.padEnd(18)} ${show(key, item)}`)
+    .join('\n');
+}
+
+export function formatTokens(value: unknown): string {
+  const { tokens } = value as { readonly tokens: readonly ShownToken[] };
+  if (tokens.length === 0) return 'no tokens';
+  return tokens
+    .map(({ hash, used, uses, group, expiresAt, usable }) => {
+      const state = usable ? 'usable' : 'spent';
+      return `${hash}  ${state}  ${used}/${uses}  ${group}  until ${new Date(expiresAt).toISOString()}`;
+    })
+    .join('\n');
+}
+
+function show(key: string, item: unknown): string {
+  const isTime = /At$|Issued$|Expires$/.test(key);
+  if (isTime && typeof item === 'number') return new Date(item).toISOString();
+  return typeof item === 'string' ? item : JSON.stringify(item);
+}

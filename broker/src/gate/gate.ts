@@ -1,0 +1,252 @@
+/**
+ * The gate: every PUBLISH of a device gets one verdict, in its order, and is acknowledged when that is settled.
+ * docs/spec/settlement.md section 1.
+ *
+ * Verification runs elsewhere and in parallel; what it answers is put back into the order of each session before the
+ * log is asked, and acknowledgements leave in that order too [MQTT-4.6.0-2].
+ */
+
+import { createHash } from 'node:crypto';
+import { MAX_ENVELOPE_BYTES, parseEnvelope, type Signer } from '@fieldproof/protocol/envelope';
+import type { TimeAnchorEntry } from '@fieldproof/protocol/log-entries';
+import { decodeBirth } from '@fieldproof/protocol/messages';
+import type { BootName, CloneWatch } from './clones.ts';
+import type { Counters } from './counters.ts';
+import type { EnvelopeKey, Evidence, Known } from './evidence.ts';
+import type { Receipts } from './receipts.ts';
+import { isPermanent, sealReject } from './rejects.ts';
+import { type Fault, seedBytes, type VerifiedStamp } from './rules.ts';
+import type { DeviceKey, PublishDown, Session, Slot } from './session.ts';
+import { judgeTopic, type Publish } from './topic-rules.ts';
+import type { Verifier } from './verifier.ts';
+
+export interface GateOptions {
+  readonly network: string;
+  /** Role key `log`. */
+  readonly signer: Signer;
+  readonly evidence: Evidence;
+  readonly verifier: Verifier;
+  readonly counters: Counters;
+  readonly clones: CloneWatch;
+  readonly receipts: Receipts;
+  readonly publishDown: PublishDown;
+  /** Current key and standing of a device, or null when it is not enrolled any more. */
+  readonly deviceKey: (deviceId: string) => DeviceKey | null;
+  /** Whether another failed signature may be tried under the other kinds. */
+  readonly mayDiagnose: () => boolean;
+  /** A boot was quarantined: to be kept for the next start. */
+  readonly onClone: (deviceId: string, boot: BootName) => void;
+  readonly now: () => number;
+}
+
+const UNKNOWN_KEY: Fault = { code: 'ERR_KEY_UNKNOWN', message: 'device: not enrolled' };
+const LOG_FULL: Fault = { code: 'ERR_LOG_FULL', message: 'evidence log: cannot be written' };
+
+export class Gate {
+  private readonly options: GateOptions;
+
+  constructor(options: GateOptions) {
+    this.options = options;
+  }
+
+  /**
+   * Takes a PUBLISH of a session.
+   *
+   * @param envelope - the payload; the gate keeps it until the verdict.
+   * @param done - called once when it is settled, after those before it.
+   */
+  receive(
+    session: Session,
+    publish: Publish & { readonly envelope: Uint8Array },
+    done: () => void,
+  ): void {
+    const { network, counters, now, deviceKey, mayDiagnose, verifier } = this.options;
+    counters.countReceived();
+    const topic = judgeTopic(publish, { network, deviceId: session.deviceId });
+    const { envelope } = publish;
+    const slot: Slot = {
+      kind: topic.ok ? topic.kind : null,
+      envelope,
+      at: now(),
+      judgement: null,
+      digest: null,
+      settled: false,
+      done,
+    };
+    session.slots.push(slot);
+    const fault = topic.ok ? sizeFault(envelope) : topic;
+    const key = deviceKey(session.deviceId);
+    if (!topic.ok || fault !== null || key === null) {
+      slot.digest = createHash('sha256').update(envelope).digest();
+      slot.judgement = { stamp: null, fault: fault ?? UNKNOWN_KEY };
+      this.judgeInOrder(session);
+      return;
+    }
+    const submission = { ...key, envelope, kind: topic.kind, at: slot.at, diagnose: mayDiagnose() };
+    verifier.submit(submission, (judgement, digest) => {
+      slot.judgement = judgement;
+      slot.digest = digest;
+      this.judgeInOrder(session);
+    });
+  }
+
+  private judgeInOrder(session: Session): void {
+    for (;;) {
+      const slot = session.slots[session.judged];
+      if (!slot?.judgement) return;
+      session.judged += 1;
+      this.judge(session, slot);
+    }
+  }
+
+  private judge(session: Session, slot: Slot): void {
+    const { evidence } = this.options;
+    const { stamp, fault } = slot.judgement!;
+    if (stamp === null) {
+      this.reject(session, slot, fault!);
+      return;
+    }
+    const refused = this.cloned(session, stamp) ?? fault;
+    const isBirth = slot.kind === 'birth';
+    if (refused === null && !isBirth) {
+      this.append(session, slot);
+      return;
+    }
+    const key = keyOf(session, stamp);
+    const decide = (known: Known) => {
+      if (known === 'duplicate') this.duplicate(session, slot);
+      else if (known === 'equivocation') this.reject(session, slot, equivocation(stamp));
+      else if (refused !== null) this.rejectAuthentic(session, slot, refused);
+      else this.append(session, slot);
+    };
+    const known = evidence.judge(key, slot.digest!);
+    // A promise only when it is on its way to the disk or long recorded: then order does not matter.
+    if (typeof known === 'string') decide(known);
+    else known.then(decide, () => this.reject(session, slot, LOG_FULL));
+  }
+
+  private cloned(session: Session, stamp: VerifiedStamp): Fault | null {
+    if (!this.options.clones.isQuarantined(session.deviceId, stamp)) return null;
+    return { code: 'ERR_BOOT_CLONED', message: `boot ${stamp.bootCounter}: quarantined` };
+  }
+
+  /** Hands an envelope to the log, which knows it or records it. */
+  private append(session: Session, slot: Slot): void {
+    const { evidence, clones, counters, receipts } = this.options;
+    const stamp = slot.judgement!.stamp!;
+    const kind = slot.kind!;
+    const entry = {
+      type: 'batch' as const,
+      ...keyOf(session, stamp),
+      kind,
+      gateway: null,
+      at: slot.at,
+      size: slot.envelope.length,
+      digest: slot.digest!,
+    };
+    clones.recorded(session.deviceId, stamp);
+    let anchored: Promise<unknown> | null = null;
+    evidence.appendBatch(entry, slot.envelope, (outcome) => {
+      if (outcome.kind === 'duplicate') this.duplicate(session, slot);
+      else if (outcome.kind === 'equivocation') this.reject(session, slot, equivocation(stamp));
+      else if (outcome.kind === 'refused') this.reject(session, slot, LOG_FULL);
+      else {
+        counters.countAccepted();
+        if (kind !== 'birth') {
+          receipts.soon(session);
+          this.settle(session, slot);
+          return;
+        }
+        // A fresh birth is settled with its time anchor, which follows it in the same commit.
+        const settle = () => {
+          receipts.atOnce(session);
+          this.settle(session, slot);
+        };
+        if (anchored === null) settle();
+        else anchored.then(settle, settle);
+      }
+    });
+    if (kind === 'birth' && this.isFresh(session, slot)) {
+      anchored = evidence.append(this.timeAnchor(session, slot));
+      anchored.catch(() => {});
+    }
+  }
+
+  private duplicate(session: Session, slot: Slot): void {
+    this.options.counters.countDuplicate();
+    this.options.receipts.atOnce(session);
+    this.settle(session, slot);
+  }
+
+  /** docs/spec/messages.md 1.1: a birth whose nonce is that of the live session is fresh. */
+  private isFresh(session: Session, slot: Slot): boolean {
+    const { nonce } = decodeBirth(parseEnvelope(slot.envelope).payload);
+    if (nonce === null || Buffer.from(nonce).toString('latin1') !== session.nonce) return false;
+    const cloned = this.options.clones.freshBirth(session.deviceId, slot.judgement!.stamp!);
+    if (cloned !== null) this.options.onClone(session.deviceId, cloned);
+    return true;
+  }
+
+  /** docs/spec/evidence-log.md section 1.2. */
+  private timeAnchor(session: Session, slot: Slot): TimeAnchorEntry {
+    const { seq: _, ...boot } = keyOf(session, slot.judgement!.stamp!);
+    return {
+      type: 'time-anchor',
+      ...boot,
+      offsetMs: slot.at - slot.judgement!.stamp!.bootMs,
+      boundMs: Math.max(0, slot.at - session.nonceIssuedAt),
+      at: slot.at,
+    };
+  }
+
+  /** Section 1.4: a permanent reject after the signature check settles the seq, durably before it is sent. */
+  private rejectAuthentic(session: Session, slot: Slot, fault: Fault): void {
+    if (!isPermanent(fault.code)) {
+      this.reject(session, slot, fault);
+      return;
+    }
+    const key = keyOf(session, slot.judgement!.stamp!);
+    this.options.evidence.settleReject({ ...key, code: fault.code }).then(
+      () => {
+        this.options.receipts.soon(session);
+        this.reject(session, slot, fault);
+      },
+      () => this.reject(session, slot, LOG_FULL),
+    );
+  }
+
+  /** A refusal is settled when its signed notice is published. */
+  private reject(session: Session, slot: Slot, fault: Fault): void {
+    const { counters, publishDown, network, signer } = this.options;
+    counters.countRejected(fault.code);
+    const { deviceId } = session;
+    const subject = { digest: slot.digest!, stamp: slot.judgement!.stamp };
+    const envelope = sealReject(fault, subject, { network, deviceId, signer });
+    publishDown(deviceId, 'reject', { envelope, done: () => this.settle(session, slot) });
+  }
+
+  private settle(session: Session, slot: Slot): void {
+    slot.settled = true;
+    const { slots } = session;
+    while (slots[0]?.settled) {
+      slots.shift()!.done();
+      session.judged -= 1;
+    }
+  }
+}
+
+function keyOf(session: Session, stamp: VerifiedStamp): EnvelopeKey {
+  const { bootCounter, seq } = stamp;
+  return { device: session.deviceKey, bootCounter, bootSeed: seedBytes(stamp.bootSeed), seq };
+}
+
+function sizeFault(envelope: Uint8Array): Fault | null {
+  if (envelope.length <= MAX_ENVELOPE_BYTES) return null;
+  const message = `envelope: expected at most ${MAX_ENVELOPE_BYTES} bytes, got ${envelope.length}`;
+  return { code: 'ERR_TOO_LARGE', message };
+}
+
+function equivocation(stamp: VerifiedStamp): Fault {
+  const message = `seq ${stamp.seq} of boot ${stamp.bootCounter}: recorded with another digest`;
+  return { code: 'ERR_EQUIVOCATION', message };
+}

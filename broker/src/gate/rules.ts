@@ -1,0 +1,150 @@
+/**
+ * The verdict on one envelope, as far as it follows from the envelope, the device's key and the receive time: shape, key,
+ * standing, signature, payload. docs/spec/settlement.md section 1.3.
+ *
+ * Pure, and run in worker threads. What depends on the log (duplicate, equivocation, clones) comes between the
+ * signature and the payload in the order of checks; so a payload's fault is reported beside the stamp, for the
+ * gate to apply after those.
+ */
+
+import { kidOf } from '@fieldproof/protocol/ed25519';
+import {
+  parseEnvelope,
+  type UnverifiedEnvelope,
+  upAad,
+  type Verify,
+  verifyEnvelope,
+} from '@fieldproof/protocol/envelope';
+import { FieldproofError } from '@fieldproof/protocol/errors';
+import { UP_KINDS, type UpKind } from '@fieldproof/protocol/topics';
+import { BrokerError } from '../errors.ts';
+import { checkPayload } from './payload-rules.ts';
+
+/** Whether the device may send at present. */
+export type Standing = 'good' | 'suspended' | 'expired';
+
+export interface Submission {
+  readonly envelope: Uint8Array;
+  readonly kind: UpKind;
+  /** The device's current key, 32 bytes. */
+  readonly publicKey: Uint8Array;
+  readonly standing: Standing;
+  /** When the broker received it, Unix ms. */
+  readonly at: number;
+  /** Try the other kinds when the signature fails: five more verifications, so the gate rations it. */
+  readonly diagnose: boolean;
+}
+
+export interface Fault {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** A stamp as it travels between threads. */
+export interface VerifiedStamp {
+  readonly bootCounter: number;
+  /** The boot seed as a big-endian uint32. */
+  readonly bootSeed: number;
+  readonly seq: number;
+  readonly bootMs: number;
+}
+
+/** `fault` without `stamp`: not authentic. With it: authentic, but the payload is at fault. */
+export interface Judgement {
+  readonly stamp: VerifiedStamp | null;
+  readonly fault: Fault | null;
+}
+
+export interface JudgeContext {
+  readonly network: string;
+  readonly verify: Verify;
+}
+
+/** Judges one envelope; never throws for what a device can send. */
+export function judge(submission: Submission, context: JudgeContext): Judgement {
+  let stamp: VerifiedStamp | null = null;
+  try {
+    const envelope = parseEnvelope(submission.envelope);
+    const parsed = requireStamp(envelope);
+    checkKey(envelope, submission);
+    checkStanding(submission.standing);
+    checkSignature(envelope, submission, context);
+    const { bootCounter, seq, bootMs } = parsed;
+    stamp = { bootCounter, bootSeed: seedNumber(parsed.bootSeed), seq, bootMs };
+    checkPayload(submission.kind, { ...envelope, stamp: parsed }, submission.at);
+    return { stamp, fault: null };
+  } catch (error) {
+    return { stamp, fault: faultOf(error) };
+  }
+}
+
+/** The four bytes of a boot seed as an unsigned number. */
+export function seedNumber(seed: Uint8Array): number {
+  return ((seed[0]! << 24) | (seed[1]! << 16) | (seed[2]! << 8) | seed[3]!) >>> 0;
+}
+
+/** The four bytes of a boot seed. */
+export function seedBytes(seed: number): Uint8Array {
+  return Uint8Array.of(seed >>> 24, seed >>> 16, seed >>> 8, seed);
+}
+
+function requireStamp(envelope: UnverifiedEnvelope) {
+  if (envelope.stamp !== null) return envelope.stamp;
+  throw protocolFault('ERR_ENVELOPE_HEADER', 'stamp: expected one in an up envelope');
+}
+
+function checkKey(envelope: UnverifiedEnvelope, submission: Submission): void {
+  const kid = kidOf(submission.publicKey);
+  if (envelope.kid.every((byte, i) => byte === kid[i])) return;
+  throw new BrokerError('ERR_KEY_UNKNOWN', 'kid: expected that of the device’s current key');
+}
+
+function checkStanding(standing: Standing): void {
+  if (standing === 'suspended') throw new BrokerError('ERR_SUSPENDED', 'device: suspended');
+  if (standing === 'expired') {
+    throw new BrokerError('ERR_CREDENTIAL_EXPIRED', 'credential: expired');
+  }
+}
+
+function checkSignature(
+  envelope: UnverifiedEnvelope,
+  submission: Submission,
+  { network, verify }: JudgeContext,
+): void {
+  const { kind, publicKey, diagnose } = submission;
+  const verifies = (as: UpKind) =>
+    verifyEnvelope(envelope, { externalAad: aadOf(network, as), publicKey, verify });
+  if (verifies(kind)) return;
+  if (diagnose) {
+    for (const other of Object.keys(UP_KINDS) as UpKind[]) {
+      if (other === kind || !verifies(other)) continue;
+      throw new BrokerError('ERR_WRONG_KIND', `kind: signed as ${other}, published as ${kind}`);
+    }
+  }
+  throw protocolFault(
+    'ERR_SIGNATURE_INVALID',
+    'signature: does not verify under the device’s key, this network and kind',
+  );
+}
+
+const aads = new Map<string, Uint8Array>();
+
+function aadOf(network: string, kind: UpKind): Uint8Array {
+  const name = `${network}/${kind}`;
+  let aad = aads.get(name);
+  if (aad === undefined) {
+    aad = upAad(network, kind);
+    aads.set(name, aad);
+  }
+  return aad;
+}
+
+function protocolFault(code: string, message: string): FieldproofError {
+  return new FieldproofError(code, message);
+}
+
+/** Whatever else goes wrong is our fault, not the sender's: transient, and seen in the counters. */
+function faultOf(error: unknown): Fault {
+  if (error instanceof FieldproofError) return { code: error.code, message: error.message };
+  return { code: 'ERR_INTERNAL', message: String(error) };
+}

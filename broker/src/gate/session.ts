@@ -1,0 +1,40 @@
+/** One logged-in connection of a device, as the gate sees it. */
+
+import type { DownKind, UpKind } from '@fieldproof/protocol/topics';
+import type { Judgement, Standing } from './rules.ts';
+
+export interface DeviceKey {
+  /** Current public key, 32 bytes. */
+  readonly publicKey: Uint8Array;
+  readonly standing: Standing;
+}
+
+/** A PUBLISH on its way through the gate. */
+export interface Slot {
+  readonly kind: UpKind | null;
+  readonly envelope: Uint8Array;
+  readonly at: number;
+  judgement: Judgement | null;
+  digest: Uint8Array | null;
+  settled: boolean;
+  readonly done: () => void;
+}
+
+export interface Session {
+  readonly deviceId: string;
+  /** The key in the device id, which names the device in log entries. */
+  readonly deviceKey: Uint8Array;
+  /** Server nonce of the login as latin1 text, and when it was issued, Unix ms. */
+  readonly nonce: string;
+  readonly nonceIssuedAt: number;
+  /** PUBLISHes not yet acknowledged, in their order; those before `judged` have a verdict. */
+  readonly slots: Slot[];
+  judged: number;
+}
+
+/** Publishes a signed message to a device; calls back when the broker has it, at once when it is offline. */
+export type PublishDown = (
+  deviceId: string,
+  kind: DownKind,
+  options: { readonly envelope: Uint8Array; readonly done?: () => void },
+) => boolean;

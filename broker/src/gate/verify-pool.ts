@@ -1,0 +1,133 @@
+/**
+ * Verification off the event loop. Jobs are made of what has come when the loop turns, so they grow under load by
+ * themselves; a thread holds two at most, so it never waits for the main thread and the rest stays shareable.
+ */
+
+import { Worker } from 'node:worker_threads';
+import type { Judgement, Submission } from './rules.ts';
+import type { Verifier } from './verifier.ts';
+import { DIGEST_BYTES, packJob, type VerifyResult } from './verify-job.ts';
+
+const MIN_JOB = 16;
+const MAX_JOB = 64;
+const MAX_JOBS_IN_FLIGHT = 2;
+/** A thread that dies takes its jobs with it; they are given to its successor so many times. */
+const MAX_ATTEMPTS = 2;
+
+interface Task {
+  readonly submission: Submission;
+  readonly done: (judgement: Judgement, digest: Uint8Array) => void;
+  attempts: number;
+}
+
+interface Thread {
+  readonly worker: Worker;
+  readonly jobs: Map<number, readonly Task[]>;
+}
+
+export interface VerifyPoolOptions {
+  readonly network: string;
+  readonly threads: number;
+  /** Told when a thread dies; it is replaced. */
+  readonly onThreadError: (error: unknown) => void;
+}
+
+/** Starts the threads; they load in the background. */
+export function createVerifyPool(options: VerifyPoolOptions): Verifier {
+  return new VerifyPool(options);
+}
+
+class VerifyPool implements Verifier {
+  private readonly options: VerifyPoolOptions;
+  private readonly threads: Thread[] = [];
+  private queue: Task[] = [];
+  private nextJob = 0;
+  private scheduled = false;
+  private stopping = false;
+
+  constructor(options: VerifyPoolOptions) {
+    this.options = options;
+    for (let i = 0; i < options.threads; i++) this.threads.push(this.startThread());
+  }
+
+  submit(submission: Submission, done: Task['done']): void {
+    this.queue.push({ submission, done, attempts: 0 });
+    this.schedule();
+  }
+
+  async stop(): Promise<void> {
+    this.stopping = true;
+    await Promise.all(this.threads.map(({ worker }) => worker.terminate()));
+  }
+
+  private schedule(): void {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    setImmediate(() => {
+      this.scheduled = false;
+      this.dispatch();
+    });
+  }
+
+  private dispatch(): void {
+    while (this.queue.length > 0) {
+      const thread = this.leastBusy();
+      if (thread === null) return;
+      const share = Math.ceil(this.queue.length / this.threads.length);
+      const size = Math.min(MAX_JOB, Math.max(MIN_JOB, share));
+      const tasks = this.queue.slice(0, size);
+      this.queue = this.queue.slice(size);
+      const job = packJob(
+        this.nextJob++,
+        tasks.map((task) => task.submission),
+      );
+      thread.jobs.set(job.id, tasks);
+      thread.worker.postMessage(job, [job.bytes.buffer as ArrayBuffer]);
+    }
+  }
+
+  private leastBusy(): Thread | null {
+    let best: Thread | null = null;
+    for (const thread of this.threads) {
+      if (thread.jobs.size >= MAX_JOBS_IN_FLIGHT) continue;
+      if (best === null || thread.jobs.size < best.jobs.size) best = thread;
+    }
+    return best;
+  }
+
+  private startThread(): Thread {
+    const worker = new Worker(new URL('./verify-worker.mjs', import.meta.url), {
+      workerData: { network: this.options.network },
+    });
+    const thread: Thread = { worker, jobs: new Map() };
+    worker.on('message', (result: VerifyResult) => this.finish(thread, result));
+    worker.on('error', (error) => this.options.onThreadError(error));
+    worker.on('exit', () => this.replace(thread));
+    return thread;
+  }
+
+  private finish(thread: Thread, result: VerifyResult): void {
+    const tasks = thread.jobs.get(result.id) ?? [];
+    thread.jobs.delete(result.id);
+    this.dispatch();
+    for (let i = 0; i < tasks.length; i++) {
+      const digest = result.digests.slice(i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES);
+      tasks[i]!.done(result.judgements[i]!, digest);
+    }
+  }
+
+  private replace(thread: Thread): void {
+    if (this.stopping) return;
+    const lost = [...thread.jobs.values()].flat();
+    this.threads[this.threads.indexOf(thread)] = this.startThread();
+    for (const task of lost) {
+      task.attempts += 1;
+      if (task.attempts < MAX_ATTEMPTS) this.queue.push(task);
+      else {
+        const fault = { code: 'ERR_INTERNAL', message: 'verifying thread: died at this envelope' };
+        task.done({ stamp: null, fault }, new Uint8Array(DIGEST_BYTES));
+      }
+    }
+    this.schedule();
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * Bearer tokens for processes and operators. Made on first start, one file each, mode 0600:
+ * `tokens/admin` may everything, `tokens/service` reads the evidence and publishes down messages.
+ */
+
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { toBase64url } from '@fieldproof/protocol/bytes';
+import type { FastifyRequest } from 'fastify';
+import { BrokerError } from '../errors.ts';
+import { replaceFile } from '../replace-file.ts';
+
+export type Scope = 'tail' | 'bodies' | 'down' | 'admin';
+
+const FILES: Readonly<Record<string, readonly Scope[]>> = {
+  admin: ['admin', 'tail', 'bodies', 'down'],
+  service: ['tail', 'bodies', 'down'],
+};
+
+export type Access = (request: FastifyRequest, scope: Scope) => void;
+
+/** Path of a token file. */
+export function tokenFile(dataDir: string, name: 'admin' | 'service'): string {
+  return join(dataDir, 'tokens', name);
+}
+
+/**
+ * Loads the token files, making those that are missing.
+ *
+ * @returns a check that throws ERR_UNAUTHORIZED unless a request carries a token of the scope.
+ */
+export function loadAccess(dataDir: string, random: (bytes: number) => Uint8Array): Access {
+  const tokens = Object.entries(FILES).map(([name, scopes]) => {
+    const path = tokenFile(dataDir, name as 'admin' | 'service');
+    if (!existsSync(path)) replaceFile(path, `${toBase64url(random(32))}\n`);
+    return { hash: sha256(readFileSync(path, 'utf8').trim()), scopes };
+  });
+  return (request, scope) => {
+    const presented = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
+    const hash = sha256(presented ?? '');
+    const allowed = tokens.some(
+      (token) => timingSafeEqual(token.hash, hash) && token.scopes.includes(scope),
+    );
+    if (presented === undefined || !allowed) {
+      throw new BrokerError('ERR_UNAUTHORIZED', `authorization: expected a token of ${scope}`);
+    }
+  };
+}
+
+function sha256(text: string): Uint8Array {
+  return createHash('sha256').update(text).digest();
+}

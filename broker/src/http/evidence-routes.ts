@@ -1,0 +1,112 @@
+/** The evidence for everyone who checks it: static tiles and checkpoints, and, with a token, tail, frames and bodies. */
+
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { fromHex } from '@fieldproof/protocol/bytes';
+import { encodeFrame, type Frame } from '@fieldproof/protocol/frame';
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import { BrokerError } from '../errors.ts';
+import type { Access } from './access.ts';
+import { sendBytes } from './public-routes.ts';
+
+/** What these routes need of the evidence log. */
+export interface EvidenceSource {
+  /** Folder of checkpoint and tiles. */
+  readonly publishedFolder: string;
+  tail(
+    from: number,
+    options: { readonly live: boolean; readonly signal: AbortSignal },
+  ): AsyncGenerator<Uint8Array, void, void>;
+  readFrame(index: number): Promise<Frame>;
+  bodyByDigest(digest: Uint8Array): Promise<Uint8Array | undefined>;
+}
+
+const FRAMES = 'application/vnd.fieldproof.frames';
+const COSE = 'application/cose; cose-type="cose-sign1"';
+const IMMUTABLE = 'public, max-age=31536000, immutable';
+
+/** Paths of C2SP tlog-tiles: level and index in groups of three digits, all but the last with an x; perhaps partial. */
+const TILE =
+  /^tile\/(?:entries|[0-9]|[1-5][0-9]|6[0-3])(?:\/x[0-9]{3})*\/[0-9]{3}(\.p\/[0-9]{1,3})?$/;
+
+export function addEvidenceRoutes(
+  app: FastifyInstance,
+  options: { readonly evidence: EvidenceSource; readonly access: Access },
+): void {
+  const { evidence, access } = options;
+
+  app.get('/log/evidence/*', async (request, reply) => {
+    const path = (request.params as { readonly '*': string })['*'];
+    if (path === 'checkpoint') {
+      reply.header('content-type', 'text/plain; charset=utf-8').header('cache-control', 'no-store');
+      return sendFile(reply, evidence.publishedFolder, path);
+    }
+    const tile = TILE.exec(path);
+    if (tile === null) throw notFound(path);
+    // A partial tile goes when the full one is there; until then its bytes never change.
+    const cache = tile[1] === undefined ? IMMUTABLE : 'public, max-age=60';
+    reply.header('content-type', 'application/octet-stream').header('cache-control', cache);
+    return sendFile(reply, evidence.publishedFolder, path);
+  });
+
+  app.get('/v1/tail', async (request, reply) => {
+    access(request, 'tail');
+    const query = request.query as { readonly from?: string; readonly live?: string };
+    const from = indexIn('from', query.from ?? '0');
+    if (query.live !== undefined && query.live !== '0' && query.live !== '1') {
+      throw new BrokerError('ERR_REQUEST', 'live: expected 0 or 1');
+    }
+    const ended = new AbortController();
+    reply.raw.once('close', () => ended.abort());
+    const frames = evidence.tail(from, { live: query.live !== '0', signal: ended.signal });
+    reply.header('content-type', FRAMES).header('cache-control', 'no-store');
+    // Without this a reader learns only with the first frame that it is connected.
+    reply.raw.once('pipe', () => reply.raw.flushHeaders());
+    return reply.send(Readable.from(frames, { objectMode: false, highWaterMark: 1 << 16 }));
+  });
+
+  app.get('/v1/entries/:index', async (request, reply) => {
+    access(request, 'tail');
+    const { index } = request.params as { readonly index: string };
+    const frame = await evidence.readFrame(indexIn('index', index));
+    return sendBytes(reply, FRAMES, encodeFrame(frame));
+  });
+
+  app.get('/v1/bodies/:digest', async (request, reply) => {
+    access(request, 'bodies');
+    const { digest } = request.params as { readonly digest: string };
+    if (!/^[0-9a-f]{64}$/.test(digest)) {
+      throw new BrokerError('ERR_REQUEST', 'digest: expected 64 lower-case hex digits');
+    }
+    const body = await evidence.bodyByDigest(fromHex(digest));
+    if (body === undefined) throw notFound(digest);
+    reply.header('cache-control', 'private, no-cache');
+    return sendBytes(reply, COSE, body);
+  });
+}
+
+async function sendFile(reply: FastifyReply, folder: string, path: string): Promise<FastifyReply> {
+  const file = join(folder, path);
+  const size = await stat(file).then(
+    (found) => (found.isFile() ? found.size : null),
+    () => null,
+  );
+  if (size === null) {
+    // What is not there yet may come: nobody may remember this answer.
+    reply.header('cache-control', 'no-store');
+    throw notFound(path);
+  }
+  return reply.header('content-length', size).send(createReadStream(file));
+}
+
+function indexIn(name: string, text: string): number {
+  const index = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isSafeInteger(index)) return index;
+  throw new BrokerError('ERR_REQUEST', `${name}: expected a whole number`);
+}
+
+function notFound(what: string): BrokerError {
+  return new BrokerError('ERR_NOT_FOUND', `${what.slice(0, 120)}: there is none`);
+}

@@ -1,0 +1,60 @@
+/** One Fastify instance with all routes; the broker makes one for HTTP and, with `lan`, one for HTTPS. */
+
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import { BrokerError } from '../errors.ts';
+import { type AdminRoutesOptions, addAdminRoutes } from './admin-routes.ts';
+import { addDownRoute } from './down-route.ts';
+import { addEvidenceRoutes } from './evidence-routes.ts';
+import { sendProblem } from './problem.ts';
+import { addPublicRoutes, type PublicRoutesOptions } from './public-routes.ts';
+
+/** Longest request body: an enrolment is below 2 kB, a down message is an envelope. */
+const MAX_BODY_BYTES = 65_536;
+
+export interface HttpServerOptions {
+  readonly logger: FastifyBaseLogger;
+  readonly tls: { readonly key: string; readonly cert: string } | null;
+  /** False while the broker starts or stops: everything but `/healthz` answers 503. */
+  readonly isReady: () => boolean;
+  readonly routes: PublicRoutesOptions &
+    AdminRoutesOptions &
+    Parameters<typeof addDownRoute>[1] &
+    Parameters<typeof addEvidenceRoutes>[1];
+}
+
+/** Makes the server, not yet listening. */
+export function createHttpServer(options: HttpServerOptions): FastifyInstance {
+  const { tls, routes, isReady } = options;
+  const app = Fastify({
+    loggerInstance: options.logger,
+    disableRequestLogging: true,
+    bodyLimit: MAX_BODY_BYTES,
+    forceCloseConnections: true,
+    requestTimeout: 30_000,
+    ...(tls && { https: { ...tls, handshakeTimeout: 10_000 } }),
+  }) as unknown as FastifyInstance;
+
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  app.setErrorHandler(sendProblem);
+  app.setNotFoundHandler((request, reply) => {
+    const error = new BrokerError(
+      'ERR_NOT_FOUND',
+      `${request.method} ${request.url.slice(0, 120)}`,
+    );
+    sendProblem(error, request, reply);
+  });
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-content-type-options', 'nosniff');
+    if (request.url === '/healthz' || isReady()) return;
+    reply.header('retry-after', 1);
+    throw new BrokerError('ERR_NOT_READY', 'broker: starting or stopping');
+  });
+
+  app.get('/healthz', async () => ({ ok: true }));
+  app.get('/readyz', async () => ({ ready: true }));
+  addPublicRoutes(app, routes);
+  addEvidenceRoutes(app, routes);
+  addDownRoute(app, routes);
+  addAdminRoutes(app, routes);
+  return app;
+}

@@ -1,0 +1,73 @@
+/** Binding ports, and the addresses that people and devices are told. */
+
+import type { Server } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import { BrokerError } from './errors.ts';
+
+/** URLs at which the broker serves. */
+export interface Addresses {
+  readonly http: string;
+  readonly mqtt: string;
+  /** With `lan` only. */
+  readonly https: string | null;
+  readonly mqtts: string | null;
+}
+
+/**
+ * Binds a server.
+ *
+ * @param port - 0 for any free one.
+ * @returns the port.
+ * @throws {BrokerError} ERR_PORT_TAKEN.
+ */
+export async function listen(server: Server, host: string, port: number): Promise<number> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(port, host, () => {
+        server.removeListener('error', reject);
+        resolve();
+      });
+    });
+  } catch (error) {
+    throw portError(error, host, port);
+  }
+  return (server.address() as { readonly port: number }).port;
+}
+
+/** The same for a Fastify instance. */
+export async function listenHttp(
+  app: FastifyInstance,
+  host: string,
+  port: number,
+): Promise<number> {
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    throw portError(error, host, port);
+  }
+  return (app.server.address() as { readonly port: number }).port;
+}
+
+/** Closes a listener; its connections are closed elsewhere. */
+export async function closeListener(server: Server): Promise<void> {
+  if (!server.listening) return;
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+}
+
+/** `scheme://host:port`, IPv6 in brackets. */
+export function urlOf(scheme: string, host: string, port: number): string {
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** The address by which this machine reaches a listener bound to `host`. */
+export function reachable(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1';
+  return host === '::' ? '::1' : host;
+}
+
+function portError(error: unknown, host: string, port: number): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'EADDRINUSE') return error;
+  return new BrokerError('ERR_PORT_TAKEN', `port ${port} of ${host}: in use`, { cause: error });
+}

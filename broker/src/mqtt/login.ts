@@ -1,0 +1,48 @@
+/** Checks the login in a CONNECT. docs/spec/identity.md section 6. */
+
+import { decodeUtf8, fromBase64url } from '@fieldproof/protocol/bytes';
+import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
+import { verify } from '@fieldproof/protocol/ed25519-node';
+import { openLogin } from '@fieldproof/protocol/statements';
+import type { DeviceKey, Session } from '../gate/session.ts';
+import type { Nonces } from '../nonces.ts';
+
+export interface LoginContext {
+  readonly network: string;
+  readonly nonces: Nonces;
+  readonly deviceKey: (deviceId: string) => DeviceKey | null;
+}
+
+export type LoginVerdict =
+  | { readonly session: Session }
+  /** CONNACK return code 4: bad password, nonce or signature; 5: unknown or suspended device. Section 6.2. */
+  | { readonly returnCode: 4 | 5; readonly reason: string };
+
+/** Judges a login and uses up its nonce when it is good. */
+export function judgeLogin(
+  deviceId: string,
+  password: Uint8Array | undefined,
+  context: LoginContext,
+): LoginVerdict {
+  const key = context.deviceKey(deviceId);
+  if (key === null) return { returnCode: 5, reason: 'ERR_DEVICE_UNKNOWN' };
+  if (key.standing === 'suspended') return { returnCode: 5, reason: 'ERR_SUSPENDED' };
+  try {
+    const login = fromBase64url(decodeUtf8(password ?? new Uint8Array(0)));
+    const { network, nonces } = context;
+    const { publicKey } = key;
+    const nonce = openLogin(login, { network, publicKey, verify, device: deviceId });
+    const nonceIssuedAt = nonces.use(nonce);
+    const session: Session = {
+      deviceId,
+      deviceKey: publicKeyFromDeviceId(deviceId),
+      nonce: Buffer.from(nonce).toString('latin1'),
+      nonceIssuedAt,
+      slots: [],
+      judged: 0,
+    };
+    return { session };
+  } catch (error) {
+    return { returnCode: 4, reason: (error as { code?: string }).code ?? 'ERR_INTERNAL' };
+  }
+}

@@ -1,0 +1,223 @@
+/** The MQTT side: listeners, the guard, Aedes with its hooks, and the way down to devices. */
+
+import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
+import { type DownKind, formatTopic } from '@fieldproof/protocol/topics';
+import { Aedes, type Client } from 'aedes';
+import type { Gate } from '../gate/gate.ts';
+import type { Session } from '../gate/session.ts';
+import type { BackPressure } from './back-pressure.ts';
+import { type GuardLimits, guardConnection } from './guard.ts';
+import { createAuthenticate } from './hooks/authenticate.ts';
+import { createAuthorizeForward } from './hooks/authorize-forward.ts';
+import { createAuthorizePublish } from './hooks/authorize-publish.ts';
+import { createAuthorizeSubscribe } from './hooks/authorize-subscribe.ts';
+import type { LoginVerdict } from './login.ts';
+
+export interface MqttServerOptions {
+  readonly network: string;
+  readonly gate: Pick<Gate, 'receive'>;
+  readonly judgeLogin: (deviceId: string, password: Uint8Array | undefined) => LoginVerdict;
+  readonly backPressure: BackPressure;
+  readonly limits: GuardLimits & {
+    readonly maxConnections: number;
+    readonly connectTimeoutMs: number;
+  };
+  readonly now: () => number;
+  readonly onSession: (session: Session) => void;
+  readonly onSessionEnd: (session: Session) => void;
+  /** Something worth a line in the log at debug level. */
+  readonly onNotice: (event: string, detail: Readonly<Record<string, unknown>>) => void;
+}
+
+export interface MqttStatus {
+  readonly connections: number;
+  readonly sessions: number;
+  /** Connections ended by the guard, by clause, and refused logins by return code. */
+  readonly refused: Readonly<Record<string, number>>;
+  readonly paused: number;
+}
+
+/** Unwritten output of a slow client is given so long. */
+const DRAIN_TIMEOUT_MS = 30_000;
+/** Packets that may follow a CONNECT before its CONNACK; one read of the socket bounds their bytes. */
+const QUEUE_LIMIT = 1000;
+
+export class MqttServer {
+  private readonly options: MqttServerOptions;
+  private readonly aedes: Aedes;
+  private readonly sessions = new WeakMap<Client, Session>();
+  private readonly clients = new Map<string, Client>();
+  private readonly connections = new Set<Socket>();
+  private readonly refused = new Map<string, number>();
+  private ready = false;
+
+  private constructor(options: MqttServerOptions, aedes: (server: MqttServer) => Aedes) {
+    this.options = options;
+    this.aedes = aedes(this);
+  }
+
+  static async create(options: MqttServerOptions): Promise<MqttServer> {
+    const server = new MqttServer(options, (self) => new Aedes(self.aedesOptions()));
+    await server.aedes.listen();
+    server.watchSessions();
+    return server;
+  }
+
+  /** A plain listener, not yet bound. */
+  plainListener(): Server {
+    return createServer({ noDelay: true, keepAlive: true }, (socket) => this.accept(socket));
+  }
+
+  /** A TLS listener, not yet bound. */
+  tlsListener(material: { readonly key: string; readonly cert: string }): TlsServer {
+    const options = { ...material, noDelay: true, keepAlive: true, handshakeTimeout: 10_000 };
+    const server = createTlsServer(options, (socket) => this.accept(socket));
+    server.on('tlsClientError', (error) => {
+      this.options.onNotice('tls-client-error', { error: error.message });
+    });
+    return server;
+  }
+
+  /** Logins are answered from now on; before, with return code 3. */
+  open(): void {
+    this.ready = true;
+  }
+
+  isOnline(deviceId: string): boolean {
+    return this.clients.has(deviceId);
+  }
+
+  /**
+   * Publishes a down message, when its device is here and has subscribed.
+   *
+   * @returns whether it was sent.
+   */
+  publishDown(
+    deviceId: string,
+    kind: DownKind,
+    { envelope, done }: { readonly envelope: Uint8Array; readonly done?: () => void },
+  ): boolean {
+    const client = this.clients.get(deviceId);
+    const topic = formatTopic({ network: this.options.network, deviceId, kind });
+    const qos = client === undefined ? null : subscribedQos(client, topic);
+    if (client === undefined || qos === null) {
+      done?.();
+      return false;
+    }
+    // Straight to the client: the emitter shared by all would make one slow reader hold up the others.
+    const payload = Buffer.from(envelope.buffer, envelope.byteOffset, envelope.length);
+    client.publish({ cmd: 'publish', topic, payload, qos, retain: false, dup: false }, () =>
+      done?.(),
+    );
+    return true;
+  }
+
+  /** Ends the session of a device, such as when it is suspended. */
+  disconnect(deviceId: string): void {
+    this.clients.get(deviceId)?.close();
+  }
+
+  status(): MqttStatus {
+    return {
+      connections: this.connections.size,
+      sessions: this.clients.size,
+      refused: Object.fromEntries(this.refused),
+      paused: this.options.backPressure.pausedConnections,
+    };
+  }
+
+  /** Closes Aedes and every connection; listeners are their owner's to close. */
+  async stop(): Promise<void> {
+    this.ready = false;
+    await new Promise<void>((resolve) => this.aedes.close(() => resolve()));
+    for (const socket of this.connections) socket.destroy();
+  }
+
+  private aedesOptions() {
+    const { network, gate, judgeLogin, limits } = this.options;
+    return {
+      connectTimeout: limits.connectTimeoutMs,
+      drainTimeout: DRAIN_TIMEOUT_MS,
+      queueLimit: QUEUE_LIMIT,
+      ...createAuthenticate({
+        judgeLogin,
+        isReady: () => this.ready,
+        onSession: (client, session) => this.sessions.set(client, session),
+        onRefused: (client, returnCode, reason) => {
+          this.countRefused(`CONNACK ${returnCode}`);
+          this.options.onNotice('login-refused', { client: client.id, returnCode, reason });
+        },
+      }),
+      authorizePublish: createAuthorizePublish({
+        gate,
+        sessionOf: (client) => this.sessions.get(client),
+      }),
+      authorizeSubscribe: createAuthorizeSubscribe(network),
+      authorizeForward: createAuthorizeForward(network),
+    };
+  }
+
+  private accept(socket: Socket): void {
+    const { limits, backPressure, onNotice } = this.options;
+    if (this.connections.size >= limits.maxConnections) {
+      this.countRefused('connections');
+      socket.destroy();
+      return;
+    }
+    this.connections.add(socket);
+    socket.once('close', () => this.connections.delete(socket));
+    socket.on('error', () => {});
+    guardConnection(socket, limits, {
+      onViolation: ({ clause }) => {
+        this.countRefused(clause);
+        onNotice('connection-ended', { address: socket.remoteAddress, clause });
+      },
+      holds: () => backPressure.holds(socket),
+    });
+    this.aedes.handle(socket);
+  }
+
+  private watchSessions(): void {
+    this.aedes.on('clientReady', (client) => {
+      const session = this.sessions.get(client);
+      if (session === undefined || client.closed) return;
+      this.clients.set(client.id, client);
+      this.publishState(client.id, true);
+      this.options.onSession(session);
+    });
+    this.aedes.on('clientDisconnect', (client) => {
+      const session = this.sessions.get(client);
+      if (session === undefined || this.clients.get(client.id) !== client) return;
+      this.clients.delete(client.id);
+      this.publishState(client.id, false);
+      this.options.onSessionEnd(session);
+    });
+    const notice = (event: string) => (client: Client, error: Error) =>
+      this.options.onNotice(event, { client: client.id, error: error.message });
+    this.aedes.on('clientError', notice('client-error'));
+    this.aedes.on('connectionError', notice('connection-error'));
+  }
+
+  /** docs/spec/messages.md section 7: retained, unsigned, advisory. */
+  private publishState(deviceId: string, online: boolean): void {
+    const topic = formatTopic({ network: this.options.network, deviceId, kind: 'state' });
+    const payload = Buffer.from(JSON.stringify({ online, since: this.options.now() }));
+    const packet = { cmd: 'publish', topic, payload, qos: 0, retain: true, dup: false } as const;
+    if (!this.aedes.closed) this.aedes.publish(packet, () => {});
+  }
+
+  private countRefused(why: string): void {
+    this.refused.set(why, (this.refused.get(why) ?? 0) + 1);
+  }
+}
+
+/** The quality of service under which a client has subscribed to a topic of its own, at most 1; null when it has not. */
+function subscribedQos(client: Client, topic: string): 0 | 1 | null {
+  const { subscriptions } = client as Client & {
+    readonly subscriptions: Readonly<Record<string, { readonly qos: number } | undefined>>;
+  };
+  const any = `${topic.slice(0, topic.lastIndexOf('/'))}/+`;
+  const qos = [subscriptions[topic]?.qos, subscriptions[any]?.qos].filter((q) => q !== undefined);
+  return qos.length === 0 ? null : Math.max(...qos) > 0 ? 1 : 0;
+}

@@ -1,0 +1,35 @@
+/** Applies the `registry` entries of the evidence log that a crash kept from the registry. */
+
+import { FrameReader } from '@fieldproof/protocol/frame';
+import { decodeEvidenceEntry, isBatchEntry } from '@fieldproof/protocol/log-entries';
+import type { Directory } from './directory.ts';
+import type { Registry } from './registry.ts';
+
+/** @returns how many entries were applied. */
+export async function catchUp(options: {
+  readonly evidence: {
+    readonly size: number;
+    tail(from: number, options: { readonly live: boolean }): AsyncIterable<Uint8Array>;
+  };
+  readonly registry: Registry;
+  readonly directory: Directory;
+}): Promise<number> {
+  const { evidence, registry, directory } = options;
+  // A log that is shorter than the registry remembers was replaced: all of it is applied again.
+  const through = await registry.appliedThrough();
+  const from = through < evidence.size ? through + 1 : 0;
+  let applied = 0;
+  const reader = new FrameReader(from);
+  for await (const chunk of evidence.tail(from, { live: false })) {
+    reader.push(chunk);
+    for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {
+      if (isBatchEntry(frame.entry)) continue;
+      const entry = decodeEvidenceEntry(frame.entry);
+      if (entry.type !== 'registry') continue;
+      await directory.catchUp({ ...entry, index: frame.index });
+      applied += 1;
+    }
+  }
+  await registry.markApplied(evidence.size - 1);
+  return applied;
+}

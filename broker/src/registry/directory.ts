@@ -1,0 +1,125 @@
+/**
+ * The devices in memory, for the gate and for logins, and the one way to change them: log first, then memory, then
+ * the database, in the order of the log.
+ */
+
+import type { Signer } from '@fieldproof/protocol/envelope';
+import { BrokerError } from '../errors.ts';
+import type { Evidence } from '../gate/evidence.ts';
+import type { DeviceKey } from '../gate/session.ts';
+import type { Device, Registry } from './registry.ts';
+import { applyStatement, type RegistryAction, sealStatement } from './statements.ts';
+
+export interface DirectoryOptions {
+  readonly network: string;
+  /** Role key `registry`. */
+  readonly signer: Signer;
+  readonly registry: Registry;
+  readonly evidence: Pick<Evidence, 'append'>;
+  readonly now: () => number;
+  /** The database refused; what it missed is written with the next change or the next start. */
+  readonly onDatabaseError: (error: unknown) => void;
+}
+
+export class Directory {
+  private readonly options: DirectoryOptions;
+  private readonly devices = new Map<string, Device>();
+  /** Devices whose rows the database has yet to take, in log order. */
+  private unwritten: Device[] = [];
+  private writing: Promise<void> = Promise.resolve();
+
+  constructor(options: DirectoryOptions) {
+    this.options = options;
+  }
+
+  async load(): Promise<void> {
+    for (const device of await this.options.registry.devices()) {
+      this.devices.set(device.deviceId, device);
+    }
+  }
+
+  /** Applies a `registry` entry that the database may have missed. */
+  async catchUp(entry: {
+    readonly subject: string;
+    readonly statement: Uint8Array;
+    readonly at: number;
+    readonly index: number;
+  }): Promise<void> {
+    const before = this.devices.get(entry.subject) ?? null;
+    const after = applyStatement(before, entry.statement, entry);
+    if (after === null) return;
+    this.devices.set(after.deviceId, after);
+    await this.options.registry.apply([after]);
+  }
+
+  get(deviceId: string): Device | null {
+    return this.devices.get(deviceId) ?? null;
+  }
+
+  get count(): number {
+    return this.devices.size;
+  }
+
+  all(): readonly Device[] {
+    return [...this.devices.values()];
+  }
+
+  /** Key and standing, for the gate; null for a device that is not enrolled. */
+  deviceKey(deviceId: string): DeviceKey | null {
+    const device = this.devices.get(deviceId);
+    if (device === undefined) return null;
+    const { publicKey, status, credentialExpires } = device;
+    if (status === 'suspended') return { publicKey, standing: 'suspended' };
+    const expired = credentialExpires <= this.options.now();
+    return { publicKey, standing: expired ? 'expired' : 'good' };
+  }
+
+  /**
+   * Logs an action and makes it so.
+   *
+   * @returns the device after it, when the log has it durably.
+   * @throws {BrokerError} ERR_LOG_FULL, ERR_DEVICE_UNKNOWN.
+   */
+  async record(action: RegistryAction): Promise<Device> {
+    const { network, signer, evidence, now } = this.options;
+    const at = now();
+    const statement = sealStatement(action, { network, signer });
+    const { subject } = action;
+    const entry = { type: 'registry' as const, at, action: action.action, subject, statement };
+    const { index } = await evidence.append(entry);
+    const device = applyStatement(this.get(subject), statement, { at, index });
+    if (device === null) {
+      throw new BrokerError('ERR_DEVICE_UNKNOWN', `device ${subject}: not enrolled`);
+    }
+    this.devices.set(subject, device);
+    this.unwritten.push(device);
+    await this.write();
+    return device;
+  }
+
+  /**
+   * Waits until the database has everything that it would take, and notes that the log is applied up to a size,
+   * so that the next start need not look further back.
+   */
+  async settle(size: number): Promise<void> {
+    await this.write();
+    if (this.unwritten.length > 0) return;
+    await this.options.registry.markApplied(size - 1).catch(this.options.onDatabaseError);
+  }
+
+  /** One transaction for all that have come in meanwhile. */
+  private write(): Promise<void> {
+    this.writing = this.writing.then(async () => {
+      const devices = this.unwritten;
+      if (devices.length === 0) return;
+      this.unwritten = [];
+      try {
+        await this.options.registry.apply(devices);
+      } catch (error) {
+        this.unwritten = [...devices, ...this.unwritten];
+        this.options.onDatabaseError(error);
+      }
+    });
+    return this.writing;
+  }
+}

@@ -1,0 +1,263 @@
+/**
+ * The registry: devices and enrolment tokens.
+ *
+ * The evidence log is the truth about devices: an action is appended there first, and applied here when it is durable.
+ * `appliedThrough` says how far; on start the broker applies what a crash left out. Tokens are only
+ * here: a use is taken before the enrolment is logged, so a crash in between costs one use and never gives one.
+ */
+
+import { createHash } from 'node:crypto';
+import { toHex } from '@fieldproof/protocol/bytes';
+import type { Selectable } from 'kysely';
+import { BrokerError } from '../errors.ts';
+import type { BootName } from '../gate/clones.ts';
+import type { RegistryDatabase } from './database.ts';
+import type { DeviceTable, TokenTable } from './schema.ts';
+
+export interface Stream {
+  readonly metric: string;
+  readonly cadenceMs: number;
+  readonly resolution: number;
+}
+
+export interface Device {
+  readonly deviceId: string;
+  readonly publicKey: Uint8Array;
+  readonly owner: string;
+  readonly name: string;
+  readonly group: string;
+  readonly cell: string;
+  readonly streams: readonly Stream[];
+  readonly status: 'active' | 'suspended';
+  readonly agent: string;
+  /** Unix ms, all of them. */
+  readonly enrolledAt: number;
+  readonly credentialIssued: number;
+  readonly credentialExpires: number;
+  readonly logIndex: number;
+}
+
+export interface Token {
+  /** SHA-256 of the token, hex: its name in lists. */
+  readonly hash: string;
+  readonly uses: number;
+  readonly used: number;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+  readonly group: string;
+  readonly cell: string;
+  readonly revoked: boolean;
+}
+
+export type NewToken = Pick<Token, 'uses' | 'createdAt' | 'expiresAt' | 'group' | 'cell'>;
+
+const APPLIED = 'applied_through';
+
+export class Registry {
+  private readonly db: RegistryDatabase;
+
+  constructor(db: RegistryDatabase) {
+    this.db = db;
+  }
+
+  async close(): Promise<void> {
+    await this.db.destroy();
+  }
+
+  async devices(): Promise<readonly Device[]> {
+    const rows = await this.db
+      .selectFrom('devices')
+      .selectAll()
+      .orderBy('enrolled_at')
+      .orderBy('device_id')
+      .execute();
+    return rows.map(deviceOf);
+  }
+
+  async device(deviceId: string): Promise<Device | null> {
+    const row = await this.db
+      .selectFrom('devices')
+      .selectAll()
+      .where('device_id', '=', deviceId)
+      .executeTakeFirst();
+    return row ? deviceOf(row) : null;
+  }
+
+  /** Writes devices as `registry` entries left them, and how far the log is applied, in one transaction. */
+  async apply(devices: readonly Device[]): Promise<void> {
+    if (devices.length === 0) return;
+    await this.db.transaction().execute(async (tx) => {
+      for (const device of devices) {
+        const row = rowOf(device);
+        const { device_id: _, ...rest } = row;
+        await tx
+          .insertInto('devices')
+          .values(row)
+          .onConflict((conflict) => conflict.column('device_id').doUpdateSet(rest))
+          .execute();
+      }
+      await setSetting(tx, APPLIED, String(Math.max(...devices.map((device) => device.logIndex))));
+    });
+  }
+
+  async quarantine(deviceId: string, boot: BootName, at: number): Promise<void> {
+    const row = {
+      device_id: deviceId,
+      boot_counter: boot.bootCounter,
+      boot_seed: boot.bootSeed,
+      created_at: at,
+    };
+    await this.db
+      .insertInto('quarantine')
+      .values(row)
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+  }
+
+  async quarantined(): Promise<readonly (BootName & { readonly deviceId: string })[]> {
+    const rows = await this.db.selectFrom('quarantine').selectAll().execute();
+    return rows.map((row) => ({
+      deviceId: row.device_id,
+      bootCounter: row.boot_counter,
+      bootSeed: row.boot_seed,
+    }));
+  }
+
+  /** Index through which `registry` entries of the log are applied, or −1. */
+  async appliedThrough(): Promise<number> {
+    const value = await this.setting(APPLIED);
+    return value === null ? -1 : Number(value);
+  }
+
+  async markApplied(index: number): Promise<void> {
+    await this.setSetting(APPLIED, String(index));
+  }
+
+  async setting(key: string): Promise<string | null> {
+    const row = await this.db
+      .selectFrom('settings')
+      .select('value')
+      .where('key', '=', key)
+      .executeTakeFirst();
+    return row?.value ?? null;
+  }
+
+  async setSetting(key: string, value: string): Promise<void> {
+    await setSetting(this.db, key, value);
+  }
+
+  async createToken(token: Uint8Array, options: NewToken): Promise<Token> {
+    const row = {
+      hash: tokenHash(token),
+      uses: options.uses,
+      used: 0,
+      created_at: options.createdAt,
+      expires_at: options.expiresAt,
+      group_name: options.group,
+      cell: options.cell,
+      revoked: 0,
+    };
+    await this.db.insertInto('tokens').values(row).execute();
+    return tokenOf(row);
+  }
+
+  async tokens(): Promise<readonly Token[]> {
+    const rows = await this.db.selectFrom('tokens').selectAll().orderBy('created_at').execute();
+    return rows.map(tokenOf);
+  }
+
+  /** @returns false when there is no such token. */
+  async revokeToken(hash: string): Promise<boolean> {
+    const result = await this.db
+      .updateTable('tokens')
+      .set({ revoked: 1 })
+      .where('hash', '=', hash)
+      .executeTakeFirst();
+    return Number(result.numUpdatedRows) > 0;
+  }
+
+  /**
+   * Takes one use of a token, atomically.
+   *
+   * @throws {BrokerError} ERR_TOKEN_INVALID.
+   */
+  async useToken(token: Uint8Array, now: number): Promise<Token> {
+    const hash = tokenHash(token);
+    const result = await this.db
+      .updateTable('tokens')
+      .set((eb) => ({ used: eb('used', '+', 1) }))
+      .where('hash', '=', hash)
+      .where('revoked', '=', 0)
+      .where('expires_at', '>', now)
+      .whereRef('used', '<', 'uses')
+      .executeTakeFirst();
+    const row =
+      Number(result.numUpdatedRows) > 0
+        ? await this.db.selectFrom('tokens').selectAll().where('hash', '=', hash).executeTakeFirst()
+        : undefined;
+    if (row) return tokenOf(row);
+    throw new BrokerError('ERR_TOKEN_INVALID', 'token: unknown, used up, revoked or expired');
+  }
+}
+
+async function setSetting(db: RegistryDatabase, key: string, value: string): Promise<void> {
+  await db
+    .insertInto('settings')
+    .values({ key, value })
+    .onConflict((conflict) => conflict.column('key').doUpdateSet({ value }))
+    .execute();
+}
+
+/** SHA-256 of a token, hex. */
+export function tokenHash(token: Uint8Array): string {
+  return toHex(createHash('sha256').update(token).digest());
+}
+
+function deviceOf(row: Selectable<DeviceTable>): Device {
+  return {
+    deviceId: row.device_id,
+    publicKey: row.public_key,
+    owner: row.owner,
+    name: row.name,
+    group: row.group_name,
+    cell: row.cell,
+    streams: JSON.parse(row.streams) as Stream[],
+    status: row.status === 'suspended' ? 'suspended' : 'active',
+    agent: row.agent,
+    enrolledAt: row.enrolled_at,
+    credentialIssued: row.credential_issued,
+    credentialExpires: row.credential_expires,
+    logIndex: row.log_index,
+  };
+}
+
+function rowOf(device: Device): Selectable<DeviceTable> {
+  return {
+    device_id: device.deviceId,
+    public_key: Buffer.from(device.publicKey),
+    owner: device.owner,
+    name: device.name,
+    group_name: device.group,
+    cell: device.cell,
+    streams: JSON.stringify(device.streams),
+    status: device.status,
+    agent: device.agent,
+    enrolled_at: device.enrolledAt,
+    credential_issued: device.credentialIssued,
+    credential_expires: device.credentialExpires,
+    log_index: device.logIndex,
+  };
+}
+
+function tokenOf(row: Selectable<TokenTable>): Token {
+  return {
+    hash: row.hash,
+    uses: row.uses,
+    used: row.used,
+    createdAt: row.created_at,
+    expiresAt: row.expires_at,
+    group: row.group_name,
+    cell: row.cell,
+    revoked: row.revoked !== 0,
+  };
+}

@@ -1,0 +1,113 @@
+/** The registry's tables, on SQLite and PostgreSQL alike: text, 64-bit integers and blobs only. */
+
+import { type ColumnType, type Kysely, type Migration, sql } from 'kysely';
+
+/** Read as number: `database.ts` turns what the drivers give into numbers, and no value here passes 2^53. */
+export type Int = ColumnType<number, number, number>;
+
+export interface DeviceTable {
+  device_id: string;
+  /** Current public key, 32 bytes. */
+  public_key: Uint8Array;
+  /** did:key of the owner. */
+  owner: string;
+  name: string;
+  group_name: string;
+  cell: string;
+  /** JSON array of wanted streams. */
+  streams: string;
+  /** `active` or `suspended`. */
+  status: string;
+  agent: string;
+  enrolled_at: Int;
+  credential_issued: Int;
+  credential_expires: Int;
+  /** Index of the last `registry` entry applied. */
+  log_index: Int;
+}
+
+export interface TokenTable {
+  /** SHA-256 of the token, hex. The token itself is shown once and kept nowhere. */
+  hash: string;
+  uses: Int;
+  used: Int;
+  created_at: Int;
+  expires_at: Int;
+  group_name: string;
+  cell: string;
+  /** 0 or 1. */
+  revoked: Int;
+}
+
+/** Boots refused as those of a clone. */
+export interface QuarantineTable {
+  device_id: string;
+  boot_counter: Int;
+  boot_seed: Int;
+  created_at: Int;
+}
+
+export interface SettingTable {
+  key: string;
+  value: string;
+}
+
+export interface RegistrySchema {
+  devices: DeviceTable;
+  tokens: TokenTable;
+  quarantine: QuarantineTable;
+  settings: SettingTable;
+}
+
+/** Applied in the order of their names, once each. */
+export const MIGRATIONS: Readonly<Record<string, Migration>> = {
+  '001_registry': {
+    up: async (db: Kysely<unknown>) => {
+      const blob = (await isPostgres(db)) ? sql`bytea` : sql`blob`;
+      await db.schema
+        .createTable('devices')
+        .addColumn('device_id', 'text', (column) => column.primaryKey())
+        .addColumn('public_key', blob, (column) => column.notNull())
+        .addColumn('owner', 'text', (column) => column.notNull())
+        .addColumn('name', 'text', (column) => column.notNull())
+        .addColumn('group_name', 'text', (column) => column.notNull())
+        .addColumn('cell', 'text', (column) => column.notNull())
+        .addColumn('streams', 'text', (column) => column.notNull())
+        .addColumn('status', 'text', (column) => column.notNull())
+        .addColumn('agent', 'text', (column) => column.notNull())
+        .addColumn('enrolled_at', 'bigint', (column) => column.notNull())
+        .addColumn('credential_issued', 'bigint', (column) => column.notNull())
+        .addColumn('credential_expires', 'bigint', (column) => column.notNull())
+        .addColumn('log_index', 'bigint', (column) => column.notNull())
+        .execute();
+      await db.schema
+        .createTable('tokens')
+        .addColumn('hash', 'text', (column) => column.primaryKey())
+        .addColumn('uses', 'bigint', (column) => column.notNull())
+        .addColumn('used', 'bigint', (column) => column.notNull())
+        .addColumn('created_at', 'bigint', (column) => column.notNull())
+        .addColumn('expires_at', 'bigint', (column) => column.notNull())
+        .addColumn('group_name', 'text', (column) => column.notNull())
+        .addColumn('cell', 'text', (column) => column.notNull())
+        .addColumn('revoked', 'bigint', (column) => column.notNull())
+        .execute();
+      await db.schema
+        .createTable('quarantine')
+        .addColumn('device_id', 'text', (column) => column.notNull())
+        .addColumn('boot_counter', 'bigint', (column) => column.notNull())
+        .addColumn('boot_seed', 'bigint', (column) => column.notNull())
+        .addColumn('created_at', 'bigint', (column) => column.notNull())
+        .addPrimaryKeyConstraint('quarantine_pk', ['device_id', 'boot_counter', 'boot_seed'])
+        .execute();
+      await db.schema
+        .createTable('settings')
+        .addColumn('key', 'text', (column) => column.primaryKey())
+        .addColumn('value', 'text', (column) => column.notNull())
+        .execute();
+    },
+  },
+};
+
+async function isPostgres(db: Kysely<unknown>): Promise<boolean> {
+  return db.getExecutor().adapter.constructor.name === 'PostgresAdapter';
+}

@@ -1,0 +1,45 @@
+/** What `fieldproof-broker status` and dashboards show. */
+
+import type { Counters } from './gate/counters.ts';
+import type { Addresses } from './listeners.ts';
+import type { MqttServer } from './mqtt/mqtt-server.ts';
+import type { Directory } from './registry/directory.ts';
+
+export interface StatusOptions {
+  readonly network: string;
+  readonly startedAt: number;
+  readonly addresses: Addresses;
+  readonly counters: Counters;
+  readonly mqtt: MqttServer;
+  readonly evidence: {
+    readonly size: number;
+    readonly pendingBytes: number;
+    readonly isRefusing: boolean;
+    readonly checkpoint: { readonly size: number } | null;
+  };
+  readonly directory: Directory;
+  readonly now: () => number;
+}
+
+/** Makes the function that takes a snapshot. */
+export function createStatus(options: StatusOptions) {
+  return () => {
+    const { network, startedAt, addresses, counters, mqtt, evidence, directory, now } = options;
+    return {
+      network,
+      startedAt,
+      uptimeMs: now() - startedAt,
+      addresses: { ...addresses },
+      /** received = accepted + duplicate + rejected + inFlight. */
+      verdicts: counters.values(),
+      evidence: {
+        entries: evidence.size,
+        published: evidence.checkpoint?.size ?? 0,
+        pendingBytes: evidence.pendingBytes,
+        writable: !evidence.isRefusing,
+      },
+      mqtt: mqtt.status(),
+      devices: directory.count,
+    };
+  };
+}
