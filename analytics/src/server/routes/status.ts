@@ -1,5 +1,6 @@
 /** `GET /v1/status`: versions, store, counts, projection lag and the broker's own account. */
 import type { RouteGroup } from '../context.ts';
+import type { BrokerAnswer } from '../providers.ts';
 import { BEARER, jsonResponse, nullable, objectOf, problemResponses, UNIX_MS } from '../schemas.ts';
 
 const ANSWER = objectOf({
@@ -79,7 +80,7 @@ export const statusRoutes: RouteGroup = (context) => {
         return {
           nowMs: clock(),
           startedMs,
-          network: context.network(),
+          network: context.network() ?? networkOf(broker),
           versions: { fieldproof: context.version, node: process.version },
           store: { kind: storeKind, ok: ping.ok, version: ping.version },
           counts: {
@@ -96,3 +97,8 @@ export const statusRoutes: RouteGroup = (context) => {
     );
   };
 };
+
+/** The network's id as the broker states it. */
+function networkOf(broker: BrokerAnswer<Readonly<Record<string, unknown>>>): string | null {
+  return broker.ok && typeof broker.value.network === 'string' ? broker.value.network : null;
+}
