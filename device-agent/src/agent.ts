@@ -4,9 +4,8 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
-import { isAbsolute, join } from 'node:path';
+import { join } from 'node:path';
 import { verifyCheckpoint } from '@fieldproof/protocol/checkpoint';
 import { verify } from '@fieldproof/protocol/ed25519-node';
 import { CONTENT_TYPES } from '@fieldproof/protocol/envelope';
@@ -19,6 +18,7 @@ import { beginBoot, bootKey } from './boot.ts';
 import { type Clock, systemClock, type TimerHandle } from './clock.ts';
 import { ClockState } from './clock-state.ts';
 import type { AgentConfig } from './config.ts';
+import { readJoinFile } from './contact.ts';
 import { loadDeviceKey } from './device-key.ts';
 import type { DownMessage } from './down-message.ts';
 import { makeFolder } from './durable-file.ts';
@@ -409,11 +409,4 @@ export class Agent {
       .catch((error: unknown) => log.debug('status not saved', { reason: reasonOf(error) }));
     return this.#savingStatus;
   }
-}
-
-async function readJoinFile(dataDir: string, joinFile: string): Promise<string> {
-  const path = isAbsolute(joinFile) ? joinFile : join(dataDir, joinFile);
-  return await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new AgentError('ERR_AGENT_NOT_INITIALISED', `${path}: ${reasonOf(cause)}`, { cause });
-  });
 }

@@ -112,3 +112,9 @@ async function startTimeOf(pid: number): Promise<string> {
     return '-';
   }
 }
+
+/** The id of the process that holds a folder's lock, or undefined when it is free. */
+export async function lockHolder(folder: string): Promise<number | undefined> {
+  const holder = await readLock(join(folder, 'lock'));
+  return holder !== undefined && (await isAlive(holder)) ? Number(holder.split(' ')[0]) : undefined;
+}

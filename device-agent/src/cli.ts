@@ -1,0 +1,249 @@
+/**
+ * The command line `fieldproof-agent`: init, run, status, login. Errors are one line on stderr, with code and
+ * remedy, and an exit code of `AGENT_ERRORS`.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { PROTOCOL_ERRORS } from '@fieldproof/protocol/errors';
+import { Command, CommanderError } from 'commander';
+import { Agent } from './agent.ts';
+import { AGENT_VERSION } from './agent-version.ts';
+import { systemClock } from './clock.ts';
+import { type AgentConfig, loadConfig } from './config.ts';
+import { enrolNow, freshLogin } from './contact.ts';
+import { loadDeviceKey } from './device-key.ts';
+import { AGENT_ERRORS, AgentError, type AgentErrorRow, codeOf, reasonOf } from './errors.ts';
+import { initAgent, type OwnerChoice } from './init.ts';
+import { lineLog, silentLog } from './log.ts';
+import { lockHolder } from './state-lock.ts';
+import { formatStatus, loadStatus } from './status.ts';
+
+/** What the command line needs of its surroundings. */
+export interface CliContext {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+  /** Resolves when the agent shall stop (SIGINT, SIGTERM). */
+  readonly untilStopped: () => Promise<void>;
+  /** Tells the parent process, where there is one. */
+  readonly send?: ((message: unknown) => void) | undefined;
+}
+
+interface CommonFlags {
+  readonly data: string;
+  readonly config?: string;
+  readonly set: readonly string[];
+  readonly json?: boolean;
+}
+
+interface InitFlags extends CommonFlags {
+  readonly join: string;
+  readonly name: string;
+  readonly cell?: string;
+  readonly owner: string;
+  readonly ownershipFile?: string;
+  readonly ownerPhraseFile?: string;
+}
+
+const INIT_TIMEOUT_MS = 5000;
+const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length));
+
+/**
+ * Runs one command.
+ *
+ * @param argv - the arguments after the program's name.
+ * @returns the exit code.
+ */
+export async function runCli(argv: readonly string[], context: CliContext): Promise<number> {
+  try {
+    await buildProgram(context).parseAsync([...argv], { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Help and version are no mistakes; their text is out already.
+      if (error.exitCode === 0) return 0;
+      const message = error.message.replace(/^error: /, '');
+      return report(new AgentError('ERR_AGENT_USAGE', message), context);
+    }
+    return report(error, context);
+  }
+}
+
+function buildProgram(context: CliContext): Command {
+  const program = new Command('fieldproof-agent')
+    .description('Samples sensors, signs what they say, and delivers it to a Fieldproof network.')
+    .version(AGENT_VERSION)
+    .exitOverride()
+    .configureOutput({ writeOut: context.out, writeErr: () => {} });
+  const dataDefault = context.env.FIELDPROOF_AGENT_DATA ?? join(homedir(), '.fieldproof-agent');
+  const command = (name: string, description: string): Command =>
+    program
+      .command(name)
+      .description(description)
+      .option('--data <folder>', 'folder with key, configuration and outbox', dataDefault)
+      .option('--config <file>', 'configuration, default agent.yaml in the data folder')
+      .option('--set <key=value>', 'set one key of the configuration', collect, []);
+
+  command('init', 'make a device key and join a network')
+    .requiredOption('--join <line>', 'the join line that the operator shows')
+    .option('--name <name>', 'how people call this device', 'agent')
+    .option('--cell <cell>', 'H3 cell to publish as its place')
+    .option('--owner <owner>', 'NEW, or did:key with --ownership-file', 'NEW')
+    .option('--owner-phrase-file <file>', "file with the owner's twelve words")
+    .option('--ownership-file <file>', "file with the owner's signed statement, base64url")
+    .option('--json', 'print JSON')
+    .action((flags: InitFlags) => init(flags, context));
+  command('run', 'sample, sign and deliver until stopped').action((flags: CommonFlags) =>
+    run(flags, context),
+  );
+  command('status', 'what is recorded, pending, refused, and why')
+    .option('--json', 'print JSON')
+    .action((flags: CommonFlags) => status(flags, context));
+  command('login', 'print MQTT user name and a password that is valid for 60 s')
+    .option('--json', 'print JSON')
+    .action((flags: CommonFlags) => login(flags, context));
+  return program;
+}
+
+async function init(flags: InitFlags, { out, env }: CliContext): Promise<void> {
+  const dataDir = resolve(flags.data);
+  const result = await initAgent({
+    dataDir,
+    joinLine: flags.join,
+    name: flags.name,
+    cell: flags.cell,
+    owner: await ownerChoice(flags),
+    random,
+  });
+  const config = await configOf(flags, env);
+  const quick = { ...config, link: { ...config.link, timeoutMs: INIT_TIMEOUT_MS } };
+  const contact = { dataDir, config: quick, clock: systemClock, log: silentLog, random };
+  let later: string | undefined;
+  const credential = await enrolNow(contact).catch((error: unknown) => {
+    // The device works without a network; a refusal is for its owner to see now.
+    if (codeOf(error) !== 'ERR_AGENT_UNREACHABLE') throw withPhrase(error, result.phrase, out);
+    later = reasonOf(error);
+    return undefined;
+  });
+  const { phrase, ...made } = result;
+  if (flags.json) {
+    out(`${JSON.stringify({ ...made, ...(phrase ? { phrase } : {}), enrolled: !!credential })}\n`);
+    return;
+  }
+  out(`device    ${made.deviceId}${made.madeKey ? '' : ' (was here already)'}\n`);
+  out(`network   ${made.network}${credential ? ', enrolled' : ''}\n`);
+  out(`owner     ${made.owner}${made.madeOwner ? '' : ' (was here already)'}\n`);
+  if (phrase !== undefined) {
+    out(
+      `\nThe owner's recovery phrase. It is shown this once and kept nowhere: write it down.\n\n`,
+    );
+    out(`    ${phrase}\n\n`);
+  }
+  if (later !== undefined) out(`Not reachable now (${later}): it enrols at its first run.\n`);
+  out(`Next: fieldproof-agent run --data ${dataDir}\n`);
+}
+
+/** A phrase that was made must be seen even if the network then refuses. */
+function withPhrase(error: unknown, phrase: string | undefined, out: CliContext['out']): unknown {
+  if (phrase !== undefined) out(`The owner's recovery phrase, shown this once:\n    ${phrase}\n`);
+  return error;
+}
+
+async function ownerChoice(flags: InitFlags): Promise<OwnerChoice> {
+  if (flags.ownerPhraseFile !== undefined) {
+    return { type: 'phrase', phrase: await readText(flags.ownerPhraseFile) };
+  }
+  if (flags.owner === 'NEW') return { type: 'new' };
+  if (flags.ownershipFile === undefined) {
+    throw new AgentError(
+      'ERR_AGENT_OWNER',
+      '--owner did:key…: expected --ownership-file with its statement, got none',
+    );
+  }
+  return { type: 'signed', owner: flags.owner, statement: await readText(flags.ownershipFile) };
+}
+
+async function run(flags: CommonFlags, context: CliContext): Promise<void> {
+  const dataDir = resolve(flags.data);
+  const config = await configOf(flags, context.env);
+  const log = lineLog({ ...config.log, write: context.err, nowMs: Date.now });
+  const agent = new Agent({ config, dataDir, log, random });
+  // Listens first: a signal during the start must not be lost.
+  const stopped = context.untilStopped();
+  await agent.start();
+  const { device, network } = agent.status();
+  const ready = { event: 'ready', process: 'agent', device, network };
+  context.out(`${JSON.stringify(ready)}\n`);
+  context.send?.(ready);
+  await stopped;
+  await agent.stop();
+}
+
+async function status(flags: CommonFlags, { out }: CliContext): Promise<void> {
+  const dataDir = resolve(flags.data);
+  const { deviceId } = await loadDeviceKey(dataDir);
+  const running = (await lockHolder(join(dataDir, 'state'))) !== undefined;
+  const last = await loadStatus(dataDir);
+  if (flags.json) out(`${JSON.stringify({ device: deviceId, running, ...last })}\n`);
+  else if (last === undefined) out(`device          ${deviceId}\nagent           never ran\n`);
+  else out(`${formatStatus(last, running)}\n`);
+}
+
+async function login(flags: CommonFlags, { out, env }: CliContext): Promise<void> {
+  const dataDir = resolve(flags.data);
+  const config = await configOf(flags, env);
+  const contact = { dataDir, config, clock: systemClock, log: silentLog, random };
+  const { username, password, validMs, network, addresses } = await freshLogin(contact);
+  if (flags.json) {
+    out(
+      `${JSON.stringify({ clientId: username, username, password, validMs, network, addresses })}\n`,
+    );
+    return;
+  }
+  const [address] = addresses;
+  out(`client id  ${username}\nuser       ${username}\npassword   ${password}\n`);
+  out(`broker     ${address!.tls ? 'mqtts' : 'mqtt'}://${address!.host}:${address!.port}\n`);
+  out(`valid for  ${validMs / 1000} s, one login\n`);
+}
+
+async function configOf(flags: CommonFlags, env: CliContext['env']): Promise<AgentConfig> {
+  const sets: Record<string, string> = {};
+  for (const text of flags.set) {
+    const at = text.indexOf('=');
+    if (at < 1) {
+      throw new AgentError('ERR_AGENT_USAGE', `--set: expected key=value, got ${text}`);
+    }
+    sets[text.slice(0, at)] = text.slice(at + 1);
+  }
+  const path = flags.config ?? join(resolve(flags.data), 'agent.yaml');
+  return await loadConfig(path, env, sets);
+}
+
+async function readText(path: string): Promise<string> {
+  return await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new AgentError('ERR_AGENT_OWNER', `${path}: ${reasonOf(cause)}`, { cause });
+  });
+}
+
+function collect(value: string, before: readonly string[]): string[] {
+  return [...before, value];
+}
+
+/** One line: program, code, what, remedy. */
+function report(error: unknown, { err }: CliContext): number {
+  const code = codeOf(error) ?? 'ERR_UNEXPECTED';
+  const agentRow: AgentErrorRow | undefined = Object.hasOwn(AGENT_ERRORS, code)
+    ? AGENT_ERRORS[code as keyof typeof AGENT_ERRORS]
+    : undefined;
+  const remedy =
+    agentRow?.remedy ??
+    (Object.hasOwn(PROTOCOL_ERRORS, code)
+      ? PROTOCOL_ERRORS[code as keyof typeof PROTOCOL_ERRORS].remedy
+      : 'Please report this.');
+  const message = reasonOf(error).split('\n').join('; ');
+  err(`fieldproof-agent: ${code}: ${message}. ${remedy}\n`);
+  return agentRow?.exitCode ?? 70;
+}

@@ -1,0 +1,183 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { runCli } from '@fieldproof/device-agent/cli';
+import { AGENT_ERRORS } from '@fieldproof/device-agent/errors';
+import { fromBase64url } from '@fieldproof/protocol/bytes';
+import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
+import { verify } from '@fieldproof/protocol/ed25519-node';
+import { openLogin } from '@fieldproof/protocol/statements';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { until } from './fake-clock.ts';
+import { FakeNetwork, NETWORK } from './fake-network.ts';
+
+const PHRASE = 'legal winner thank year wave sausage worth useful legal winner thank yellow';
+
+let network: FakeNetwork;
+let folder: string;
+
+beforeEach(async () => {
+  network = new FakeNetwork();
+  await network.start();
+  folder = await mkdtemp(join(tmpdir(), 'agent-cli-'));
+});
+afterEach(async () => {
+  await network.stop();
+  await rm(folder, { recursive: true });
+});
+
+async function cli(args: string[], untilStopped: () => Promise<void> = async () => {}) {
+  let out = '';
+  let err = '';
+  const code = await runCli(args, {
+    env: {},
+    out: (text) => {
+      out += text;
+    },
+    err: (text) => {
+      err += text;
+    },
+    untilStopped,
+  });
+  return { code, out, err };
+}
+
+const data = () => join(folder, 'data');
+const init = (...more: string[]) =>
+  cli(['init', '--join', network.joinLine(), '--data', data(), ...more]);
+
+describe('fieldproof-agent', () => {
+  test('init makes key and owner, enrols, and prints the phrase once', async () => {
+    const first = await init('--name', 'balcony');
+    expect(first).toMatchObject({ code: 0, err: '' });
+    expect(first.out).toMatch(/network +testnet1, enrolled/);
+    const phrase = /\n {4}((?:[a-z]+ ){11}[a-z]+)\n/.exec(first.out)![1]!;
+    const key = await readFile(join(data(), 'device.key'), 'utf8');
+    for (const file of ['device.key', 'join-line', 'owner.json', 'agent.yaml']) {
+      expect(await readFile(join(data(), file), 'utf8')).not.toContain(phrase);
+      expect((await stat(join(data(), file))).mode & 0o077).toBe(0);
+    }
+    const second = await init();
+    expect(second.code).toBe(0);
+    expect(second.out).toMatch(/was here already/);
+    expect(second.out).not.toMatch(/recovery phrase/);
+    expect(await readFile(join(data(), 'device.key'), 'utf8')).toBe(key);
+  });
+
+  test('init takes an owner from a phrase, the same every time', async () => {
+    const file = join(folder, 'phrase');
+    await writeFile(file, `${PHRASE}\n`);
+    const { out } = await init('--owner-phrase-file', file, '--json');
+    const made = JSON.parse(out) as { owner: string; phrase?: string; enrolled: boolean };
+    expect(made).toMatchObject({ enrolled: true, network: NETWORK });
+    expect(made.phrase).toBeUndefined();
+    const again = await cli([
+      'init',
+      '--join',
+      network.joinLine(),
+      '--data',
+      join(folder, 'two'),
+      '--owner-phrase-file',
+      file,
+      '--json',
+    ]);
+    expect((JSON.parse(again.out) as { owner: string }).owner).toBe(made.owner);
+    await writeFile(file, PHRASE.replace('yellow', 'year'));
+    expect(await init('--owner-phrase-file', file)).toMatchObject({ code: 64 });
+  });
+
+  test('a folder of another owner or network is not taken over', async () => {
+    await init();
+    const file = join(folder, 'phrase');
+    await writeFile(file, PHRASE);
+    expect(await init('--owner-phrase-file', file)).toMatchObject({ code: 74 });
+    const other = new FakeNetwork();
+    await other.start();
+    const moved = await cli(['init', '--join', other.joinLine(), '--data', data()]);
+    await other.stop();
+    expect(moved).toMatchObject({ code: 74 });
+  });
+
+  test('run records until it is stopped; status tells, running or not', async () => {
+    await init();
+    let stop = () => {};
+    const stopped = new Promise<void>((resolve) => {
+      stop = resolve;
+    });
+    const args = [
+      'run',
+      '--data',
+      data(),
+      '--set',
+      'batch.sealEveryMs=100',
+      '--set',
+      'log.format=json',
+    ];
+    const running = cli(args, () => stopped);
+    await until(() => network.received.length > 0, 'the birth');
+    expect((await cli(['status', '--data', data()])).out).toMatch(/agent +running, boot 1/);
+    stop();
+    const ran = await running;
+    expect(ran.code).toBe(0);
+    expect(JSON.parse(ran.out)).toMatchObject({ event: 'ready', network: NETWORK });
+    for (const line of ran.err.trim().split('\n')) expect(() => JSON.parse(line)).not.toThrow();
+    const status = await cli(['status', '--data', data(), '--json']);
+    expect(JSON.parse(status.out)).toMatchObject({
+      running: false,
+      enrolled: true,
+      boot: { counter: 1 },
+    });
+  });
+
+  test('login prints a password that the broker accepts', async () => {
+    await init();
+    const { out } = await cli(['login', '--data', data(), '--json']);
+    const { username, password } = JSON.parse(out) as { username: string; password: string };
+    const publicKey = publicKeyFromDeviceId(username);
+    const opened = openLogin(fromBase64url(password), {
+      network: NETWORK,
+      publicKey,
+      verify,
+      device: username,
+    });
+    expect(opened).toHaveLength(32);
+  });
+
+  test.each([
+    [['frob'], 64, 'ERR_AGENT_USAGE'],
+    [['init'], 64, 'ERR_AGENT_USAGE'],
+    [['init', '--join', 'fieldproof://x'], 64, 'ERR_AGENT_JOIN_LINE'],
+    [['run'], 66, 'ERR_AGENT_NOT_INITIALISED'],
+    [['status'], 66, 'ERR_AGENT_NOT_INITIALISED'],
+    [['login'], 66, 'ERR_AGENT_NOT_INITIALISED'],
+  ] as const)('%j fails with one line, a code and a remedy', async (args, exitCode, code) => {
+    const where = args[0] === 'frob' ? [] : ['--data', join(folder, 'none')];
+    const { code: got, err } = await cli([...args, ...where]);
+    expect(err).toMatch(/^fieldproof-agent: [^\n]+\n$/);
+    expect(err).toContain(`${code}: `);
+    expect(err).toContain(AGENT_ERRORS[code].remedy);
+    expect(got).toBe(exitCode);
+  });
+
+  test('all mistakes of a configuration are in the one line', async () => {
+    await init();
+    await writeFile(join(data(), 'agent.yaml'), 'nmae: x\nbatch: { format: json }\n');
+    const { code, err } = await cli(['run', '--data', data()]);
+    expect(code).toBe(78);
+    expect(err.split('\n')).toHaveLength(2);
+    expect(err).toMatch(/nmae/);
+    expect(err).toMatch(/batch\.format/);
+  });
+
+  test('a key that others can read is refused', async () => {
+    await init();
+    const { chmod } = await import('node:fs/promises');
+    await chmod(join(data(), 'device.key'), 0o644);
+    expect(await cli(['run', '--data', data()])).toMatchObject({ code: 77 });
+  });
+
+  test('help is no mistake', async () => {
+    expect(await cli(['--help'])).toMatchObject({ code: 0, err: '' });
+    expect((await cli(['run', '--help'])).out).toMatch(/--data <folder>/);
+  });
+});

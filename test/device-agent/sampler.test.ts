@@ -1,0 +1,108 @@
+import { cp, mkdtemp, rename, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { BatchReading } from '@fieldproof/device-agent/batch';
+import { checkConfig } from '@fieldproof/device-agent/config';
+import { silentLog } from '@fieldproof/device-agent/log';
+import { Sampler } from '@fieldproof/device-agent/sampler';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { type FakeClock, fakeClock, settle, until } from './fake-clock.ts';
+
+const cases = new URL('./testcases/system/raspberry-pi', import.meta.url).pathname;
+
+let root: string;
+let clock: FakeClock;
+let readings: BatchReading[];
+let told: string[];
+let sampler: Sampler;
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'agent-sampler-'));
+  await cp(cases, root, { recursive: true });
+  clock = fakeClock(Date.UTC(2026, 0, 1) + 400);
+  readings = [];
+  told = [];
+});
+afterEach(async () => {
+  await sampler.stop();
+  await rm(root, { recursive: true });
+});
+
+async function start(sensors: object[]) {
+  const config = await checkConfig({ sensors });
+  sampler = new Sampler({
+    sensors: config.sensors,
+    dataDir: root,
+    root,
+    clock,
+    bootMs: () => clock.monotonicMs(),
+    offsetMs: () => clock.wallMs() - clock.monotonicMs(),
+    log: silentLog,
+    onReadings: (some) => readings.push(...some),
+    onFailed: (profile) => told.push(`${profile} failed`),
+    onRecovered: (profile) => told.push(`${profile} recovered`),
+  });
+  await sampler.start();
+}
+
+/** Advances second by second, giving files time to be read. */
+async function pass(seconds: number): Promise<void> {
+  for (let second = 0; second < seconds; second += 1) {
+    await clock.advance(1000);
+    await settle(20);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+describe('the sampler', () => {
+  test('samples on whole intervals of the wall clock, rounded to the resolution', async () => {
+    await start([{ driver: 'simulated', profile: 'room', intervalMs: 1000 }]);
+    await pass(3);
+    const times = [...new Set(readings.map(({ bootMs }) => bootMs))];
+    expect(times).toEqual([600, 1600, 2600]);
+    expect(readings[0]).toMatchObject({ profile: 'room', metric: 'temperature', unit: 'Cel' });
+    for (const { value } of readings) {
+      expect(String(value)).toMatch(/^-?\d+(\.\d{1,2})?$/);
+    }
+  });
+
+  test('a sensor that fails is told once, tried with growing pauses, and told when it is back', async () => {
+    await start([{ driver: 'system', profile: 'pi', intervalMs: 1000, disk: join(root, 'disk') }]);
+    const count = () => readings.filter(({ metric }) => metric === 'load_1m').length;
+    await pass(2);
+    await until(() => count() === 2, 'samples');
+    await rename(join(root, 'proc'), join(root, 'gone'));
+    await rename(join(root, 'sys'), join(root, 'gone-sys'));
+    await pass(1);
+    await until(() => told.length === 1, 'the failure');
+    expect(sampler.status()[0]?.failing).toMatch(/nothing can be read/);
+    await pass(8);
+    await rename(join(root, 'gone'), join(root, 'proc'));
+    await until(async () => {
+      await pass(1);
+      return told.length === 2;
+    }, 'the recovery');
+    expect(told).toEqual(['pi failed', 'pi recovered']);
+    expect(count()).toBeGreaterThan(2);
+  });
+
+  test('a sensor that cannot be opened stops no other', async () => {
+    await start([
+      {
+        driver: 'replay',
+        profile: 'bad',
+        file: 'none.csv',
+        columns: [{ column: 'a', metric: 'a' }],
+      },
+      {
+        driver: 'replay',
+        profile: 'worse',
+        file: 'none.csv',
+        columns: [{ column: 'a', metric: 'a' }],
+      },
+    ]);
+    await until(() => told.length === 2, 'both failures');
+    expect(told.sort()).toEqual(['bad failed', 'worse failed']);
+    expect(sampler.profiles().map(({ profile }) => profile)).toEqual(['bad', 'worse']);
+  });
+});
