@@ -160,7 +160,7 @@ describe('rounding to the resolution', () => {
     [-0.04, 0.1, 0],
     [1.23e-7, 1e-8, 1.2e-7],
     [17, 0.25, 17],
-    [3.14159, undefined, 3.14159],
+    [2.345678, undefined, 2.345678],
     [1e300, 0.001, 1e300],
   ] as const)('%d by %d is %d', (value, resolution, expected) => {
     expect(quantise(value, resolution)).toBe(expected);

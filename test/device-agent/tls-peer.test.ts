@@ -5,7 +5,7 @@ import { systemClock } from '@fieldproof/device-agent/clock';
 import { dial } from '@fieldproof/device-agent/dial';
 import { checkChain, checkTlsPeer } from '@fieldproof/device-agent/tls-peer';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import * as x509 from '@peculiar/x509';
+import '@fieldproof/broker/tls/reflect-metadata';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const DAY = 86_400_000;
@@ -14,10 +14,12 @@ interface Made {
   readonly pem: string;
   readonly privatePem: string;
   readonly certificate: X509Certificate;
-  readonly keys: CryptoKeyPair;
+  readonly keys: webcrypto.CryptoKeyPair;
 }
 
-x509.cryptoProvider.set(webcrypto as unknown as Crypto);
+// After the polyfill above, which it needs while it loads.
+const x509 = await import('@peculiar/x509');
+x509.cryptoProvider.set(webcrypto as never);
 
 async function make(options: {
   name: string;
@@ -27,10 +29,7 @@ async function make(options: {
   from?: number;
   to?: number;
 }): Promise<Made> {
-  const keys = (await webcrypto.subtle.generateKey(ALGORITHM, true, [
-    'sign',
-    'verify',
-  ])) as CryptoKeyPair;
+  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
   const { name, issuer, ca = false, dns, from = -DAY, to = DAY } = options;
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: String(Math.floor(Math.random() * 1e9) + 1),
