@@ -1,6 +1,6 @@
 /** One Fastify instance with all routes; the broker makes one for HTTP and, with `lan`, one for HTTPS. */
 
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { BrokerError } from '../errors.ts';
 import { type AdminRoutesOptions, addAdminRoutes } from './admin-routes.ts';
 import { addDownRoute } from './down-route.ts';
@@ -27,7 +27,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   const { tls, routes, isReady } = options;
   const app = Fastify({
     loggerInstance: options.logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: MAX_BODY_BYTES,
     forceCloseConnections: true,
     requestTimeout: 30_000,

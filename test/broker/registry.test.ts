@@ -1,0 +1,202 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openRegistryDatabase, type RegistryDatabase } from '@fieldproof/broker/registry/database';
+import { type Device, Registry } from '@fieldproof/broker/registry/registry';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+
+const DEVICE: Device = {
+  deviceId: 'z6MkA',
+  publicKey: Uint8Array.from({ length: 32 }, (_, i) => 255 - i),
+  owner: 'did:key:z6MkOwner',
+  name: 'Dach “Süd”',
+  group: 'default',
+  cell: '871f8c6edffffff',
+  streams: [{ metric: 'air/temperature', cadenceMs: 60_000, resolution: 0.01 }],
+  status: 'active',
+  agent: 'test 1',
+  enrolledAt: 1_795_000_000_000,
+  credentialIssued: 1_795_000_000_001,
+  credentialExpires: 1_802_776_000_000,
+  logIndex: 7,
+};
+
+/** What every engine must do. */
+function contract(open: () => Promise<RegistryDatabase>): void {
+  let db: RegistryDatabase;
+  let registry: Registry;
+
+  beforeAll(async () => {
+    db = await open();
+    registry = new Registry(db);
+  });
+
+  beforeEach(async () => {
+    for (const table of ['devices', 'tokens', 'quarantine', 'settings'] as const) {
+      await db.deleteFrom(table).execute();
+    }
+  });
+
+  afterAll(async () => {
+    await registry?.close();
+  });
+
+  test('a device comes back as it was put', async () => {
+    await registry.apply([DEVICE]);
+    const found = await registry.device(DEVICE.deviceId);
+    expect(found).toEqual(DEVICE);
+    expect(found?.publicKey).toBeInstanceOf(Uint8Array);
+    expect(await registry.devices()).toEqual([DEVICE]);
+    expect(await registry.device('z6MkB')).toBeNull();
+  });
+
+  test('applying again replaces, and moves the mark', async () => {
+    expect(await registry.appliedThrough()).toBe(-1);
+    const later: Device = { ...DEVICE, status: 'suspended', logIndex: 12 };
+    await registry.apply([DEVICE, later]);
+    expect(await registry.devices()).toEqual([later]);
+    expect(await registry.appliedThrough()).toBe(12);
+  });
+
+  test('a token is used as often as it says, also by many at once', async () => {
+    const secret = Uint8Array.from({ length: 16 }, (_, i) => i);
+    await registry.createToken(secret, {
+      uses: 3,
+      createdAt: 1,
+      expiresAt: 100,
+      group: 'g',
+      cell: '',
+    });
+    const uses = await Promise.allSettled(
+      Array.from({ length: 8 }, () => registry.useToken(secret, 50)),
+    );
+    expect(uses.filter(({ status }) => status === 'fulfilled')).toHaveLength(3);
+    expect((await registry.tokens())[0]).toMatchObject({ used: 3, uses: 3 });
+  });
+
+  test.each([
+    ['expired', 100],
+    ['revoked', 50],
+    ['unknown', 50],
+  ])('a token that is %s is refused', async (why, now) => {
+    const secret = new Uint8Array(16);
+    const token = await registry.createToken(secret, {
+      uses: 3,
+      createdAt: 1,
+      expiresAt: 100,
+      group: 'g',
+      cell: '',
+    });
+    if (why === 'revoked') expect(await registry.revokeToken(token.hash)).toBe(true);
+    const used = why === 'unknown' ? Uint8Array.of(1) : secret;
+    await expect(registry.useToken(used, now)).rejects.toMatchObject({ code: 'ERR_TOKEN_INVALID' });
+    expect((await registry.tokens())[0]?.used).toBe(0);
+  });
+
+  test('quarantined boots are kept once', async () => {
+    const boot = { bootCounter: 4_294_967_295, bootSeed: 4_000_000_000 };
+    await registry.quarantine('z6MkA', boot, 1);
+    await registry.quarantine('z6MkA', boot, 2);
+    expect(await registry.quarantined()).toEqual([{ deviceId: 'z6MkA', ...boot }]);
+  });
+}
+
+describe('SQLite', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'fieldproof-registry-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, 'registry.sqlite');
+  contract(() => openRegistryDatabase({ url: '', file }));
+
+  test('a database of a newer version is refused', async () => {
+    const other = join(folder, 'newer.sqlite');
+    const db = await openRegistryDatabase({ url: '', file: other });
+    const row = { name: '999_later', timestamp: new Date().toISOString() };
+    await (db as never as import('kysely').Kysely<{ kysely_migration: typeof row }>)
+      .insertInto('kysely_migration')
+      .values(row)
+      .execute();
+    await db.destroy();
+    await expect(openRegistryDatabase({ url: '', file: other })).rejects.toMatchObject({
+      code: 'ERR_DATA_NEWER',
+    });
+  });
+});
+
+const initdb = findPostgres();
+const needsPostgres = process.env.DATABASE_URL !== undefined || initdb !== null;
+if (!needsPostgres) {
+  process.stderr.write('SKIPPED: registry on PostgreSQL: needs DATABASE_URL or initdb\n');
+}
+
+(needsPostgres || process.env.REQUIRE_SERVICES === '1' ? describe : describe.skip)(
+  'PostgreSQL',
+  () => {
+    let server: { readonly url: string; readonly stop: () => void } | null = null;
+    afterAll(() => server?.stop());
+    contract(async () => {
+      if (process.env.DATABASE_URL) {
+        return openRegistryDatabase({ url: process.env.DATABASE_URL, file: '' });
+      }
+      server = await startPostgres(initdb!);
+      return openRegistryDatabase({ url: server.url, file: '' });
+    });
+  },
+);
+
+function findPostgres(): string | null {
+  for (const version of ['17', '16', '15', '14']) {
+    const bin = `/usr/lib/postgresql/${version}/bin`;
+    if (existsSync(join(bin, 'initdb'))) return bin;
+  }
+  return null;
+}
+
+/** A server of its own on a free port; PostgreSQL refuses to run as root, so there it runs as `postgres`. */
+async function startPostgres(bin: string) {
+  const folder = mkdtempSync(join(tmpdir(), 'fieldproof-postgres-'));
+  chmodSync(folder, 0o777);
+  const data = join(folder, 'data');
+  const prefix = process.getuid?.() === 0 ? ['runuser', '-u', 'postgres', '--'] : [];
+  const run = (command: readonly string[]) => {
+    const [program, ...rest] = [...prefix, ...command];
+    execFileSync(program!, rest, { stdio: 'ignore', cwd: folder });
+  };
+  run([join(bin, 'initdb'), '-D', data, '-U', 'test', '-A', 'trust', '--no-sync']);
+  const port = await freePort();
+  const [program, ...rest] = [
+    ...prefix,
+    join(bin, 'postgres'),
+    ...['-D', data, '-p', String(port), '-k', folder, '-c', 'fsync=off'],
+    ...['-c', 'listen_addresses=127.0.0.1'],
+  ];
+  const child: ChildProcess = spawn(program!, rest, { stdio: 'ignore', cwd: folder });
+  const url = `postgres://test@127.0.0.1:${port}/postgres`;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const db = await openRegistryDatabase({ url, file: '' });
+      await db.destroy();
+      break;
+    } catch (error) {
+      if (attempt > 100) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  return {
+    url,
+    stop: () => {
+      run([join(bin, 'pg_ctl'), '-D', data, '-m', 'immediate', 'stop']);
+      child.kill();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

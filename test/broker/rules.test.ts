@@ -1,0 +1,240 @@
+import { CloneWatch } from '@fieldproof/broker/gate/clones';
+import { judge, type Submission } from '@fieldproof/broker/gate/rules';
+import { judgeTopic } from '@fieldproof/broker/gate/topic-rules';
+import { packJob, runJob } from '@fieldproof/broker/gate/verify-job';
+import { judgeConnect } from '@fieldproof/broker/mqtt/connect-rules';
+import { PacketGuard } from '@fieldproof/broker/mqtt/guard';
+import { maySubscribe } from '@fieldproof/broker/mqtt/hooks/authorize-subscribe';
+import { Nonces } from '@fieldproof/broker/nonces';
+import { RateLimiter } from '@fieldproof/broker/rate-limit';
+import { verify } from '@fieldproof/protocol/ed25519-node';
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { TestDevice } from './support/device.ts';
+
+const NETWORK = 'testnet1';
+const device = new TestDevice({ http: '', mqtt: '', network: NETWORK });
+const context = { network: NETWORK, verify };
+
+function submission(changes: Partial<Submission> = {}): Submission {
+  return {
+    envelope: device.seal(),
+    kind: 'telemetry',
+    publicKey: device.signer.publicKey,
+    standing: 'good',
+    at: Date.now(),
+    diagnose: true,
+    ...changes,
+  };
+}
+
+describe('judge', () => {
+  test('a good envelope has a stamp and no fault', () => {
+    const { stamp, fault } = judge(submission(), context);
+    expect(fault).toBeNull();
+    expect(stamp).toMatchObject({ bootCounter: 1 });
+  });
+
+  test('no byte of a good envelope can change', () => {
+    const good = device.seal();
+    for (let at = 0; at < good.length; at++) {
+      for (const bit of [1, 0x80]) {
+        const envelope = Uint8Array.from(good);
+        envelope[at] = envelope[at]! ^ bit;
+        expect(judge(submission({ envelope }), context)).toMatchObject({ stamp: null });
+      }
+    }
+  });
+
+  test('no prefix and no extension of a good envelope passes', () => {
+    const good = device.seal();
+    for (let length = 0; length < good.length; length++) {
+      const envelope = good.subarray(0, length);
+      expect(judge(submission({ envelope }), context).stamp).toBeNull();
+    }
+    const envelope = Uint8Array.from([...good, 0]);
+    expect(judge(submission({ envelope }), context).fault?.code).toBe('ERR_CBOR_MALFORMED');
+  });
+
+  test('any bytes at all are judged, never thrown', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (envelope) => {
+        expect(judge(submission({ envelope }), context).stamp).toBeNull();
+      }),
+    );
+  });
+
+  test.each([
+    ['suspended', 'ERR_SUSPENDED'],
+    ['expired', 'ERR_CREDENTIAL_EXPIRED'],
+  ] as const)(
+    'a device that is %s is told so before its signature is looked at',
+    (standing, code) => {
+      const envelope = device.seal();
+      envelope[envelope.length - 1]! ^= 1;
+      expect(judge(submission({ envelope, standing }), context).fault?.code).toBe(code);
+    },
+  );
+
+  test('the wrong kind is told only when there is room for the diagnosis', () => {
+    const wrong = { envelope: device.seal(), kind: 'event' } as const;
+    expect(judge(submission(wrong), context).fault?.code).toBe('ERR_WRONG_KIND');
+    const short = submission({ ...wrong, diagnose: false });
+    expect(judge(short, context).fault?.code).toBe('ERR_SIGNATURE_INVALID');
+  });
+
+  test('a job judges as one by one', () => {
+    const bad = device.seal();
+    bad[bad.length - 1]! ^= 1;
+    const all = [submission(), submission({ envelope: bad }), submission({ kind: 'birth' })];
+    const { judgements, digests } = runJob(packJob(1, all), context);
+    expect(judgements).toEqual(all.map((one) => judge(one, context)));
+    expect(digests).toHaveLength(96);
+  });
+});
+
+describe('judgeTopic', () => {
+  const session = { network: NETWORK, deviceId: device.id };
+  const own = device.topic('telemetry');
+  test.each([
+    [own, false, 1, null],
+    [own, true, 2, 'ERR_RETAINED'],
+    [own, false, 2, 'ERR_QOS'],
+    [own.replace(NETWORK, 'other'), true, 2, 'ERR_WRONG_NETWORK'],
+    [`${own}/more`, false, 1, 'ERR_TOPIC_FORBIDDEN'],
+    [device.topic('state'), false, 1, 'ERR_TOPIC_FORBIDDEN'],
+    ['', false, 1, 'ERR_TOPIC_FORBIDDEN'],
+  ])('%s, retain %s, QoS %s: %s', (topic, retain, qos, code) => {
+    const verdict = judgeTopic({ topic, retain, qos }, session);
+    expect(verdict.ok ? null : verdict.code).toBe(code);
+  });
+});
+
+describe('clones', () => {
+  const A = { bootCounter: 1, bootSeed: 0xaaaaaaaa };
+  const B = { bootCounter: 2, bootSeed: 0xbbbbbbbb };
+  const C = { bootCounter: 3, bootSeed: 0xcccccccc };
+
+  function births(...boots: (typeof A)[]): CloneWatch {
+    const watch = new CloneWatch();
+    for (const boot of boots) {
+      watch.recorded('d', boot);
+      watch.freshBirth('d', boot);
+    }
+    return watch;
+  }
+
+  test('births that alternate A, B, A put B out, and A stays', () => {
+    const watch = births(A, B, A);
+    expect(watch.isQuarantined('d', B)).toBe(true);
+    expect(watch.isQuarantined('d', A)).toBe(false);
+    expect(watch.isQuarantined('other', B)).toBe(false);
+  });
+
+  test('restarts and reconnects are no clones', () => {
+    const watch = births(A, A, B, B, C, C);
+    for (const boot of [A, B, C]) expect(watch.isQuarantined('d', boot)).toBe(false);
+  });
+
+  test('a backlog of an older boot is no clone', () => {
+    const watch = births(A, B);
+    watch.recorded('d', A);
+    expect(watch.isQuarantined('d', A)).toBe(false);
+    expect(watch.isQuarantined('d', B)).toBe(false);
+  });
+
+  test('the same counter with another seed is one, also after a restart', () => {
+    const twin = { ...A, bootSeed: 1 };
+    expect(births(A).isQuarantined('d', twin)).toBe(true);
+    const restarted = new CloneWatch(() => [A]);
+    expect(restarted.isQuarantined('d', twin)).toBe(true);
+    expect(restarted.isQuarantined('d', A)).toBe(false);
+  });
+});
+
+describe('nonces', () => {
+  let time = 1_000_000;
+  let counter = 0;
+  const nonces = new Nonces({
+    now: () => time,
+    random: (length) => Uint8Array.from({ length }, () => counter++ & 0xff),
+  });
+
+  test('a nonce is good once, for 60 s', () => {
+    const nonce = nonces.issue();
+    expect(nonce).toHaveLength(32);
+    time += 60_000;
+    expect(nonces.use(nonce)).toBe(time - 60_000);
+    expect(() => nonces.use(nonce)).toThrow('already used');
+    const late = nonces.issue();
+    time += 60_001;
+    expect(() => nonces.use(late)).toThrow('expired');
+  });
+
+  test('no bit of a nonce can change', () => {
+    const nonce = nonces.issue();
+    for (let bit = 0; bit < 256; bit++) {
+      const changed = Uint8Array.from(nonce);
+      changed[bit >> 3] = changed[bit >> 3]! ^ (1 << (bit & 7));
+      expect(() => nonces.use(changed)).toThrow();
+    }
+    expect(nonces.use(nonce)).toBe(time);
+  });
+});
+
+describe('the rest', () => {
+  test('a bucket gives its burst, then its rate', () => {
+    let time = 0;
+    const limiter = new RateLimiter({ perSecond: 2, burst: 3 }, () => time);
+    expect([1, 2, 3].map(() => limiter.take('a'))).toEqual([0, 0, 0]);
+    expect(limiter.take('a')).toBe(500);
+    expect(limiter.take('b')).toBe(0);
+    time = 500;
+    expect(limiter.take('a')).toBe(0);
+  });
+
+  test('session rules', () => {
+    const good = { clientId: device.id, username: device.id, clean: true, hasWill: false };
+    expect(judgeConnect(good)).toBe(0);
+    expect(judgeConnect({ ...good, hasWill: true })).toBe(5);
+    expect(judgeConnect({ ...good, clean: false })).toBe(2);
+    expect(judgeConnect({ ...good, username: undefined })).toBe(4);
+    expect(judgeConnect({ ...good, username: 'z6Mk' })).toBe(4);
+    expect(judgeConnect({ ...good, clientId: 'x', username: 'x' })).toBe(5);
+  });
+
+  test('filters', () => {
+    const self = { network: NETWORK, deviceId: device.id };
+    for (const kind of ['+', 'state', 'receipt', 'relay-down']) {
+      expect(maySubscribe(device.topic(kind), self)).toBe(true);
+    }
+    for (const filter of [
+      device.topic('birth'),
+      '#',
+      '+/+/+/+/+/+',
+      `$share/g/${device.topic('+')}`,
+    ]) {
+      expect(maySubscribe(filter, self)).toBe(false);
+    }
+  });
+
+  test('the guard hands on the same bytes however they are cut', () => {
+    const connect = Buffer.from('101100044d5154540402003c000570726f6265', 'hex');
+    const stream = Buffer.concat([connect, Buffer.from('300400016178c0003206000161000178', 'hex')]);
+    fc.assert(
+      fc.property(fc.array(fc.nat(stream.length), { maxLength: 12 }), (cuts) => {
+        const guard = new PacketGuard({ maxConnectBytes: 512, maxPacketBytes: 1024 });
+        const ends = [...cuts, stream.length].sort((a, b) => a - b);
+        const out: Buffer[] = [];
+        let at = 0;
+        for (const end of ends) {
+          const result = guard.push(stream.subarray(at, end));
+          expect(result === null || Buffer.isBuffer(result)).toBe(true);
+          if (Buffer.isBuffer(result)) out.push(Buffer.from(result));
+          at = end;
+        }
+        expect(Buffer.concat(out).equals(stream)).toBe(true);
+      }),
+    );
+  });
+});
