@@ -15,7 +15,7 @@ import { brokerClient } from './server/broker-directory.ts';
 import type { RouteGroup } from './server/context.ts';
 import { buildDashboard } from './server/dashboard-assets.ts';
 import type { ErrorTable } from './server/problem.ts';
-import type { ProjectionStatusProvider } from './server/providers.ts';
+import type { DeclaredProfiles, ProjectionStatusProvider } from './server/providers.ts';
 import { createControlServer } from './server/server.ts';
 import { openTokenStore, type Scope } from './server/tokens.ts';
 import { openStore } from './store/open-store.ts';
@@ -46,6 +46,8 @@ export interface ControlOptions {
   /** Unix ms. */
   readonly clock?: () => number;
   readonly projection?: ProjectionStatusProvider;
+  /** Units of births, from whoever tails the evidence. */
+  readonly declared?: DeclaredProfiles;
   /** Route groups and error tables of other packages. */
   readonly routes?: readonly RouteGroup[];
   readonly errors?: readonly ErrorTable[];
@@ -96,11 +98,11 @@ export async function startControl(options: ControlOptions): Promise<RunningCont
       tokenFiles[name] = path;
       if (created) newTokens.push(name);
     }
-    const { brokerTokenFile: tokenFile, network, projection, routes, errors } = options;
+    const { brokerTokenFile: tokenFile, network, projection, declared, routes, errors } = options;
     const broker =
       brokerUrl === undefined ? undefined : brokerClient({ url: brokerUrl, tokenFile });
     app = await createControlServer({
-      ...{ store, tokens, clock, log, projection, routes, errors },
+      ...{ store, tokens, clock, log, projection, declared, routes, errors },
       storeKind: influxUrl === undefined || influxUrl === '' ? 'duckdb' : 'influxdb',
       version: packageVersion(),
       dashboard: await buildDashboard(),

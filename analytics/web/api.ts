@@ -89,7 +89,6 @@ export function api(token: string): Api {
       response = await fetch(query === '' ? path : `${path}?${query}`, {
         headers: { authorization: `Bearer ${token}`, accept: 'application/json' },
         signal: AbortSignal.timeout(TIMEOUT_MS),
-        cache: 'no-store',
       });
     } catch {
       throw new ApiFailure('down', 'ERR_API_UNREACHABLE', 'The API does not answer.');

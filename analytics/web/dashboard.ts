@@ -138,7 +138,7 @@ export function showDashboard(host: HTMLElement, { api, loggedOut }: DashboardOp
       el(
         'p',
         {},
-        'Paste the join line that npm start prints on a Raspberry Pi, or start a local agent. ',
+        'On a Raspberry Pi, paste the join line that npm start prints; or start an agent here. ',
         'A device shows here within seconds of its first recorded reading.',
       ),
     );

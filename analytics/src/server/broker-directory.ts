@@ -54,10 +54,11 @@ export function brokerClient(options: BrokerClientOptions): DeviceDirectory & Br
     devices: async () => {
       const answer = await get('/admin/devices');
       if (!answer.ok) return answer;
-      if (!Array.isArray(answer.value)) {
-        return { ok: false, detail: 'broker: /admin/devices is not a list' };
+      const list = isRecord(answer.value) ? answer.value.devices : answer.value;
+      if (!Array.isArray(list)) {
+        return { ok: false, detail: 'broker: /admin/devices holds no list' };
       }
-      return { ok: true, value: answer.value.flatMap((item) => directoryEntry(item) ?? []) };
+      return { ok: true, value: list.flatMap((item) => directoryEntry(item) ?? []) };
     },
     status: async () => {
       const answer = await get('/admin/status');
@@ -71,8 +72,10 @@ export function brokerClient(options: BrokerClientOptions): DeviceDirectory & Br
 
 /** The fields of `item` that are what they should be, or null when it names no device. */
 export function directoryEntry(item: unknown): DirectoryEntry | null {
-  if (!isRecord(item) || typeof item.device !== 'string') return null;
-  const entry: Record<string, unknown> = { device: item.device };
+  if (!isRecord(item)) return null;
+  const device = item.deviceId ?? item.device;
+  if (typeof device !== 'string') return null;
+  const entry: Record<string, unknown> = { device };
   for (const key of ['name', 'owner', 'group', 'cell']) {
     if (typeof item[key] === 'string' && item[key] !== '') entry[key] = item[key];
   }

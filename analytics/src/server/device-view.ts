@@ -6,7 +6,12 @@
 import type { FieldType } from '@fieldproof/compute/readings';
 import type { DeviceSummary, LatestValue, TimeSeriesStore } from '../store/time-series-store.ts';
 import { coalesce } from './coalesce.ts';
-import type { DeviceDirectory, DirectoryEntry } from './providers.ts';
+import type {
+  DeclaredMetric,
+  DeclaredProfiles,
+  DeviceDirectory,
+  DirectoryEntry,
+} from './providers.ts';
 
 /** Several dashboards ask every few seconds; the store is asked once. */
 const STORE_TTL_MS = 1000;
@@ -56,11 +61,14 @@ export interface DeviceViews {
 export interface DeviceViewOptions {
   readonly store: Pick<TimeSeriesStore, 'devices' | 'latest'>;
   readonly directory: DeviceDirectory;
+  /** Default: nothing is declared. */
+  readonly declared?: DeclaredProfiles | undefined;
   readonly clock: () => number;
 }
 
 /** The joined view over `store` and `directory`, each asked at most every second or two. */
-export function deviceViews({ store, directory, clock }: DeviceViewOptions): DeviceViews {
+export function deviceViews(options: DeviceViewOptions): DeviceViews {
+  const { store, directory, declared = () => undefined, clock } = options;
   const registry = coalesce(() => directory.devices(), { ttlMs: DIRECTORY_TTL_MS, clock });
   const stored = coalesce(() => Promise.all([store.devices(), store.latest({})]), {
     ttlMs: STORE_TTL_MS,
@@ -70,24 +78,36 @@ export function deviceViews({ store, directory, clock }: DeviceViewOptions): Dev
     list: async () => {
       const [[summaries, latest], answer] = await Promise.all([stored(), registry()]);
       return {
-        devices: joinDevices(summaries, latest, answer.ok ? answer.value : []),
+        devices: joinDevices({
+          summaries,
+          latest,
+          entries: answer.ok ? answer.value : [],
+          declared,
+        }),
         broker: { ok: answer.ok, detail: answer.ok ? '' : answer.detail },
       };
     },
     units: async () => {
       const answer = await registry();
       const entries = new Map((answer.ok ? answer.value : []).map((e) => [e.device, e]));
-      return (device, profile, metric) => unitOf(entries.get(device), profile, metric);
+      return (device, profile, metric) => {
+        const profiles = entries.get(device)?.profiles ?? declared(device);
+        return unitOf(profiles?.[profile], metric);
+      };
     },
   };
 }
 
+export interface DeviceParts {
+  readonly summaries: readonly DeviceSummary[];
+  readonly latest: readonly LatestValue[];
+  readonly entries: readonly DirectoryEntry[];
+  readonly declared: DeclaredProfiles;
+}
+
 /** Store and registry as one list, sorted by device id (code units). */
-export function joinDevices(
-  summaries: readonly DeviceSummary[],
-  latest: readonly LatestValue[],
-  entries: readonly DirectoryEntry[],
-): readonly DeviceView[] {
+export function joinDevices(parts: DeviceParts): readonly DeviceView[] {
+  const { summaries, latest, entries, declared } = parts;
   const stored = new Map(summaries.map((summary) => [summary.device, summary]));
   const known = new Map(entries.map((entry) => [entry.device, entry]));
   const tags = new Map<string, LatestValue>();
@@ -100,6 +120,7 @@ export function joinDevices(
     const summary = stored.get(device);
     const entry = known.get(device);
     const newest = tags.get(device)?.tags;
+    const profiles = entry?.profiles ?? declared(device);
     return {
       device,
       name: entry?.name ?? null,
@@ -112,13 +133,12 @@ export function joinDevices(
       lastReadingMs: summary?.lastMs ?? null,
       count: summary?.count ?? 0,
       metrics: (summary?.metrics ?? []).map(({ profile, metric, type }) => {
-        return { profile, metric, type, unit: unitOf(entry, profile, metric) };
+        return { profile, metric, type, unit: unitOf(profiles?.[profile], metric) };
       }),
     };
   });
 }
 
-function unitOf(entry: DirectoryEntry | undefined, profile: string, metric: string): string | null {
-  const declared = entry?.profiles?.[profile]?.find((item) => item.metric === metric);
-  return declared?.unit ?? null;
+function unitOf(metrics: readonly DeclaredMetric[] | undefined, metric: string): string | null {
+  return metrics?.find((item) => item.metric === metric)?.unit || null;
 }

@@ -25,6 +25,14 @@ export interface DirectoryEntry {
   readonly profiles?: Readonly<Record<string, readonly DeclaredMetric[]>>;
 }
 
+/**
+ * What the newest birth of a device declared, for a process that tails the evidence; asked where the
+ * registry does not say it.
+ */
+export type DeclaredProfiles = (
+  device: string,
+) => Readonly<Record<string, readonly DeclaredMetric[]>> | undefined;
+
 /** An answer of the broker, or why there is none. */
 export type BrokerAnswer<T> =
   | { readonly ok: true; readonly value: T }

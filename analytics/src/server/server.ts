@@ -22,7 +22,12 @@ import {
   problemOf,
   sendProblem,
 } from './problem.ts';
-import type { BrokerStatus, DeviceDirectory, ProjectionStatusProvider } from './providers.ts';
+import type {
+  BrokerStatus,
+  DeclaredProfiles,
+  DeviceDirectory,
+  ProjectionStatusProvider,
+} from './providers.ts';
 import { dashboardRoutes } from './routes/dashboard.ts';
 import { deviceRoutes } from './routes/devices.ts';
 import { healthRoutes } from './routes/health.ts';
@@ -54,6 +59,8 @@ export interface ControlServerOptions {
   /** Default: none, which the API says. */
   readonly directory?: DeviceDirectory | undefined;
   readonly brokerStatus?: BrokerStatus | undefined;
+  /** Units, where the directory does not have them. */
+  readonly declared?: DeclaredProfiles | undefined;
   readonly projection?: ProjectionStatusProvider | undefined;
   readonly network?: (() => string | null) | undefined;
   /** Route groups of other packages, added after ours. */
@@ -96,7 +103,7 @@ export async function createControlServer(options: ControlServerOptions): Promis
     ...{ store, tokens, clock, log, version },
     storeKind: options.storeKind,
     requireScope: scopeChecker(tokens),
-    views: deviceViews({ store, directory, clock }),
+    views: deviceViews({ store, directory, declared: options.declared, clock }),
     brokerStatus: options.brokerStatus ?? { status: async () => NO_BROKER },
     projection: options.projection ?? (() => null),
     network: options.network ?? (() => null),

@@ -52,6 +52,13 @@ describe('the broker as a directory', () => {
     ]);
   });
 
+  test('reads the list inside an object and ids by their longer name', async () => {
+    const { url } = await broker('{"devices":[{"deviceId":"z6MkA","online":false}]}');
+    expect(await brokerClient({ url }).devices()).toEqual({
+      ...{ ok: true, value: [{ device: 'z6MkA', online: false }] },
+    });
+  });
+
   test.each([
     ['{}', 200],
     ['not json', 200],

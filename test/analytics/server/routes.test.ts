@@ -56,6 +56,14 @@ describe('devices', () => {
     expect(devices[0]).toMatchObject({ device: 'z6MkA', name: null, online: null, count: 2 });
   });
 
+  test('units come from births where the registry has none', async () => {
+    const declared = () => ({ environment: [{ metric: 'temperature', unit: 'K' }] });
+    const { call } = await controlUnderTest(POINTS, { directory: brokerDown, declared });
+    const { devices } = (await call('read', '/v1/devices')).json();
+    expect(devices[1].metrics).toMatchObject([{ unit: 'K' }]);
+    expect((await call('read', '/v1/latest')).json().values[0].unit).toBe('K');
+  });
+
   test('many callers at once are one question to the store', async () => {
     const { call, store } = await controlUnderTest(POINTS);
     let asked = 0;
