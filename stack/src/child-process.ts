@@ -19,6 +19,8 @@ export interface ChildOptions {
   readonly logFile: string;
   /** Told of every end that nobody asked for, and of every new start. */
   readonly onEvent: (event: ChildEvent) => void;
+  /** Other messages than `ready`. */
+  readonly onMessage?: (message: Ready) => void;
 }
 
 export type ChildEvent =
@@ -46,6 +48,10 @@ export class SupervisedProcess {
 
   constructor(options: ChildOptions) {
     this.#options = options;
+  }
+
+  get name(): string {
+    return this.#options.name;
   }
 
   get pid(): number | undefined {
@@ -107,7 +113,12 @@ export class SupervisedProcess {
         child.kill('SIGKILL');
       }, READY_TIMEOUT_MS);
       child.on('message', (message: unknown) => {
-        if (settled || !isReady(message)) return;
+        if (!isEvent(message)) return;
+        if (message.event !== 'ready') {
+          this.#options.onMessage?.(message);
+          return;
+        }
+        if (settled) return;
         settled = true;
         clearTimeout(timeout);
         resolve(message);
@@ -140,18 +151,15 @@ export class SupervisedProcess {
   }
 }
 
-function isReady(message: unknown): message is Ready {
-  return (
-    typeof message === 'object' &&
-    message !== null &&
-    'event' in message &&
-    message.event === 'ready'
-  );
+function isEvent(message: unknown): message is Ready {
+  return typeof message === 'object' && message !== null && 'event' in message;
 }
 
-/** The last line of the log that is for people: an `error …` line if there is one. */
+const SPOKEN = /^(?:error |[a-z-]+: ERR_)/;
+
+/** The last line of the log that is for people: one that names an error if there is one. */
 function lastLine(logFile: string): string | null {
   const lines = readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-50);
-  const spoken = lines.findLast((line) => line.startsWith('error ')) ?? lines.at(-1);
+  const spoken = lines.findLast((line) => SPOKEN.test(line)) ?? lines.at(-1);
   return spoken?.trim() ? spoken.trim() : null;
 }

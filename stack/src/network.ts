@@ -1,0 +1,174 @@
+/**
+ * The whole network on this machine: which package runs in which process, in which order, with which settings.
+ * Order: broker, control, flows, agents; stopping is the reverse.
+ */
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createJoinLine } from './broker-admin.ts';
+import { type ChildEvent, type Ready, SupervisedProcess } from './child-process.ts';
+import { type DataFolder, replaceFile } from './data-folder.ts';
+import { DEMO_FLEET, LOCAL_AGENT } from './demo-fleet.ts';
+import { ownerPhrase, prepareAgents } from './enrol-agents.ts';
+import type { StartOptions } from './options.ts';
+
+/** What people and tests need to reach the network; also in `network.json` of the data folder. */
+export interface RunningNetwork {
+  readonly network: string;
+  readonly broker: {
+    readonly http: string;
+    readonly mqtt: string;
+    readonly https: string | null;
+    readonly mqtts: string | null;
+    readonly tokenFile: string;
+  };
+  readonly control: { readonly url: string; readonly tokenFile: string };
+  readonly flows: { readonly url: string; readonly passwordFile: string };
+  /** For other devices; null without --lan. */
+  readonly joinLine: string | null;
+  readonly pids: Readonly<Record<string, number | undefined>>;
+}
+
+export interface NetworkEvents {
+  /** A process is about to start, or is ready. */
+  readonly onStep: (name: string, detail: string | null) => void;
+  readonly onChild: (event: ChildEvent) => void;
+  /** The first envelope of a device is recorded. */
+  readonly onRecorded: (event: { readonly name: string; readonly atMs: number }) => void;
+}
+
+const WEEK_HOURS = 168;
+const LAN_JOIN_USES = 100;
+const RENEWALS = 1000;
+
+export class Network {
+  readonly #options: StartOptions;
+  readonly #folder: DataFolder;
+  readonly #events: NetworkEvents;
+  readonly #children: SupervisedProcess[] = [];
+
+  constructor(options: StartOptions, folder: DataFolder, events: NetworkEvents) {
+    this.#options = options;
+    this.#folder = folder;
+    this.#events = events;
+  }
+
+  /** @throws {StackError} ERR_PROCESS_FAILED; what was started before keeps running until `stop`. */
+  async start(): Promise<RunningNetwork> {
+    const { demo, lan, portBase, influxUrl } = this.#options;
+    const folder = this.#folder;
+    const port = (offset: number): number => (portBase === 0 ? 0 : portBase + offset);
+
+    const brokerReady = await this.#run('broker', '@fieldproof/broker/broker-main', {
+      env: {
+        FIELDPROOF_BROKER_DATA_DIR: folder.broker,
+        FIELDPROOF_BROKER_HTTP_PORT: String(port(0)),
+        FIELDPROOF_BROKER_CONTROL_PORT: String(port(1)),
+        FIELDPROOF_BROKER_MQTT_PORT: String(port(3)),
+        FIELDPROOF_BROKER_MQTTS_PORT: String(port(4)),
+        FIELDPROOF_BROKER_HTTPS_PORT: String(port(5)),
+        FIELDPROOF_BROKER_LAN: lan ? '1' : '0',
+      },
+    });
+    const { network, addresses } = brokerReady as unknown as {
+      network: string;
+      addresses: { http: string; mqtt: string; https: string | null; mqtts: string | null };
+    };
+    const broker = { ...addresses, tokenFile: join(folder.broker, 'tokens', 'admin') };
+    const serviceToken = join(folder.broker, 'tokens', 'service');
+
+    const controlReady = await this.#run('control', '@fieldproof/analytics/control-main', {
+      env: {
+        FIELDPROOF_CONTROL_DATA_DIR: folder.control,
+        FIELDPROOF_CONTROL_PORT: String(port(1)),
+        FIELDPROOF_BROKER_URL: broker.http,
+        FIELDPROOF_BROKER_TOKEN_FILE: broker.tokenFile,
+        FIELDPROOF_NETWORK: network,
+      },
+    });
+    const tokenFiles = controlReady.tokenFiles as Readonly<Record<string, string>>;
+    const control = { url: String(controlReady.url), tokenFile: String(tokenFiles.admin) };
+
+    const flowsReady = await this.#run('flows', '@fieldproof/flows/flows-main', {
+      env: {
+        FIELDPROOF_FLOWS_DATA_DIR: folder.flows,
+        FIELDPROOF_FLOWS_PORT: String(port(2)),
+        FIELDPROOF_BROKER_URL: broker.http,
+        FIELDPROOF_BROKER_TOKEN_FILE: serviceToken,
+        FIELDPROOF_CONTROL_URL: control.url,
+        FIELDPROOF_CONTROL_TOKEN_FILE: String(tokenFiles.flows),
+        ...(influxUrl === null ? {} : { INFLUX_URL: influxUrl }),
+      },
+    });
+    const flows = {
+      url: String(flowsReady.url),
+      passwordFile: String(flowsReady.passwordFile),
+    };
+
+    const admin = { url: broker.http, tokenFile: broker.tokenFile };
+    await this.#startAgents(admin, { demo });
+    const joinLine = lan
+      ? await createJoinLine(admin, { uses: LAN_JOIN_USES, hours: WEEK_HOURS })
+      : null;
+    const pids = Object.fromEntries(this.#children.map(({ name, pid }) => [name, pid]));
+    const running: RunningNetwork = { network, broker, control, flows, joinLine, pids };
+    replaceFile(join(folder.root, 'network.json'), `${JSON.stringify(running, null, 2)}\n`);
+    return running;
+  }
+
+  /** Ends everything in reverse order; resolves when the last process is gone. */
+  async stop(): Promise<void> {
+    for (const child of this.#children.splice(0).reverse()) await child.stop();
+  }
+
+  async #startAgents(
+    admin: { readonly url: string; readonly tokenFile: string },
+    { demo }: { readonly demo: boolean },
+  ): Promise<void> {
+    const { agents: folder } = this.#folder;
+    const phrase = await ownerPhrase(join(folder, 'owner-phrase'));
+    const joinLine = await createJoinLine(admin, { uses: RENEWALS, hours: WEEK_HOURS });
+    const context = { folder, joinLine, phrase };
+    const groups = [
+      { name: 'agent', devices: [LOCAL_AGENT] },
+      ...(demo ? [{ name: 'fleet', devices: DEMO_FLEET }] : []),
+    ];
+    for (const { name, devices } of groups) {
+      const folders = await prepareAgents(devices, context);
+      await this.#run(name, '@fieldproof/stack/agents-main', { args: folders, env: {} });
+    }
+  }
+
+  async #run(
+    name: string,
+    module: string,
+    settings: {
+      readonly args?: readonly string[];
+      readonly env: Readonly<Record<string, string>>;
+    },
+  ): Promise<Ready> {
+    this.#events.onStep(name, null);
+    const child = new SupervisedProcess({
+      name,
+      entry: fileURLToPath(import.meta.resolve(module)),
+      args: settings.args ?? [],
+      env: settings.env,
+      logFile: join(this.#folder.logs, `${name}.log`),
+      onEvent: this.#events.onChild,
+      onMessage: (message) => {
+        if (message.event !== 'recorded') return;
+        this.#events.onRecorded({ name: String(message.name), atMs: Number(message.atMs) });
+      },
+    });
+    this.#children.push(child);
+    const ready = await child.start();
+    this.#events.onStep(name, String(ready.url ?? ''));
+    return ready;
+  }
+}
+
+/** Reads a secret that a process left for people of this machine. */
+export function readSecret(path: string): string {
+  return readFileSync(path, 'utf8').trim();
+}
