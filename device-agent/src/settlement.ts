@@ -2,14 +2,18 @@
  * What receipts and rejects do to the outbox. docs/spec/settlement.md 3.3, 4.2.
  *
  * An envelope is deleted when a verified receipt settles it and does not list it as rejected. A rejected one
- * is parked first. A boot that a receipt no longer lists has no holes *as the broker sees it*: that says
- * nothing of envelopes it has not been sent, so of such a boot only those go that were acknowledged in this
- * session before the receipt.
+ * is parked first. A receipt that lists as many boots as it can hold closes those below all of them; of such a
+ * boot only what was acknowledged in this session before the receipt goes, and the rest is sent first: the
+ * broker cannot know of what it has not been sent.
  */
 
 import { createHash } from 'node:crypto';
 import type { Interval, IntervalSet } from '@fieldproof/protocol/interval-set';
-import type { Receipt, Reject } from '@fieldproof/protocol/settlement-messages';
+import {
+  MAX_OPEN_BOOTS,
+  type Receipt,
+  type Reject,
+} from '@fieldproof/protocol/settlement-messages';
 import { type Boot, bootKey } from './boot.ts';
 import type { Clock } from './clock.ts';
 import type { Journal } from './journal.ts';
@@ -68,12 +72,8 @@ export class Settlement {
     const { outbox, parked } = this.#options;
     this.#counts.receipts += 1;
     let settled = 0;
-    const listed = new Set<string>();
-    let newest = -1;
     for (const [counter, seed, through, ranges, rejected] of receipt.boots) {
       const boot = { counter, seed };
-      listed.add(bootKey(boot));
-      newest = Math.max(newest, counter);
       for (const [seq, code] of rejected) {
         parked.unacknowledged(boot, seq);
         // Its reject was missed: parked now, before the receipt deletes it.
@@ -86,10 +86,12 @@ export class Settlement {
         all.filter(([from, to]) => from <= to),
       );
     }
-    for (const boot of outbox.pendingBoots()) {
-      const key = bootKey(boot);
-      if (listed.has(key) || boot.counter >= newest) continue;
-      settled += await outbox.settle(boot, acknowledged.get(key)?.ranges() ?? []);
+    if (receipt.boots.length >= MAX_OPEN_BOOTS) {
+      const oldestOpen = Math.min(...receipt.boots.map(([counter]) => counter));
+      for (const boot of outbox.pendingBoots()) {
+        if (boot.counter >= oldestOpen) continue;
+        settled += await outbox.settle(boot, acknowledged.get(bootKey(boot))?.ranges() ?? []);
+      }
     }
     this.#counts.settled += settled;
     return settled;

@@ -265,27 +265,57 @@ describe('an agent and its network', () => {
     expect(agent.status().counts.parked).toBe(0);
   });
 
-  test('an older boot that receipts do not list keeps what was never sent', async () => {
+  /** Seals some batches without a network, as boot 1, and stops. */
+  async function leaveBacklog(): Promise<void> {
     await network.stop();
-    const first = await makeAgent();
-    await first.start();
-    await until(() => first.status().counts.sealed >= 4, 'sealed batches');
-    await first.stop();
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => agent.status().counts.sealed >= 4, 'sealed batches');
+    await agent.stop();
     await network.start();
-    const sealed: string[] = [];
+  }
+
+  /** Answers each publish with a receipt that lists boot 2 and `more` boots above it. */
+  function listOnlyNewBoots(more: number): void {
     network.onPublish = (message, { ack }) => {
       ack();
-      sealed.push(message.key);
-      // As a broker that sees no holes in boot 1 does: it lists boot 2 only.
-      const { stamp } = network.received.at(-1)!.envelope;
-      if (stamp.bootCounter === 2) {
-        network.send('receipt', network.receiptOf([[2, stamp.bootSeed, stamp.seq, [], []]]));
-      }
+      const { stamp } = message.envelope;
+      if (stamp.bootCounter !== 2) return;
+      const others = Array.from({ length: more }, (_, at): [number, Uint8Array, number, [], []] => [
+        3 + at,
+        new Uint8Array(4),
+        0,
+        [],
+        [],
+      ]);
+      network.send(
+        'receipt',
+        network.receiptOf([[2, stamp.bootSeed, stamp.seq, [], []], ...others]),
+      );
     };
-    const second = await makeAgent();
-    await second.start();
-    await until(() => sealed.filter((key) => key.startsWith('1/')).length >= 4, 'the old boot');
-    await until(() => second.status().counts.pending <= 2, 'settling');
+  }
+
+  const sentOfBoot1 = () => network.received.filter(({ key }) => key.startsWith('1/')).length;
+
+  test('a boot that receipts do not list is not settled by them', async () => {
+    await leaveBacklog();
+    listOnlyNewBoots(0);
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => sentOfBoot1() >= 4, 'the old boot');
+    const { recorded } = agent.status().counts;
+    await until(() => agent.status().counts.recorded > recorded + 1, 'more receipts');
+    expect(agent.status().counts.pending).toBeGreaterThanOrEqual(sentOfBoot1());
+    network.sendReceipt();
+    await until(() => agent.status().counts.pending <= 2, 'settling');
+  });
+
+  test('a boot below all of 32 listed ones goes when it was acknowledged', async () => {
+    await leaveBacklog();
+    listOnlyNewBoots(31);
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => agent.status().counts.pending <= 2 && sentOfBoot1() >= 4, 'settling');
   });
 
   test('a refused login is told as such, and tried again', async () => {
