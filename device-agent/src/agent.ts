@@ -36,6 +36,8 @@ import { type StateLock, takeStateLock } from './state-lock.ts';
 import { type AgentStatus, saveStatus } from './status.ts';
 
 const STATUS_EVERY_MS = 10_000;
+/** What is durable and not sent yet gets this long at `stop`; it is sent at the next start otherwise. */
+const STOP_PATIENCE_MS = 1000;
 const MIB = 1024 * 1024;
 
 export interface AgentOptions {
@@ -129,7 +131,7 @@ export class Agent {
     await parts.outbox
       .sync()
       .catch((error: unknown) => log.error('outbox not synced', { reason: reasonOf(error) }));
-    await parts.link.stop();
+    await parts.link.stop(STOP_PATIENCE_MS);
     await this.#publishStatus();
     this.#parts = undefined;
     await parts.outbox
@@ -365,12 +367,18 @@ export class Agent {
       const { at, entry } = message.receipt;
       this.#lastReceipt = { atMs: at, entry: entry[0] };
       this.#noteHead(message.receipt);
-      if (settled > 0 && this.#firstRecordedMs === null) {
-        this.#firstRecordedMs = at;
-        this.#options.log.info('first envelope recorded', { at: new Date(at).toISOString() });
-        this.#statusChanged();
-      }
+      if (settled > 0) this.#noteFirstReading(at);
     } else this.#statusChanged();
+  }
+
+  /** What the owner waits for after `init`: the first reading that the network has. */
+  #noteFirstReading(atMs: number): void {
+    const { journal, outbox, boot } = this.#parts!;
+    const seq = journal.firstTelemetrySeq;
+    if (this.#firstRecordedMs !== null || seq === undefined || outbox.isPending(boot, seq)) return;
+    this.#firstRecordedMs = atMs;
+    this.#options.log.info('first reading recorded', { at: new Date(atMs).toISOString() });
+    this.#statusChanged();
   }
 
   /** Keeps the newest checkpoint that the log signed, for the next birth. */

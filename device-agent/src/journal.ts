@@ -53,6 +53,7 @@ export class Journal {
   #queue: Promise<unknown> = Promise.resolve();
   #nextSeq = 0;
   #owesGap = false;
+  #firstTelemetrySeq: number | undefined;
   #counts = { sealed: 0, readings: 0, lostReadings: 0, dropped: 0 };
 
   constructor(options: JournalOptions) {
@@ -61,6 +62,11 @@ export class Journal {
 
   counts(): JournalCounts {
     return this.#counts;
+  }
+
+  /** The seq of this boot's first readings, undefined before. */
+  get firstTelemetrySeq(): number | undefined {
+    return this.#firstTelemetrySeq;
   }
 
   /** Seals readings, in as many envelopes as they need. Never rejects: what cannot be kept is counted. */
@@ -73,7 +79,8 @@ export class Journal {
           format: this.#options.format,
         });
         for (const { contentType, payload, count } of payloads) {
-          await this.#put('telemetry', contentType as ContentType, payload, now);
+          const { seq } = await this.#put('telemetry', contentType as ContentType, payload, now);
+          this.#firstTelemetrySeq ??= seq;
           kept += count;
         }
       } catch (error) {

@@ -7,7 +7,7 @@ import { toBase64url } from '@fieldproof/protocol/bytes';
 import type { Signer } from '@fieldproof/protocol/envelope';
 import { sealLogin } from '@fieldproof/protocol/statements';
 import type { MqttClient } from 'mqtt';
-import { type Clock, sleepUntil, type TimerHandle } from './clock.ts';
+import { type Clock, sleep, sleepUntil, type TimerHandle } from './clock.ts';
 import { dial } from './dial.ts';
 import type { DownMessage } from './down-message.ts';
 import { AgentError, reasonOf } from './errors.ts';
@@ -84,7 +84,13 @@ export class Link {
     this.#loop = this.#run(this.#abort.signal);
   }
 
-  async stop(): Promise<void> {
+  /** @param patienceMs - how long an open session may still deliver what is durable. */
+  async stop(patienceMs = 0): Promise<void> {
+    const { clock } = this.#options;
+    const untilMs = clock.monotonicMs() + patienceMs;
+    while (this.#session?.isBusy() === true && clock.monotonicMs() < untilMs) {
+      await sleep(clock, 20);
+    }
     this.#abort?.abort();
     this.#session?.end('the agent stops');
     await this.#loop;

@@ -77,6 +77,11 @@ export class Session {
     return this.#inFlight;
   }
 
+  /** Whether envelopes are on their way, or about to be. */
+  isBusy(): boolean {
+    return this.#ready && !this.#ended && (this.#pumping || this.#inFlight > 0);
+  }
+
   /** Runs until the connection ends. Rejects with the reason. */
   async run(): Promise<never> {
     const { client, clock } = this.#options;

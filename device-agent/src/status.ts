@@ -36,7 +36,7 @@ export interface AgentStatus {
     readonly atMs: number;
   } | null;
   readonly lastReceipt: { readonly atMs: number; readonly entry: number } | null;
-  /** Unix ms of the receipt that first settled an envelope, in this run. */
+  /** Unix ms of the receipt that settled the first readings of this run. */
   readonly firstRecordedMs: number | null;
   readonly outbox: {
     readonly bytes: number;
