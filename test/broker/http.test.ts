@@ -1,0 +1,335 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { get } from 'node:https';
+import { join } from 'node:path';
+import { connect as tlsConnect } from 'node:tls';
+import { fromBase64url, toBase64url, toHex } from '@fieldproof/protocol/bytes';
+import { signerFromSeed, verify } from '@fieldproof/protocol/ed25519-node';
+import { CONTENT_TYPES, downAad, seal } from '@fieldproof/protocol/envelope';
+import { decodeFrame } from '@fieldproof/protocol/frame';
+import { decodeEvidenceEntry } from '@fieldproof/protocol/log-entries';
+import { encodeMessage } from '@fieldproof/protocol/messages';
+import { openCredential, openDescriptor } from '@fieldproof/protocol/statements';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { startTestBroker, type TestBroker } from './support/broker.ts';
+import { TestDevice, until } from './support/device.ts';
+
+let broker: TestBroker;
+let service: string;
+
+beforeAll(async () => {
+  broker = await startTestBroker();
+  service = readFileSync(join(broker.dataDir, 'tokens/service'), 'utf8').trim();
+});
+
+afterAll(async () => {
+  await broker.close();
+});
+
+function url(path: string): string {
+  return `${broker.running.addresses.http}${path}`;
+}
+
+function authorized(path: string, init: RequestInit = {}): Promise<Response> {
+  return fetch(url(path), {
+    ...init,
+    headers: { ...init.headers, authorization: `Bearer ${service}` },
+  });
+}
+
+async function problem(
+  response: Response,
+): Promise<{ status: number; code: string; remedy: string }> {
+  expect(response.headers.get('content-type')).toMatch(/^application\/problem\+json/);
+  const body = (await response.json()) as { status: number; code: string; remedy: string };
+  expect(body.status).toBe(response.status);
+  expect(body.remedy).not.toBe('');
+  return body;
+}
+
+describe('first start', () => {
+  test('entry 0 is the network entry with the descriptor in force', async () => {
+    const frame = decodeFrame(
+      new Uint8Array(await (await authorized('/v1/entries/0')).arrayBuffer()),
+    );
+    const entry = decodeEvidenceEntry(frame.entry);
+    const served = new Uint8Array(await (await fetch(url('/v1/descriptor'))).arrayBuffer());
+    expect(entry).toMatchObject({ type: 'network' });
+    expect(entry.type === 'network' && toHex(entry.descriptor)).toBe(toHex(served));
+    const { network, rootKey } = broker.running;
+    const descriptor = openDescriptor(served, { network, publicKey: rootKey, verify });
+    expect(descriptor).toMatchObject({ version: 1, ca: null, mergeDelayMs: 10_000 });
+    expect(descriptor.addresses.http).toEqual([broker.running.addresses.http]);
+    expect(network).toMatch(/^[a-z2-7]{8}$/);
+  });
+
+  test.each([
+    'keys/root.key',
+    'keys/log.key',
+    'keys/registry.key',
+    'keys/control.key',
+    'tokens/admin',
+  ])('%s is for its owner only', (name) => {
+    expect(statSync(join(broker.dataDir, name)).mode & 0o777).toBe(0o600);
+  });
+});
+
+describe('enrolment', () => {
+  test('an answer holds a credential that verifies; the log has the entry', async () => {
+    const { network, addresses } = broker.running;
+    const device = new TestDevice({ http: addresses.http, mqtt: addresses.mqtt, network });
+    const before = broker.running.status().evidence.entries;
+    const answer = await device.enrol(await broker.joinLine());
+    const { keys } = await device.descriptor();
+    const context = { network, publicKey: keys.registry, verify, device: device.id };
+    expect(openCredential(answer.credential, context)).toMatchObject({
+      device: device.id,
+      group: 'default',
+      name: 'test device',
+      streams: [],
+    });
+    const frame = decodeFrame(
+      new Uint8Array(await (await authorized(`/v1/entries/${before}`)).arrayBuffer()),
+    );
+    expect(decodeEvidenceEntry(frame.entry)).toMatchObject({
+      type: 'registry',
+      action: 'enrol',
+      subject: device.id,
+    });
+  });
+
+  test('a token with one use enrols one device, and that one again', async () => {
+    const { network, addresses } = broker.running;
+    const make = () => new TestDevice({ http: addresses.http, mqtt: addresses.mqtt, network });
+    const joinLine = await broker.joinLine();
+    const first = make();
+    await first.enrol(joinLine);
+    await first.enrol(joinLine);
+    expect((await first.enrolRequest(joinLine, { token: null })).status).toBe(200);
+    const second = await make().enrolRequest(joinLine);
+    expect(await problem(second)).toMatchObject({ status: 403, code: 'ERR_TOKEN_INVALID' });
+  });
+
+  test('a device of another owner, a nonce used twice and a stranger’s renewal are refused', async () => {
+    const device = await broker.device();
+    const joinLine = await broker.joinLine();
+    const owner = signerFromSeed(randomBytes(32));
+    const owned = await device.enrolRequest(joinLine, { owner });
+    expect(await problem(owned)).toMatchObject({ status: 409, code: 'ERR_DEVICE_OWNED' });
+    const nonce = await device.hello();
+    expect((await device.enrolRequest(joinLine, { nonce })).status).toBe(200);
+    const twice = await device.enrolRequest(joinLine, { nonce });
+    expect(await problem(twice)).toMatchObject({ status: 401, code: 'ERR_NONCE_INVALID' });
+    const { network, addresses } = broker.running;
+    const stranger = new TestDevice({ http: addresses.http, mqtt: addresses.mqtt, network });
+    const unknown = await stranger.enrolRequest(joinLine, { token: null });
+    expect(await problem(unknown)).toMatchObject({ status: 404, code: 'ERR_DEVICE_UNKNOWN' });
+  });
+
+  test('garbage is a problem with a protocol code', async () => {
+    const response = await fetch(url('/v1/enrol'), {
+      method: 'POST',
+      body: Buffer.from([1, 2, 3]),
+    });
+    expect(await problem(response)).toMatchObject({ status: 400, code: 'ERR_CBOR_MALFORMED' });
+  });
+});
+
+describe('hello', () => {
+  test.each(['', '?nonce=', '?nonce=AA', `?nonce=${toBase64url(randomBytes(33))}`, '?nonce=%2B'])(
+    'the query %s is refused',
+    async (query) => {
+      expect(await problem(await fetch(url(`/v1/hello${query}`)))).toMatchObject({
+        code: 'ERR_REQUEST',
+      });
+    },
+  );
+});
+
+describe('evidence over HTTP', () => {
+  test('checkpoint and partial tiles are served with their cache rules, nothing else is', async () => {
+    await until(() => broker.running.status().evidence.published > 0);
+    const checkpoint = await fetch(url('/log/evidence/checkpoint'));
+    expect(checkpoint.headers.get('cache-control')).toBe('no-store');
+    const [origin, size] = (await checkpoint.text()).split('\n');
+    expect(origin).toBe(`fieldproof/${broker.running.network}/evidence`);
+    const tile = await fetch(url(`/log/evidence/tile/0/000.p/${size}`));
+    expect([tile.status, tile.headers.get('cache-control')]).toEqual([200, 'public, max-age=60']);
+    expect((await tile.arrayBuffer()).byteLength).toBe(32 * Number(size));
+    for (const path of [
+      'tile/0/001',
+      '../state.snapshot',
+      '..%2fstate.snapshot',
+      'tile/0/..%2f..%2fcheckpoint',
+      'tile',
+    ]) {
+      const response = await fetch(url(`/log/evidence/${path}`));
+      expect(await problem(response)).toMatchObject({ status: 404 });
+    }
+  });
+
+  test('bodies come back byte for byte, by digest', async () => {
+    const device = await broker.device();
+    await device.connect();
+    const envelope = device.seal();
+    await device.publish('telemetry', envelope);
+    const digest = toHex(createHash('sha256').update(envelope).digest());
+    const response = await authorized(`/v1/bodies/${digest}`);
+    expect(toHex(new Uint8Array(await response.arrayBuffer()))).toBe(toHex(envelope));
+    expect((await authorized(`/v1/bodies/${'0'.repeat(64)}`)).status).toBe(404);
+  });
+
+  test('a live tail delivers new entries as they become durable', async () => {
+    const from = broker.running.status().evidence.entries;
+    const end = new AbortController();
+    const response = await authorized(`/v1/tail?from=${from}`, { signal: end.signal });
+    expect(response.headers.get('content-type')).toBe('application/vnd.fieldproof.frames');
+    const reader = response.body!.getReader();
+    const device = await broker.device();
+    const { value } = await reader.read();
+    expect(Buffer.from(value!).includes(Buffer.from(device.id))).toBe(true);
+    end.abort();
+  });
+
+  test('a start above the size is out of range, others are malformed or unauthorized', async () => {
+    expect(await problem(await authorized('/v1/tail?from=999999'))).toMatchObject({
+      status: 416,
+      code: 'ERR_INDEX_RANGE',
+    });
+    expect(await problem(await authorized('/v1/tail?from=-1'))).toMatchObject({
+      code: 'ERR_REQUEST',
+    });
+    for (const path of ['/v1/tail?from=0', '/v1/entries/0', `/v1/bodies/${'0'.repeat(64)}`]) {
+      expect(await problem(await fetch(url(path)))).toMatchObject({
+        status: 401,
+        code: 'ERR_UNAUTHORIZED',
+      });
+    }
+  });
+});
+
+describe('administration', () => {
+  test('needs the admin token', async () => {
+    expect(await problem(await fetch(url('/admin/status')))).toMatchObject({ status: 401 });
+    expect(await problem(await authorized('/admin/status'))).toMatchObject({ status: 401 });
+    expect((await broker.admin('GET', '/admin/status')).status).toBe(200);
+  });
+
+  test('tokens are listed by hash, without their secret, and can be revoked', async () => {
+    const { body } = await broker.admin('POST', '/admin/tokens', { uses: 2, group: 'roof' });
+    const { joinLine, token } = body as { joinLine: string; token: { hash: string } };
+    const secret = /token=([\w-]+)/.exec(joinLine)![1]!;
+    const list = JSON.stringify((await broker.admin('GET', '/admin/tokens')).body);
+    expect(list).toContain(token.hash);
+    expect(list).not.toContain(secret);
+    expect((await broker.admin('DELETE', `/admin/tokens/${token.hash}`)).status).toBe(204);
+    expect((await broker.admin('DELETE', '/admin/tokens/none')).status).toBe(404);
+    const { network, addresses } = broker.running;
+    const device = new TestDevice({ http: addresses.http, mqtt: addresses.mqtt, network });
+    expect((await device.enrolRequest(joinLine)).status).toBe(403);
+  });
+
+  test('devices can be shown and renamed, and a renewal keeps the name', async () => {
+    const device = await broker.device();
+    await broker.admin('POST', `/admin/devices/${device.id}/rename`, { name: 'roof' });
+    await device.enrol(await broker.joinLine());
+    const { body } = await broker.admin('GET', `/admin/devices/${device.id}`);
+    expect(body).toMatchObject({
+      deviceId: device.id,
+      name: 'roof',
+      status: 'active',
+      online: false,
+    });
+    expect((await broker.admin('GET', '/admin/devices/none')).status).toBe(404);
+  });
+});
+
+describe('down messages of the control process', () => {
+  test('are delivered when its key signed them, and refused otherwise', async () => {
+    const device = await broker.device();
+    const client = await device.connect();
+    const seen: string[] = [];
+    client.on('message', (topic) => seen.push(topic));
+    const seed = fromBase64url(
+      readFileSync(join(broker.dataDir, 'keys/control.key'), 'utf8').trim(),
+    );
+    const make = (signer = signerFromSeed(seed)) =>
+      seal({
+        contentType: CONTENT_TYPES.cbor,
+        payload: encodeMessage({ type: 'x', issued: 1, id: randomBytes(16) }),
+        externalAad: downAad(device.network, 'task', device.id),
+        signer,
+      });
+    const post = (kind: string, body: Uint8Array) =>
+      authorized(`/v1/down/${device.id}/${kind}`, {
+        method: 'POST',
+        body: Buffer.from(body),
+        headers: { 'content-type': 'application/cose' },
+      });
+    expect(await (await post('task', make())).json()).toEqual({ sent: true });
+    await until(() => seen.includes(device.topic('task')));
+    expect(await problem(await post('config', make()))).toMatchObject({
+      code: 'ERR_SIGNATURE_INVALID',
+    });
+    expect(await problem(await post('receipt', make()))).toMatchObject({ code: 'ERR_REQUEST' });
+    expect(await problem(await post('task', make(signerFromSeed(randomBytes(32)))))).toMatchObject({
+      code: 'ERR_SIGNATURE_INVALID',
+    });
+  });
+});
+
+describe('health', () => {
+  test('healthz and readyz answer, other paths are problems', async () => {
+    expect((await fetch(url('/healthz'))).status).toBe(200);
+    expect((await fetch(url('/readyz'))).status).toBe(200);
+    expect(await problem(await fetch(url('/none')))).toMatchObject({ code: 'ERR_NOT_FOUND' });
+  });
+});
+
+describe('TLS', () => {
+  let secure: TestBroker;
+  beforeAll(async () => {
+    secure = await startTestBroker({ lan: true, names: ['broker.test'] });
+  });
+  afterAll(async () => {
+    await secure.close();
+  });
+
+  test('HTTPS and MQTT present a chain that ends in the CA of the descriptor, on both starts', async () => {
+    const path = join(secure.dataDir, 'keys/ca.pem');
+    const ca = readFileSync(path, 'utf8');
+    await secure.restart();
+    expect(readFileSync(path, 'utf8')).toBe(ca);
+    const { network, rootKey, addresses } = secure.running;
+    const port = Number(new URL(addresses.https!).port);
+    const bytes = await new Promise<Uint8Array>((resolve, reject) => {
+      const options = {
+        host: '127.0.0.1',
+        port,
+        path: '/v1/descriptor',
+        ca,
+        servername: 'broker.test',
+      };
+      get(options, (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('end', () => resolve(Uint8Array.from(Buffer.concat(chunks))));
+      }).on('error', reject);
+    });
+    const descriptor = openDescriptor(bytes, { network, publicKey: rootKey, verify });
+    expect(descriptor.addresses.mqtt).toContain(addresses.mqtts);
+    const { X509Certificate } = await import('node:crypto');
+    const spki = new X509Certificate(ca).publicKey.export({ format: 'der', type: 'spki' });
+    expect(toHex(descriptor.ca!)).toBe(createHash('sha256').update(spki).digest('hex'));
+    const mqttPort = Number(new URL(addresses.mqtts!).port);
+    await new Promise<void>((resolve, reject) => {
+      const socket = tlsConnect({ host: '127.0.0.1', port: mqttPort, ca, servername: 'localhost' });
+      socket.once('secureConnect', () => {
+        socket.destroy();
+        resolve();
+      });
+      socket.once('error', reject);
+    });
+    expect(await secure.joinLine()).not.toContain('plain=1');
+  });
+});
