@@ -26,7 +26,7 @@ async function configuration(argv: readonly string[]): Promise<ControlConfig | n
   try {
     values = parseArgs({ args: [...argv], options }).values;
   } catch (error) {
-    throw new AnalyticsError('ERR_USAGE', (error as Error).message);
+    throw new AnalyticsError('ERR_USAGE', (error as Error).message.replaceAll('\n', ' '));
   }
   if (values.help === true) return null;
   const flags = Object.fromEntries(

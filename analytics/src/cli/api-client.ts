@@ -1,6 +1,6 @@
 /** The control API as the command line uses it: where it is, with which token, and its failures. */
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { AnalyticsError } from '../errors.ts';
 import { ApiProblem } from './error-line.ts';
 
@@ -38,7 +38,7 @@ export interface ApiClient {
  * @throws {AnalyticsError} ERR_TOKEN_MISSING, ERR_USAGE (an address that is none).
  */
 export async function apiClient(io: CliIo, options: ConnectionOptions): Promise<ApiClient> {
-  const folder = join(io.cwd, options.data ?? 'data', 'control');
+  const folder = resolve(io.cwd, options.data ?? 'data', 'control');
   const url = options.url ?? (io.env.FIELDPROOF_URL || (await writtenUrl(folder)) || DEFAULT_URL);
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
     throw new AnalyticsError('ERR_USAGE', `url: expected http://… or https://…, got ${url}`);
@@ -88,7 +88,7 @@ async function tokenOf(io: CliIo, options: ConnectionOptions, folder: string): P
     return checked(io.env.FIELDPROOF_TOKEN, 'FIELDPROOF_TOKEN');
   }
   const named = options.tokenFile ?? (io.env.FIELDPROOF_TOKEN_FILE || undefined);
-  const path = named ?? join(folder, 'admin-token');
+  const path = named === undefined ? join(folder, 'admin-token') : resolve(io.cwd, named);
   try {
     return checked(await readFile(path, 'utf8'), path);
   } catch (error) {

@@ -119,6 +119,8 @@ describe('fieldproof', () => {
     await writeFile(join(folder, 'address.json'), JSON.stringify({ url }));
     await writeFile(join(folder, 'admin-token'), `${tokenText.admin}\n`);
     expect((await run('status')).code).toBe(0);
+    expect((await run('status', '--data', join(cwd, 'data'))).code).toBe(0);
+    expect((await run('status', '--data', './elsewhere')).code).toBe(4);
   });
 
   test('help is there for every command, with examples', async () => {
