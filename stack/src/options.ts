@@ -21,7 +21,7 @@ Examples:
   npm start                                   everything on this machine, data in ./data
   npm start -- --no-demo --data /srv/fieldproof
   npm start -- --lan                          let devices of the local network join
-  INFLUX_URL=http://127.0.0.1:8086/fieldproof npm start
+  INFLUX_URL=http://127.0.0.1:8086 npm start
 
 Ports, from --port-base: +0 broker HTTP, +1 control (dashboard, API), +2 Node-RED editor,
 +3 MQTT on loopback, +4 MQTT over TLS and +5 HTTPS (both only with --lan).`;
@@ -75,7 +75,7 @@ function influxUrl(value: string | undefined): string | null {
   try {
     url = new URL(value);
   } catch {
-    throw new StackError('ERR_OPTION', 'INFLUX_URL: expected http(s)://host:port/database');
+    throw new StackError('ERR_OPTION', 'INFLUX_URL: expected http(s)://host:port');
   }
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw new StackError('ERR_OPTION', `INFLUX_URL: expected http or https, got ${url.protocol}`);

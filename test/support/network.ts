@@ -1,0 +1,105 @@
+/** A whole network as `npm start` runs it: own data folder, free ports, always stopped again. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { RunningNetwork } from '@fieldproof/stack/network';
+import { REPOSITORY } from './services.ts';
+
+export interface TestNetwork {
+  readonly info: RunningNetwork;
+  readonly dataDir: string;
+  /** Everything it has printed. */
+  readonly output: () => string;
+  /** Asks it to end as Ctrl-C does, and resolves with its exit code. */
+  readonly stop: () => Promise<number | null>;
+}
+
+const MAIN = resolve(REPOSITORY, 'stack/src/main.ts');
+
+/** Runs `npm start --` with these arguments until it has printed where everything is. */
+export async function startNetwork(options: {
+  readonly dataDir: string;
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}): Promise<TestNetwork> {
+  const { dataDir, args = [], env = {} } = options;
+  rmSync(join(dataDir, 'network.json'), { force: true });
+  const child = runMain(['--data', dataDir, '--port-base', '0', ...args], env);
+  let output = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  child.stderr?.on('data', (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  const closed = new Promise<number | null>((done) => child.once('close', done));
+  const file = join(dataDir, 'network.json');
+  let ended = false;
+  void closed.then(() => {
+    ended = true;
+  });
+  await until('the network is up', () => {
+    if (ended) throw new Error(`npm start ended:\n${output}`);
+    return existsSync(file) && output.includes('Ctrl-C');
+  });
+  return {
+    info: JSON.parse(readFileSync(file, 'utf8')) as RunningNetwork,
+    dataDir,
+    output: () => output,
+    stop: () => {
+      child.kill('SIGINT');
+      return closed;
+    },
+  };
+}
+
+/** Runs a program of the repository to its end. */
+export async function runProgram(
+  entry: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
+  const child = spawn(process.execPath, ['--import', 'tsx', resolve(REPOSITORY, entry), ...args], {
+    cwd: REPOSITORY,
+    env: { ...process.env, NODE_OPTIONS: '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString();
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const code = await new Promise<number | null>((done) => child.once('close', done));
+  return { code, stdout, stderr };
+}
+
+/** Starts `npm start` without waiting; for what must fail. */
+export function runMain(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): ChildProcess {
+  return spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], {
+    cwd: REPOSITORY,
+    env: { ...process.env, NODE_OPTIONS: '', INFLUX_URL: '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+/** Waits until `check` gives something; fails with the name of what it waited for. */
+export async function until<T>(
+  what: string,
+  check: () => T | Promise<T>,
+  limitMs = 60_000,
+): Promise<NonNullable<T>> {
+  const end = Date.now() + limitMs;
+  for (;;) {
+    const result = await check();
+    if (result) return result;
+    if (Date.now() > end) throw new Error(`waited ${limitMs / 1000} s until ${what}`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}

@@ -1,0 +1,182 @@
+/** `npm start` as a person meets it: what it prints, what it answers, how it ends and how it fails. */
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { runMain, runProgram, startNetwork, type TestNetwork, until } from '../support/network.ts';
+
+interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function ended(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
+  const child = runMain(args, env);
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString();
+  });
+  child.stderr?.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const code = await new Promise<number | null>((done) => child.once('close', done));
+  return { code, stdout, stderr };
+}
+
+async function listening(): Promise<{ server: Server; port: number }> {
+  const server = createServer((socket) =>
+    socket.end('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'),
+  );
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  return { server, port: (server.address() as { port: number }).port };
+}
+
+describe('npm start that cannot start', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'fieldproof-start-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  test('names the port that is taken', async () => {
+    const { server, port } = await listening();
+    try {
+      const outcome = await ended(['--data', folder, '--port-base', String(port), '--no-demo']);
+      expect(outcome.code).toBe(1);
+      expect(outcome.stderr).toMatch(new RegExp(`ERR_PORT_TAKEN.*${port}`));
+      expect(outcome.stderr).not.toMatch(/^\s+at /m);
+    } finally {
+      server.close();
+    }
+  }, 60_000);
+
+  test('names the InfluxDB that does not answer, without its password', async () => {
+    const { server, port } = await listening();
+    server.close();
+    const outcome = await ended(['--data', folder], {
+      INFLUX_URL: `http://user:hunter2@127.0.0.1:${port}`,
+    });
+    expect(outcome.code).toBe(1);
+    expect(outcome.stderr).toContain('ERR_INFLUX_UNREACHABLE');
+    expect(outcome.stderr).not.toContain('hunter2');
+  }, 60_000);
+
+  test('says so when INFLUX_URL is another kind of server', async () => {
+    const { server, port } = await listening();
+    try {
+      const outcome = await ended(['--data', folder], { INFLUX_URL: `http://127.0.0.1:${port}` });
+      expect(outcome.code).toBe(1);
+      expect(outcome.stderr).toContain('expected InfluxDB');
+    } finally {
+      server.close();
+    }
+  }, 60_000);
+
+  test('refuses a data folder of another version', async () => {
+    writeFileSync(join(folder, 'VERSION'), '99\n');
+    const outcome = await ended(['--data', folder]);
+    expect(outcome.code).toBe(1);
+    expect(outcome.stderr).toMatch(/ERR_DATA_VERSION.*expected format version 1, got 99/);
+  }, 60_000);
+
+  test('explains a wrong option and shows where help is', async () => {
+    const outcome = await ended(['--no-dmeo']);
+    expect(outcome.code).toBe(2);
+    expect(outcome.stderr).toMatch(/ERR_OPTION.*no-dmeo/);
+    expect(outcome.stderr).toContain('--help');
+  }, 60_000);
+
+  test('prints help and ends well when asked', async () => {
+    const outcome = await ended(['--help']);
+    expect(outcome.code).toBe(0);
+    expect(outcome.stdout).toContain('--no-demo');
+  }, 60_000);
+});
+
+describe('npm start with the demo fleet', () => {
+  let folder: string;
+  let network: TestNetwork;
+  let fieldproof: (...args: string[]) => Promise<Outcome>;
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'fieldproof-start-'));
+    network = await startNetwork({ dataDir: join(folder, 'data') });
+    const { url, tokenFile } = network.info.control;
+    fieldproof = (...args) =>
+      runProgram('analytics/bin/fieldproof.mjs', args, {
+        FIELDPROOF_URL: url,
+        FIELDPROOF_TOKEN_FILE: tokenFile,
+      });
+    await until('all nine devices have readings in the store', async () => {
+      const { stdout } = await fieldproof('latest', '--json');
+      const devices = new Set(
+        (JSON.parse(stdout || '{"latest":[]}') as { latest: { device: string }[] }).latest.map(
+          ({ device }) => device,
+        ),
+      );
+      return devices.size === 9;
+    });
+  }, 180_000);
+
+  afterAll(async () => {
+    await network?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }, 60_000);
+
+  test('prints the first recorded reading, addresses and how to log in', () => {
+    const output = network.output();
+    expect(output).toMatch(/first reading recorded \d\d:\d\d:\d\d/);
+    expect(output).toContain(`${network.info.control.url}/#token=fpt_`);
+    expect(output).toMatch(/Editor +http:\/\/127\.0\.0\.1:\d+.*user admin, password \S+/);
+  });
+
+  test('answers fieldproof devices, latest, query and status', async () => {
+    const devices = await fieldproof('devices');
+    expect(devices).toMatchObject({ code: 0, stderr: '' });
+    for (const name of ['this-machine', 'roadside-june', 'traffic-speed', 'machine-temperature']) {
+      expect(devices.stdout).toContain(name);
+    }
+    const query = await fieldproof('query', 'system', 'load1', '--from', '-15m', '--json');
+    expect(query.code).toBe(0);
+    expect(query.stdout).toMatch(/\d/);
+    const status = await fieldproof('status', '--json');
+    expect(JSON.parse(status.stdout)).toBeTruthy();
+  }, 60_000);
+
+  test('counts every envelope in exactly one verdict', async () => {
+    const status = await runProgram('broker/bin/fieldproof-broker.mjs', [
+      ...['status', '--json', '--data', join(folder, 'data', 'broker')],
+    ]);
+    expect(status.code).toBe(0);
+    const { counters } = JSON.parse(status.stdout) as {
+      counters: {
+        received: number;
+        accepted: number;
+        duplicate: number;
+        rejected: unknown;
+        inFlight?: number;
+      };
+    };
+    expect(counters.accepted).toBeGreaterThan(9);
+  }, 60_000);
+
+  test('refuses a second start on the same data folder', async () => {
+    const outcome = await ended(['--data', join(folder, 'data'), '--port-base', '0']);
+    expect(outcome.code).toBe(1);
+    expect(outcome.stderr).toContain('ERR_ALREADY_RUNNING');
+  }, 60_000);
+
+  test('ends cleanly on Ctrl-C, with no process left, and starts again where it was', async () => {
+    const pids = Object.values(network.info.pids).filter((pid) => pid !== undefined);
+    expect(pids.length).toBe(5);
+    expect(await network.stop()).toBe(0);
+    for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow();
+    const id = network.info.network;
+    network = await startNetwork({ dataDir: join(folder, 'data'), args: ['--no-demo'] });
+    expect(network.info.network).toBe(id);
+  }, 180_000);
+});
