@@ -80,6 +80,7 @@ export async function createControlServer(options: ControlServerOptions): Promis
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: 'idle',
+    disableRequestLogging: true,
     genReqId: ({ headers }) => {
       const given = headers['x-request-id'];
       const usable = typeof given === 'string' && CLIENT_REQUEST_ID.test(given);
@@ -94,6 +95,7 @@ export async function createControlServer(options: ControlServerOptions): Promis
   });
   // Response schemas are for the document and the tests; answers go out as they are.
   app.setSerializerCompiler(() => JSON.stringify);
+  installAccessLog(app);
   installSecurityHeaders(app);
   installProblems(app, tables);
   await installOpenApi(app, version);
@@ -117,6 +119,14 @@ export async function createControlServer(options: ControlServerOptions): Promis
   for (const group of groups) await app.register(group(context));
   await app.ready();
   return app;
+}
+
+/** One line a request: dashboards poll, so what went well is for debugging only. */
+function installAccessLog(app: FastifyInstance): void {
+  app.addHook('onResponse', async (req, { statusCode, elapsedTime }) => {
+    const level = statusCode < 400 ? 'debug' : 'info';
+    req.log[level]({ req, statusCode, ms: Math.round(elapsedTime) }, 'request');
+  });
 }
 
 /** Logs requests by path: query strings and headers may hold what does not belong into a log. */
