@@ -16,6 +16,34 @@ export const ANALYTICS_ERRORS = {
     what: 'One table is larger than a whole write may be.',
     remedy: 'Split the table by instants.',
   },
+  ERR_TAIL_UNAVAILABLE: {
+    what: 'The broker did not answer the request for its evidence, or the connection ended.',
+    remedy: 'It is tried again by itself; check that the broker runs and its address is right.',
+  },
+  ERR_TAIL_AUTH: {
+    what: 'The broker refused the token, or the token cannot be read.',
+    remedy: 'Give the file of a token with the scope "tail".',
+  },
+  ERR_TAIL_RANGE: {
+    what: 'The cursor lies behind the end of the evidence log.',
+    remedy: 'The log was restored from an older copy: rebuild the store, or delete the cursor.',
+  },
+  ERR_TAIL_CORRUPT: {
+    what: 'The broker sends evidence with a wrong checksum or index.',
+    remedy: 'Nothing after it is read. Check the disk of the broker and restore its log.',
+  },
+  ERR_TAIL_OTHER_LOG: {
+    what: 'The evidence log is not the one that the cursor belongs to.',
+    remedy: 'Point to the broker of before, or delete the cursor to begin with this log.',
+  },
+  ERR_BATCH_SET_ASIDE: {
+    what: 'Readings were sent several times and not acknowledged: something in the flow keeps them.',
+    remedy: 'Look for a function node that does not pass messages on; the dead letter file has them.',
+  },
+  ERR_CURSOR_CORRUPT: {
+    what: 'A cursor file cannot be read.',
+    remedy: 'The one before it is used, else everything is read again; what is stored stays.',
+  },
   ERR_STORE_UNAVAILABLE: {
     what: 'The time-series store did not answer, or answered that it cannot now.',
     remedy:
@@ -142,7 +170,10 @@ export const ANALYTICS_ERRORS = {
 export type AnalyticsErrorCode = keyof typeof ANALYTICS_ERRORS;
 
 /** Codes after which the same call may succeed later; all others are permanent. */
-const TRANSIENT: ReadonlySet<AnalyticsErrorCode> = new Set(['ERR_STORE_UNAVAILABLE']);
+const TRANSIENT: ReadonlySet<AnalyticsErrorCode> = new Set([
+  'ERR_STORE_UNAVAILABLE',
+  'ERR_TAIL_UNAVAILABLE',
+]);
 
 /** Thrown by everything in this package that fails. */
 export class AnalyticsError extends FieldproofError {

@@ -1,0 +1,377 @@
+/**
+ * A projection: the tail of the evidence log, projected, in micro-batches that consumers acknowledge, with a durable
+ * cursor behind them. This is the shell around `projector.ts` and `batcher.ts` that has the sockets, files and timers.
+ *
+ * It runs until it is stopped: problems are in its status and are tried again. One projection for each cursor file.
+ */
+import type { Frame } from '@fieldproof/protocol/frame';
+import { AnalyticsError } from '../errors.ts';
+import { Batcher, type BatcherOptions, type MicroBatch } from './batcher.ts';
+import { type Cursor, loadCursor, saveCursor } from './cursor-file.ts';
+import { appendBatch } from './dead-letters.ts';
+import { logIdOf, type Outcome, project } from './projector.ts';
+import {
+  applyChange,
+  dumpState,
+  type ProjectorState,
+  restoreState,
+  type StateChange,
+} from './projector-state.ts';
+import { readEntry, sleepMs, type TailSource, tail } from './tail-client.ts';
+
+/** Between two writes of the cursor file, which holds the state of a whole fleet. */
+const SAVE_INTERVAL_MS = 200;
+/** Before another attempt after an error that does not pass by itself. */
+const RETRY_MS = 15_000;
+const DEFAULT_TICK_MS = 1000;
+
+export interface ProjectionOptions extends TailSource {
+  readonly cursorPath: string;
+  /** Frames of batches that nobody acknowledged. */
+  readonly deadLetterPath: string;
+  /** Of micro-batches, see BatcherOptions. */
+  readonly limits?: Pick<
+    BatcherOptions,
+    'maxLines' | 'maxBytes' | 'idleMs' | 'maxAgeMs' | 'maxUnacknowledged' | 'resendMs' | 'maxTries'
+  >;
+  /** Gives a batch to its consumers; again when it is sent again. */
+  readonly send: (batch: MicroBatch) => void;
+  /** Something in the status changed. */
+  readonly onStatus?: () => void;
+  /** For the log: what went wrong; nothing is thrown away because of it that the status does not count. */
+  readonly onProblem?: (error: Error) => void;
+  /** Unix ms. */
+  readonly clock?: () => number;
+  /** Between two looks at what is overdue. Default 1 s. */
+  readonly tickMs?: number;
+}
+
+export interface ProjectionStatus {
+  readonly connected: boolean;
+  /** Index of the next entry to read. */
+  readonly nextIndex: number;
+  /** Index of the first entry that is not put away. */
+  readonly cursorIndex: number;
+  /** The broker's time of the newest entry that was read, Unix ms. */
+  readonly lastEntryMs: number | undefined;
+  readonly unacknowledged: number;
+  readonly consumers: number;
+  /** Since the start. */
+  readonly readings: number;
+  readonly deadLetters: number;
+  readonly erased: number;
+  /** By code. */
+  readonly unprojectable: Readonly<Record<string, number>>;
+  /** Entries that wait for a time anchor, and those that no longer do because they are too many. */
+  readonly waiting: number;
+  readonly droppedWaiting: number;
+  readonly problem: AnalyticsError | undefined;
+}
+
+/** Reads ahead of its cursor by at most eight batches. */
+export class Projection {
+  readonly #options: ProjectionOptions;
+  readonly #clock: () => number;
+  readonly #abort = new AbortController();
+  readonly #unprojectable: Record<string, number> = {};
+  #batcher: Batcher | undefined;
+  #consumers: readonly string[] = [];
+  #head: ProjectorState | undefined;
+  #durable: { index: number; state: ProjectorState } | undefined;
+  #running: Promise<void> | undefined;
+  #saving: Promise<void> | undefined;
+  #savedIndex = -1;
+  #savedMs = 0;
+  #nextIndex = 0;
+  #connected = false;
+  #problem: AnalyticsError | undefined;
+  #lastEntryMs: number | undefined;
+  #counts = { readings: 0, deadLetters: 0, erased: 0 };
+  #flushTimer: NodeJS.Timeout | undefined;
+  #tickTimer: NodeJS.Timeout | undefined;
+  #saveTimer: NodeJS.Timeout | undefined;
+  #resume: (() => void) | undefined;
+
+  constructor(options: ProjectionOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? Date.now;
+  }
+
+  get status(): ProjectionStatus {
+    const { waiting = 0, dropped = 0 } = this.#head ?? {};
+    return {
+      connected: this.#connected,
+      nextIndex: this.#nextIndex,
+      cursorIndex: this.#durable?.index ?? 0,
+      lastEntryMs: this.#lastEntryMs,
+      unacknowledged: this.#batcher?.unacknowledged ?? 0,
+      consumers: this.#consumers.length,
+      ...this.#counts,
+      unprojectable: { ...this.#unprojectable },
+      waiting,
+      droppedWaiting: dropped,
+      problem: this.#problem,
+    };
+  }
+
+  /** Begins to read at the cursor. Call once. */
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Stops reading and makes the cursor durable. What is not acknowledged comes again at the next start. */
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    this.#wake();
+    clearTimeout(this.#flushTimer);
+    clearInterval(this.#tickTimer);
+    clearTimeout(this.#saveTimer);
+    await this.#running;
+    await this.#saving;
+    if (this.#durable !== undefined) await this.#save(this.#durable);
+  }
+
+  /** Who has to acknowledge batches. */
+  setConsumers(consumers: readonly string[]): void {
+    this.#consumers = [...consumers];
+    this.#batcher?.setConsumers(consumers);
+    this.#wake();
+  }
+
+  /** See {@link Batcher.take}. */
+  take(id: number, consumer: string): boolean {
+    return this.#batcher?.take(id, consumer) ?? false;
+  }
+
+  /** See {@link Batcher.acknowledge}. */
+  acknowledge(id: number, consumer: string): void {
+    this.#batcher?.acknowledge(id, consumer);
+    this.#wake();
+  }
+
+  /** See {@link Batcher.letGo}. */
+  letGo(id: number, consumer: string): void {
+    this.#batcher?.letGo(id, consumer);
+  }
+
+  /** See {@link Batcher.forgetConsumer}. */
+  forgetConsumer(consumer: string): void {
+    this.#batcher?.forgetConsumer(consumer, this.#clock());
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#abort;
+    try {
+      await this.#open();
+    } catch (error) {
+      this.#report(asAnalyticsError(error));
+      return;
+    }
+    while (!signal.aborted) {
+      try {
+        await this.#checkLog();
+        const frames = tail({
+          ...this.#options,
+          from: this.#nextIndex,
+          signal,
+          onConnection: (error) => this.#connection(error),
+        });
+        for await (const group of frames) {
+          for (const frame of group) await this.#take(frame);
+          this.#options.onStatus?.();
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#connection(asAnalyticsError(error));
+        await sleepMs(RETRY_MS, signal);
+      }
+    }
+  }
+
+  async #open(): Promise<void> {
+    const { cursorPath, deadLetterPath, limits, send } = this.#options;
+    const { problems, ...cursor } = await loadCursor(cursorPath);
+    for (const problem of problems) this.#report(problem);
+    this.#durable = { index: cursor.index, state: cursor.state };
+    this.#savedIndex = cursor.index;
+    this.#head = restoreState(dumpState(cursor.state));
+    this.#nextIndex = cursor.index;
+    this.#batcher = new Batcher(cursor.index, {
+      ...limits,
+      send,
+      advance: (toIndex, changes) => this.#advance(toIndex, changes),
+      setAside: async (letter) => {
+        await appendBatch(deadLetterPath, letter);
+        this.#counts.deadLetters++;
+        this.#options.onProblem?.(
+          new AnalyticsError(
+            'ERR_BATCH_SET_ASIDE',
+            `entries ${letter.batch.fromIndex} to ${letter.batch.toIndex - 1}: set aside after ${letter.tries} tries, not acknowledged by ${letter.missing.join(', ')}`,
+          ),
+        );
+        this.#options.onStatus?.();
+      },
+    });
+    this.#batcher.setConsumers(this.#consumers);
+    this.#tickTimer = setInterval(() => this.#tick(), this.#options.tickMs ?? DEFAULT_TICK_MS);
+  }
+
+  /** A cursor means nothing in another log. */
+  async #checkLog(): Promise<void> {
+    const known = this.#head?.logId;
+    if (known === undefined) return;
+    const found = logIdOf(await readEntry(this.#options, 0, this.#abort.signal));
+    if (found === known) return;
+    throw new AnalyticsError(
+      'ERR_TAIL_OTHER_LOG',
+      `log: expected the one whose entry 0 has SHA-256 ${known.slice(0, 16)}…, got ${found.slice(0, 16)}…`,
+    );
+  }
+
+  async #take(frame: Frame): Promise<void> {
+    const state = this.#head!;
+    const { outcome, changes, released, atMs } = project(frame, state);
+    for (const change of changes) applyChange(state, change);
+    if (atMs !== undefined) this.#lastEntryMs = atMs;
+    this.#count(outcome);
+    for (const index of released) await this.#takeReleased(index, frame.index);
+    await this.#add({
+      frame,
+      tables: outcome.type === 'readings' ? outcome.tables : [],
+      changes,
+      nextIndex: frame.index + 1,
+      atMs,
+      settled: outcome.type !== 'waiting',
+    });
+    this.#nextIndex = frame.index + 1;
+  }
+
+  /** An entry that waited for the anchor at `anchorIndex`: it is stored before the cursor passes the anchor. */
+  async #takeReleased(index: number, anchorIndex: number): Promise<void> {
+    const frame = await this.#reread(index);
+    if (frame === undefined) return;
+    const { outcome } = project(frame, this.#head!);
+    this.#count(outcome);
+    const tables = outcome.type === 'readings' ? outcome.tables : [];
+    await this.#add({
+      frame,
+      tables,
+      changes: [],
+      nextIndex: anchorIndex,
+      atMs: undefined,
+      settled: true,
+    });
+  }
+
+  async #reread(index: number): Promise<Frame | undefined> {
+    const { signal } = this.#abort;
+    for (;;) {
+      try {
+        return await readEntry(this.#options, index, signal);
+      } catch (error) {
+        if (signal.aborted) throw error;
+        const known = asAnalyticsError(error);
+        this.#report(known);
+        if (known.code === 'ERR_TAIL_RANGE') {
+          // Its segment is no longer kept.
+          this.#count({ type: 'unprojectable', code: known.code, message: known.message });
+          return undefined;
+        }
+        await sleepMs(1000, signal);
+      }
+    }
+  }
+
+  async #add(item: Parameters<Batcher['add']>[0]): Promise<void> {
+    const batcher = this.#batcher!;
+    while (batcher.isFull) {
+      await new Promise<void>((resolve) => {
+        this.#resume = resolve;
+      });
+      this.#abort.signal.throwIfAborted();
+    }
+    batcher.add(item, this.#clock());
+    if (batcher.isOpen && this.#flushTimer === undefined) this.#flushSoon();
+  }
+
+  #flushSoon(): void {
+    this.#flushTimer = setTimeout(() => {
+      this.#flushTimer = undefined;
+      this.#tick();
+      if (this.#batcher?.isOpen) this.#flushSoon();
+    }, this.#options.limits?.idleMs ?? 20);
+  }
+
+  #tick(): void {
+    if (this.#abort.signal.aborted) return;
+    this.#batcher?.tick(this.#clock());
+    this.#wake();
+  }
+
+  #wake(): void {
+    const resume = this.#resume;
+    this.#resume = undefined;
+    resume?.();
+  }
+
+  #advance(toIndex: number, changes: readonly StateChange[]): void {
+    const durable = this.#durable!;
+    for (const change of changes) applyChange(durable.state, change);
+    durable.index = toIndex;
+    this.#wake();
+    if (this.#saveTimer !== undefined || this.#saving !== undefined) return;
+    if (this.#abort.signal.aborted) return;
+    const wait = Math.max(0, this.#savedMs + SAVE_INTERVAL_MS - performance.now());
+    this.#saveTimer = setTimeout(() => {
+      this.#saveTimer = undefined;
+      this.#saving = this.#save(durable).finally(() => {
+        this.#saving = undefined;
+        if (durable.index !== this.#savedIndex) this.#advance(durable.index, []);
+      });
+    }, wait);
+  }
+
+  async #save(cursor: Cursor): Promise<void> {
+    if (cursor.index === this.#savedIndex) return;
+    const { index } = cursor;
+    this.#savedMs = performance.now();
+    try {
+      await saveCursor(this.#options.cursorPath, cursor);
+      this.#savedIndex = index;
+      this.#options.onStatus?.();
+    } catch (error) {
+      this.#options.onProblem?.(error as Error);
+      this.#savedMs += 1000;
+    }
+  }
+
+  #count(outcome: Outcome): void {
+    if (outcome.type === 'erased') this.#counts.erased++;
+    else if (outcome.type === 'unprojectable') {
+      this.#unprojectable[outcome.code] = (this.#unprojectable[outcome.code] ?? 0) + 1;
+    } else if (outcome.type === 'readings') {
+      for (const { columns, timesMs } of outcome.tables) {
+        this.#counts.readings += columns.length * timesMs.length;
+      }
+    }
+  }
+
+  #connection(error: AnalyticsError | undefined): void {
+    this.#connected = error === undefined;
+    if (error === undefined) this.#problem = undefined;
+    else this.#report(error);
+    this.#options.onStatus?.();
+  }
+
+  #report(error: AnalyticsError): void {
+    const isNew = this.#problem?.message !== error.message;
+    this.#problem = error;
+    if (isNew) this.#options.onProblem?.(error);
+  }
+}
+
+function asAnalyticsError(error: unknown): AnalyticsError {
+  if (error instanceof AnalyticsError) return error;
+  const { message } = error as Error;
+  return new AnalyticsError('ERR_TAIL_UNAVAILABLE', `projection: ${message}`, { cause: error });
+}

@@ -1,0 +1,283 @@
+/**
+ * Reading tables into a time-series store by way of a line sink: bounded bodies, one request in flight while the next
+ * body is built, retries for as long as it takes, and lines that are refused for good set aside by name.
+ *
+ * Where a server refuses part of a body without saying which lines, halves are sent until the refused ones are alone;
+ * writing a line twice is idempotent.
+ */
+import type { ReadingTable } from '@fieldproof/compute/readings';
+import { AnalyticsError } from '../errors.ts';
+import { LineBuffer, type LineBufferOptions } from '../table-lines.ts';
+import { isWorthRetrying, type LineSink } from './line-sink.ts';
+import { sleepMs } from './tail-client.ts';
+
+const FIRST_BACKOFF_MS = 250;
+const MAX_BACKOFF_MS = 30_000;
+/** Bodies that wait for the one in flight; more writers wait. Bounds memory to about this many MiB times four. */
+const MAX_WAITING_BODIES = 3;
+/** Requests spent on one body to find its refused lines; then the rest of it counts as refused with them. */
+const MAX_ISOLATION_REQUESTS = 400;
+const NEWLINE = 10;
+
+export interface StoreWriterOptions extends LineBufferOptions {
+  readonly sink: LineSink;
+  /** Keeps lines that the store refused for good; rejects when they could not be kept (then it is tried again). */
+  readonly setAside: (lines: Uint8Array, error: AnalyticsError) => Promise<void>;
+  /** Told of each failed attempt (an error), and of the first that works after one (undefined). */
+  readonly onAttempt?: (error: AnalyticsError | undefined) => void;
+  /** Waits before another attempt. Replaced by tests. */
+  readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
+  readonly random?: () => number;
+}
+
+export interface StoreWriterStats {
+  /** Lines that the store confirmed. */
+  readonly lines: number;
+  readonly bytes: number;
+  readonly requests: number;
+  /** Lines set aside. */
+  readonly refused: number;
+}
+
+/** What one write came to. */
+export interface WriteResult {
+  readonly lines: number;
+  /** Set aside, with the first reason. */
+  readonly refused: number;
+  readonly error?: AnalyticsError;
+}
+
+interface Write {
+  lines: number;
+  refused: number;
+  error: AnalyticsError | undefined;
+  /** Bodies that hold lines of it, and 1 while it is being encoded. */
+  open: number;
+  readonly resolve: (result: WriteResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Body {
+  readonly bytes: Uint8Array;
+  readonly lines: number;
+  readonly writes: readonly Write[];
+}
+
+/** Writes to one store. Make one for each sink, and close it. */
+export class StoreWriter {
+  readonly #options: StoreWriterOptions;
+  readonly #abort = new AbortController();
+  readonly #bodies: Body[] = [];
+  readonly #stats = { lines: 0, bytes: 0, requests: 0, refused: 0 };
+  #buffer: LineBuffer;
+  #writes = new Set<Write>();
+  #encoding: Promise<void> = Promise.resolve();
+  #sending = false;
+  #failing = false;
+  #wakeup: (() => void) | undefined;
+
+  constructor(options: StoreWriterOptions) {
+    this.#options = options;
+    this.#buffer = new LineBuffer(options);
+  }
+
+  get stats(): StoreWriterStats {
+    return { ...this.#stats };
+  }
+
+  /**
+   * Stores tables; resolves when every line is confirmed or set aside.
+   *
+   * @throws {AnalyticsError} ERR_STORE_CLOSED when the writer is closed before.
+   */
+  write(tables: readonly ReadingTable[]): Promise<WriteResult> {
+    return new Promise((resolve, reject) => {
+      const write: Write = { lines: 0, refused: 0, error: undefined, open: 1, resolve, reject };
+      this.#encoding = this.#encoding.then(() => this.#encode(write, tables)).catch(reject);
+    });
+  }
+
+  /** Gives up what is not yet stored; those writes reject with ERR_STORE_CLOSED. */
+  async close(): Promise<void> {
+    this.#abort.abort();
+    this.#wakeup?.();
+    const error = closedError();
+    for (const { writes } of this.#bodies.splice(0)) for (const w of writes) w.reject(error);
+    for (const write of this.#writes) write.reject(error);
+    await this.#encoding;
+  }
+
+  async #encode(write: Write, tables: readonly ReadingTable[]): Promise<void> {
+    for (const table of tables) {
+      let instant = 0;
+      while (instant < table.timesMs.length) {
+        if (this.#abort.signal.aborted) throw closedError();
+        const before = this.#buffer.lines;
+        try {
+          instant = this.#buffer.append(table, instant);
+        } catch (error) {
+          if (!(error instanceof AnalyticsError)) throw error;
+          await this.#refuseTable(write, table, error);
+          break;
+        }
+        const added = this.#buffer.lines - before;
+        if (added > 0 && !this.#writes.has(write)) {
+          this.#writes.add(write);
+          write.open++;
+        }
+        write.lines += added;
+        if (instant < table.timesMs.length) await this.#closeBody();
+      }
+    }
+    this.#finish(write, 1);
+    // Without a request in flight there is nothing to wait for; else more may join this body.
+    if (!this.#sending && this.#bodies.length === 0) await this.#closeBody();
+  }
+
+  /** A table that line protocol cannot hold: kept as text, counted, and the others go on. */
+  async #refuseTable(write: Write, table: ReadingTable, error: AnalyticsError): Promise<void> {
+    const { profile, device, timesMs } = table;
+    const text = `# ${JSON.stringify({ profile, device, instants: timesMs.length })}\n`;
+    await this.#keep(Buffer.from(text), error);
+    this.#refused([write], timesMs.length, error);
+  }
+
+  async #closeBody(): Promise<void> {
+    const { lines } = this.#buffer;
+    if (lines > 0) {
+      this.#bodies.push({ bytes: this.#buffer.take(), lines, writes: [...this.#writes] });
+      this.#writes = new Set();
+    }
+    void this.#send();
+    while (this.#bodies.length > MAX_WAITING_BODIES && !this.#abort.signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#wakeup = resolve;
+      });
+    }
+  }
+
+  async #send(): Promise<void> {
+    if (this.#sending) return;
+    this.#sending = true;
+    try {
+      for (;;) {
+        if (this.#bodies.length === 0 && this.#buffer.lines > 0) {
+          const { lines } = this.#buffer;
+          this.#bodies.push({ bytes: this.#buffer.take(), lines, writes: [...this.#writes] });
+          this.#writes = new Set();
+        }
+        const body = this.#bodies.shift();
+        if (body === undefined || this.#abort.signal.aborted) {
+          if (body !== undefined) for (const w of body.writes) w.reject(closedError());
+          return;
+        }
+        this.#wakeup?.();
+        try {
+          await this.#store(body.bytes, body, { left: MAX_ISOLATION_REQUESTS });
+          this.#stats.lines += body.lines;
+          for (const write of body.writes) this.#finish(write, 1);
+        } catch (error) {
+          for (const write of body.writes) write.reject(error);
+        }
+      }
+    } finally {
+      this.#sending = false;
+    }
+  }
+
+  /** Stores some lines of a body, however often it takes. */
+  async #store(bytes: Uint8Array, body: Body, budget: { left: number }): Promise<void> {
+    const error = await this.#attempts(bytes);
+    if (error === undefined) return;
+    const middle = splitPoint(bytes);
+    budget.left -= 2;
+    if (middle === undefined || budget.left < 0) {
+      const refused = countLines(bytes);
+      await this.#keep(bytes, error);
+      this.#refused(body.writes, refused, error);
+      this.#stats.lines -= refused;
+      return;
+    }
+    await this.#store(bytes.subarray(0, middle), body, budget);
+    await this.#store(bytes.subarray(middle), body, budget);
+  }
+
+  /** Tries until the store answers for good: undefined when all is stored, else the refusal. */
+  async #attempts(bytes: Uint8Array): Promise<AnalyticsError | undefined> {
+    const { sink, sleep = sleepMs, random = Math.random, onAttempt } = this.#options;
+    const { signal } = this.#abort;
+    for (let failures = 0; !signal.aborted; failures++) {
+      try {
+        this.#stats.requests++;
+        await sink(bytes, signal);
+        this.#stats.bytes += bytes.length;
+        if (this.#failing) onAttempt?.(undefined);
+        this.#failing = false;
+        return undefined;
+      } catch (error) {
+        if (signal.aborted) break;
+        const known = asStoreError(error);
+        if (!isWorthRetrying(known)) return known;
+        this.#failing = true;
+        onAttempt?.(known);
+        const backoff = Math.min(FIRST_BACKOFF_MS * 2 ** failures, MAX_BACKOFF_MS);
+        await sleep(backoff * (0.5 + random() / 2), signal);
+      }
+    }
+    throw closedError();
+  }
+
+  /** Sets lines aside; while that fails, nothing goes on. */
+  async #keep(lines: Uint8Array, error: AnalyticsError): Promise<void> {
+    const { setAside, sleep = sleepMs, onAttempt } = this.#options;
+    const { signal } = this.#abort;
+    while (!signal.aborted) {
+      try {
+        return await setAside(lines, error);
+      } catch (cause) {
+        onAttempt?.(asStoreError(cause));
+        await sleep(MAX_BACKOFF_MS, signal);
+      }
+    }
+    throw closedError();
+  }
+
+  #refused(writes: readonly Write[], lines: number, error: AnalyticsError): void {
+    this.#stats.refused += lines;
+    for (const write of writes) {
+      write.refused += lines;
+      write.error ??= error;
+    }
+  }
+
+  #finish(write: Write, parts: number): void {
+    write.open -= parts;
+    if (write.open > 0) return;
+    const { lines, refused, error } = write;
+    write.resolve({ lines, refused, ...(error === undefined ? {} : { error }) });
+  }
+}
+
+/** The start of the line nearest behind the middle; undefined for one line. */
+function splitPoint(bytes: Uint8Array): number | undefined {
+  const half = bytes.indexOf(NEWLINE, (bytes.length >> 1) - 1) + 1;
+  if (half > 0 && half < bytes.length) return half;
+  const first = bytes.indexOf(NEWLINE) + 1;
+  return first > 0 && first < bytes.length ? first : undefined;
+}
+
+function countLines(bytes: Uint8Array): number {
+  let count = 0;
+  for (const byte of bytes) if (byte === NEWLINE) count++;
+  return count;
+}
+
+function asStoreError(error: unknown): AnalyticsError {
+  if (error instanceof AnalyticsError) return error;
+  const { message } = error as Error;
+  return new AnalyticsError('ERR_STORE_UNAVAILABLE', `store: ${message}`, { cause: error });
+}
+
+function closedError(): AnalyticsError {
+  return new AnalyticsError('ERR_STORE_CLOSED', 'store writer: expected open, got closed');
+}
