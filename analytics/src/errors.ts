@@ -38,7 +38,8 @@ export const ANALYTICS_ERRORS = {
   },
   ERR_BATCH_SET_ASIDE: {
     what: 'Readings were sent several times and not acknowledged: something in the flow keeps them.',
-    remedy: 'Look for a function node that does not pass messages on; the dead letter file has them.',
+    remedy:
+      'Look for a function node that does not pass messages on; the dead letter file has them.',
   },
   ERR_CURSOR_CORRUPT: {
     what: 'A cursor file cannot be read.',

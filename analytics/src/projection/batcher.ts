@@ -32,6 +32,8 @@ export interface BatcherOptions {
   readonly send: (batch: MicroBatch) => void;
   /** The batch is done and all before it are: the cursor may move to `toIndex` with these changes. */
   readonly advance: (toIndex: number, changes: readonly StateChange[]) => void;
+  /** The batch needs nobody any more; before `advance`, and not in order. */
+  readonly onDone?: (id: number) => void;
   /** Sets a batch aside durably. The cursor waits for it; when it fails it is tried again at the next resend. */
   readonly setAside: (batch: SetAside) => Promise<void>;
 }
@@ -96,6 +98,7 @@ const DEFAULTS = {
   maxUnacknowledged: 8,
   resendMs: 30_000,
   maxTries: 5,
+  onDone: () => {},
 };
 
 /** Batches that may be done behind one that is not; they hold no readings any more. */
@@ -264,6 +267,7 @@ export class Batcher {
 
   #settle(inFlight: InFlight): void {
     if (inFlight.missing.size > 0) return;
+    if (inFlight.state !== 'done') this.#options.onDone(inFlight.batch.id);
     inFlight.state = 'done';
     inFlight.batch = { ...inFlight.batch, tables: [], entryIndexes: [] };
     inFlight.frames = [];

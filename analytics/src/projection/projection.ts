@@ -36,6 +36,8 @@ export interface ProjectionOptions extends TailSource {
   >;
   /** Gives a batch to its consumers; again when it is sent again. */
   readonly send: (batch: MicroBatch) => void;
+  /** Nobody needs the batch any more. */
+  readonly onDone?: (id: number) => void;
   /** Something in the status changed. */
   readonly onStatus?: () => void;
   /** For the log: what went wrong; nothing is thrown away because of it that the status does not count. */
@@ -199,6 +201,7 @@ export class Projection {
     this.#batcher = new Batcher(cursor.index, {
       ...limits,
       send,
+      onDone: this.#options.onDone ?? (() => {}),
       advance: (toIndex, changes) => this.#advance(toIndex, changes),
       setAside: async (letter) => {
         await appendBatch(deadLetterPath, letter);
