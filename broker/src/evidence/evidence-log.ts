@@ -17,19 +17,14 @@ import {
 } from '@fieldproof/protocol/log-entries';
 import { nativeHasher, nativeSha256 } from '@fieldproof/protocol/merkle-node';
 import { consistencyProof, type GetNode, inclusionProof } from '@fieldproof/protocol/merkle-proof';
-import { getNodeFromTiles, tileWidth } from '@fieldproof/protocol/tlog-tile';
+import { getNodeFromTiles } from '@fieldproof/protocol/tlog-tile';
 import { BrokerError } from '../errors.ts';
 import { type BatchIndex, type EntryRef, type EnvelopeKey, tellWaiting } from './batch-index.ts';
 import { type FileLayer, nodeFiles, replaceFile } from './file-layer.ts';
 import type { ReleaseLock } from './file-lock.ts';
 import { type LogFolders, readState, type StartState } from './log-start.ts';
 import type { LogTree } from './log-tree.ts';
-import {
-  loadCheckpoint,
-  type PublishedCheckpoint,
-  Publisher,
-  readPublishedTile,
-} from './publisher.ts';
+import { loadCheckpoint, type PublishedCheckpoint, Publisher } from './publisher.ts';
 import { type Commit, Recorder } from './recorder.ts';
 import { encodeReject } from './reject-log.ts';
 import { resumeWriter } from './segment-replay.ts';
@@ -37,6 +32,7 @@ import { digestOf, type SegmentStore } from './segment-store.ts';
 import type { Boot, BootReceipt } from './settlement.ts';
 import { encodeSnapshot } from './snapshot.ts';
 import { type TailOptions, TailRing, tail } from './tail.ts';
+import { TileReader } from './tile-reader.ts';
 
 const NO_BODY = new Uint8Array(0);
 
@@ -137,6 +133,7 @@ export class EvidenceLog {
   readonly #recorder: Recorder;
   readonly #rejects: Recorder;
   readonly #publisher: Publisher;
+  readonly #tiles: TileReader;
   readonly #release: ReleaseLock;
   #lastSnapshot: number;
   #closing: Promise<void> | undefined;
@@ -153,6 +150,7 @@ export class EvidenceLog {
     this.#index = state.index;
     this.#store = state.store;
     this.#ring = new TailRing(settings.ringBytes);
+    this.#tiles = new TileReader(files, folders.published);
     this.#lastSnapshot = this.#monotonicMs();
     this.publishedFolder = folders.published;
     this.report = {
@@ -498,18 +496,8 @@ export class EvidenceLog {
   }
 
   #nodes(size: number): GetNode {
-    const published = this.checkpoint?.size ?? 0;
-    return getNodeFromTiles(
-      size,
-      (tile) =>
-        readPublishedTile(
-          this.#files,
-          this.#folders.published,
-          tile,
-          tileWidth(tile.level, tile.index, published),
-        ),
-      nativeHasher,
-    );
+    const readTile = this.#tiles.forPublished(this.checkpoint?.size ?? 0);
+    return getNodeFromTiles(size, readTile, nativeHasher);
   }
 
   #isSnapshotDue(): boolean {

@@ -8,7 +8,6 @@ import { dirname, join } from 'node:path';
 import type { Checkpoint } from '@fieldproof/protocol/checkpoint';
 import { parseCheckpoint } from '@fieldproof/protocol/checkpoint';
 import { parseNote } from '@fieldproof/protocol/signed-note';
-import { TILE_WIDTH, tilePath } from '@fieldproof/protocol/tlog-tile';
 import { type FileLayer, replaceFile } from './file-layer.ts';
 import type { LogTree, PublishedFile } from './log-tree.ts';
 import { corrupt } from './segment-file.ts';
@@ -149,7 +148,9 @@ export class Publisher {
         touched.add(dirname(path));
       }
     };
-    await Promise.all(Array.from({ length: CONCURRENT_WRITES }, work));
+    // All of them end before a failure is reported: the next attempt writes the same files.
+    const ends = await Promise.allSettled(Array.from({ length: CONCURRENT_WRITES }, work));
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
     await Promise.all([...touched].map((path) => files.syncFolder(path)));
   }
 
@@ -173,18 +174,4 @@ export class Publisher {
       await files.remove(partials);
     }
   }
-}
-
-/** The bytes of a hash tile for any size that is published, from the tile on disk, which may be wider. */
-export async function readPublishedTile(
-  files: FileLayer,
-  folder: string,
-  tile: { readonly level: number; readonly index: number; readonly width: number },
-  widthOnDisk: number,
-): Promise<Uint8Array> {
-  const path = join(folder, tilePath({ ...tile, width: widthOnDisk }));
-  const full = join(folder, tilePath({ ...tile, width: TILE_WIDTH }));
-  const bytes = (await files.readFile(path)) ?? (await files.readFile(full));
-  if (bytes === undefined) throw corrupt(path, 'expected a tile, got none');
-  return bytes.subarray(0, tile.width * 32);
 }
