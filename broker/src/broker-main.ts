@@ -6,10 +6,9 @@
  */
 
 import { pathToFileURL } from 'node:url';
-import { FieldproofError } from '@fieldproof/protocol/errors';
 import { startBroker } from './broker.ts';
 import { type BrokerConfig, CONFIG_DEFAULTS, readEnvironment, resolveConfig } from './config.ts';
-import { remedyOf } from './errors.ts';
+import { describeFailure } from './errors.ts';
 
 /** A stop that takes longer is given up: what was acknowledged is durable anyway. */
 const STOP_LIMIT_MS = 9000;
@@ -49,14 +48,6 @@ export async function runBroker(settings: object): Promise<void> {
     process.stderr.write(`${describeFailure(error)}\n`);
     process.exit(1);
   }
-}
-
-/** One line for a person: what is wrong and what to do. */
-export function describeFailure(error: unknown): string {
-  if (!(error instanceof FieldproofError)) {
-    return `fieldproof-broker: ${error instanceof Error ? error.message : String(error)}`;
-  }
-  return `fieldproof-broker: ${error.code}: ${error.message}. ${remedyOf(error.code)}`;
 }
 
 function finish(stop: () => Promise<void>): void {

@@ -119,7 +119,7 @@ async function compose(
   const log = dependencies.logger ?? createLogger(config.logLevel);
   const startedAt = now();
 
-  const data = openDataFolder(config.dataDir);
+  const data = await openDataFolder(config.dataDir);
   cleanup.push(() => data.close());
   const keys = loadKeys(data.path, random);
   const { network } = keys;

@@ -165,3 +165,11 @@ export function rowOf(code: string): ErrorRow | undefined {
   }
   return undefined;
 }
+
+/** One line for a person: what is wrong and what to do. */
+export function describeFailure(error: unknown): string {
+  if (!(error instanceof FieldproofError)) {
+    return `fieldproof-broker: ${error instanceof Error ? error.message : String(error)}`;
+  }
+  return `fieldproof-broker: ${error.code}: ${error.message}. ${remedyOf(error.code)}`;
+}

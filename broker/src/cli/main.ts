@@ -2,8 +2,8 @@
 
 import { Command, Option } from 'commander';
 import { renderUnicodeCompact } from 'uqr';
-import { describeFailure, runBroker } from '../broker-main.ts';
 import { CONFIG_DEFAULTS, readConfigFile, readEnvironment } from '../config.ts';
+import { describeFailure } from '../errors.ts';
 import { createAdminClient } from './admin-client.ts';
 import { formatDevice, formatDevices, formatStatus, formatTokens } from './format.ts';
 
@@ -54,6 +54,8 @@ program
   .option('--log-level <level>', 'trace, debug, info, warn, error or silent')
   .action(async (flags: StartFlags) => {
     const { data, config, name, ...settings } = flags;
+    // The other commands do without the server and start faster.
+    const { runBroker } = await import('../broker-main.ts');
     await runBroker({
       ...(config !== undefined && readConfigFile(config)),
       ...readEnvironment(process.env),
