@@ -278,6 +278,23 @@ describe('down messages of the control process', () => {
   });
 });
 
+describe('limits', () => {
+  test('too many hellos of an address are told to wait', async () => {
+    const limited = await startTestBroker({ helloPerSecond: 1 });
+    try {
+      const ask = () =>
+        fetch(`${limited.running.addresses.http}/v1/hello?nonce=${toBase64url(randomBytes(16))}`);
+      const answers = await Promise.all(Array.from({ length: 15 }, ask));
+      const refused = answers.find(({ status }) => status === 429)!;
+      expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(10);
+      expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+      expect(await problem(refused)).toMatchObject({ code: 'ERR_RATE_LIMIT' });
+    } finally {
+      await limited.close();
+    }
+  });
+});
+
 describe('health', () => {
   test('healthz and readyz answer, other paths are problems', async () => {
     expect((await fetch(url('/healthz'))).status).toBe(200);
@@ -293,6 +310,18 @@ describe('TLS', () => {
   });
   afterAll(async () => {
     await secure.close();
+  });
+
+  test('a device publishes over MQTT with TLS', async () => {
+    const device = await secure.device();
+    const ca = readFileSync(join(secure.dataDir, 'keys/ca.pem'), 'utf8');
+    const { port } = new URL(secure.running.addresses.mqtts!);
+    Object.assign(device, { mqttUrl: `mqtts://127.0.0.1:${port}` });
+    await device.connect({ ca, servername: 'localhost' });
+    await device.publish('birth', device.seal({ kind: 'birth' }));
+    await device.publish('telemetry', device.seal());
+    await until(() => device.receipts.length > 0);
+    expect(secure.running.status().verdicts).toMatchObject({ accepted: 2, rejected: 0 });
   });
 
   test('HTTPS and MQTT present a chain that ends in the CA of the descriptor, on both starts', async () => {

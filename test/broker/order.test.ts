@@ -148,6 +148,10 @@ describe('back-pressure', () => {
     };
     broker = await startTestBroker({ maxPendingBytes: 65_536 }, { files });
     const devices = await Promise.all([broker.device(), broker.device(), broker.device()]);
+    let paused = 0;
+    const watch = setInterval(() => {
+      paused = Math.max(paused, broker.running.status().mqtt.paused);
+    }, 1);
     await Promise.all(
       devices.map(async (device) => {
         await device.connect();
@@ -156,5 +160,7 @@ describe('back-pressure', () => {
       }),
     );
     expect(broker.running.status().verdicts).toMatchObject({ accepted: 1800, rejected: 0 });
+    clearInterval(watch);
+    expect(paused).toBeGreaterThan(0);
   }, 30_000);
 });

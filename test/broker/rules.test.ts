@@ -7,6 +7,7 @@ import { PacketGuard } from '@fieldproof/broker/mqtt/guard';
 import { maySubscribe } from '@fieldproof/broker/mqtt/hooks/authorize-subscribe';
 import { Nonces } from '@fieldproof/broker/nonces';
 import { RateLimiter } from '@fieldproof/broker/rate-limit';
+import { kidOf } from '@fieldproof/protocol/ed25519';
 import { verify } from '@fieldproof/protocol/ed25519-node';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
@@ -21,6 +22,7 @@ function submission(changes: Partial<Submission> = {}): Submission {
     envelope: device.seal(),
     kind: 'telemetry',
     publicKey: device.signer.publicKey,
+    kid: kidOf(device.signer.publicKey),
     standing: 'good',
     at: Date.now(),
     diagnose: true,

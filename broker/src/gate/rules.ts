@@ -7,7 +7,7 @@
  * gate to apply after those.
  */
 
-import { kidOf } from '@fieldproof/protocol/ed25519';
+import { equalBytes } from '@fieldproof/protocol/bytes';
 import {
   parseEnvelope,
   type UnverifiedEnvelope,
@@ -28,6 +28,8 @@ export interface Submission {
   readonly kind: UpKind;
   /** The device's current key, 32 bytes. */
   readonly publicKey: Uint8Array;
+  /** Its key id, 8 bytes. */
+  readonly kid: Uint8Array;
   readonly standing: Standing;
   /** When the broker received it, Unix ms. */
   readonly at: number;
@@ -66,7 +68,7 @@ export function judge(submission: Submission, context: JudgeContext): Judgement 
   try {
     const envelope = parseEnvelope(submission.envelope);
     const parsed = requireStamp(envelope);
-    checkKey(envelope, submission);
+    checkKey(envelope, submission.kid);
     checkStanding(submission.standing);
     checkSignature(envelope, submission, context);
     const { bootCounter, seq, bootMs } = parsed;
@@ -93,9 +95,8 @@ function requireStamp(envelope: UnverifiedEnvelope) {
   throw protocolFault('ERR_ENVELOPE_HEADER', 'stamp: expected one in an up envelope');
 }
 
-function checkKey(envelope: UnverifiedEnvelope, submission: Submission): void {
-  const kid = kidOf(submission.publicKey);
-  if (envelope.kid.every((byte, i) => byte === kid[i])) return;
+function checkKey(envelope: UnverifiedEnvelope, kid: Uint8Array): void {
+  if (equalBytes(envelope.kid, kid)) return;
   throw new BrokerError('ERR_KEY_UNKNOWN', 'kid: expected that of the device’s current key');
 }
 

@@ -6,6 +6,8 @@ import type { Judgement, Standing } from './rules.ts';
 export interface DeviceKey {
   /** Current public key, 32 bytes. */
   readonly publicKey: Uint8Array;
+  /** First 8 bytes of its SHA-256. */
+  readonly kid: Uint8Array;
   readonly standing: Standing;
 }
 

@@ -14,11 +14,14 @@ import {
 } from './rules.ts';
 
 const KEY_BYTES = 32;
+const KID_BYTES = 8;
+/** What stands before each envelope. */
+const HEAD_BYTES = KEY_BYTES + KID_BYTES;
 export const DIGEST_BYTES = 32;
 
 export interface VerifyJob {
   readonly id: number;
-  /** Key and envelope of each item, one after the other. */
+  /** Key, key id and envelope of each item, one after the other. */
   readonly bytes: Uint8Array;
   readonly items: readonly VerifyItem[];
 }
@@ -41,13 +44,14 @@ export interface VerifyResult {
 /** Packs submissions; the envelopes are copied. */
 export function packJob(id: number, submissions: readonly Submission[]): VerifyJob {
   let total = 0;
-  for (const { envelope } of submissions) total += KEY_BYTES + envelope.length;
+  for (const { envelope } of submissions) total += HEAD_BYTES + envelope.length;
   const bytes = new Uint8Array(total);
   let at = 0;
   const items = submissions.map((submission) => {
     bytes.set(submission.publicKey, at);
-    bytes.set(submission.envelope, at + KEY_BYTES);
-    at += KEY_BYTES + submission.envelope.length;
+    bytes.set(submission.kid, at + KEY_BYTES);
+    bytes.set(submission.envelope, at + HEAD_BYTES);
+    at += HEAD_BYTES + submission.envelope.length;
     return {
       length: submission.envelope.length,
       kind: UP_KINDS[submission.kind],
@@ -65,11 +69,12 @@ export function runJob(job: VerifyJob, context: JudgeContext): VerifyResult {
   let at = 0;
   const judgements = job.items.map((item, i) => {
     const publicKey = job.bytes.subarray(at, at + KEY_BYTES);
-    const envelope = job.bytes.subarray(at + KEY_BYTES, at + KEY_BYTES + item.length);
-    at += KEY_BYTES + item.length;
+    const kid = job.bytes.subarray(at + KEY_BYTES, at + HEAD_BYTES);
+    at += HEAD_BYTES + item.length;
+    const envelope = job.bytes.subarray(at - item.length, at);
     digests.set(createHash('sha256').update(envelope).digest(), i * DIGEST_BYTES);
     const kind = upKindFromNumber(item.kind)!;
-    return judge({ ...item, kind, publicKey, envelope }, context);
+    return judge({ ...item, kind, publicKey, kid, envelope }, context);
   });
   return { id: job.id, judgements, digests };
 }

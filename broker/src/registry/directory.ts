@@ -3,6 +3,7 @@
  * the database, in the order of the log.
  */
 
+import { kidOf } from '@fieldproof/protocol/ed25519';
 import type { Signer } from '@fieldproof/protocol/envelope';
 import { BrokerError } from '../errors.ts';
 import type { Evidence } from '../gate/evidence.ts';
@@ -24,6 +25,7 @@ export interface DirectoryOptions {
 export class Directory {
   private readonly options: DirectoryOptions;
   private readonly devices = new Map<string, Device>();
+  private readonly keys = new Map<string, Pick<DeviceKey, 'publicKey' | 'kid'>>();
   /** Devices whose rows the database has yet to take, in log order. */
   private unwritten: Device[] = [];
   private writing: Promise<void> = Promise.resolve();
@@ -34,7 +36,7 @@ export class Directory {
 
   async load(): Promise<void> {
     for (const device of await this.options.registry.devices()) {
-      this.devices.set(device.deviceId, device);
+      this.put(device);
     }
   }
 
@@ -48,7 +50,7 @@ export class Directory {
     const before = this.devices.get(entry.subject) ?? null;
     const after = applyStatement(before, entry.statement, entry);
     if (after === null) return;
-    this.devices.set(after.deviceId, after);
+    this.put(after);
     await this.options.registry.apply([after]);
   }
 
@@ -67,11 +69,11 @@ export class Directory {
   /** Key and standing, for the gate; null for a device that is not enrolled. */
   deviceKey(deviceId: string): DeviceKey | null {
     const device = this.devices.get(deviceId);
-    if (device === undefined) return null;
-    const { publicKey, status, credentialExpires } = device;
-    if (status === 'suspended') return { publicKey, standing: 'suspended' };
-    const expired = credentialExpires <= this.options.now();
-    return { publicKey, standing: expired ? 'expired' : 'good' };
+    const key = this.keys.get(deviceId);
+    if (device === undefined || key === undefined) return null;
+    if (device.status === 'suspended') return { ...key, standing: 'suspended' };
+    const expired = device.credentialExpires <= this.options.now();
+    return { ...key, standing: expired ? 'expired' : 'good' };
   }
 
   /**
@@ -91,7 +93,7 @@ export class Directory {
     if (device === null) {
       throw new BrokerError('ERR_DEVICE_UNKNOWN', `device ${subject}: not enrolled`);
     }
-    this.devices.set(subject, device);
+    this.put(device);
     this.unwritten.push(device);
     await this.write();
     return device;
@@ -105,6 +107,12 @@ export class Directory {
     await this.write();
     if (this.unwritten.length > 0) return;
     await this.options.registry.markApplied(size - 1).catch(this.options.onDatabaseError);
+  }
+
+  private put(device: Device): void {
+    const { deviceId, publicKey } = device;
+    this.devices.set(deviceId, device);
+    this.keys.set(deviceId, { publicKey, kid: kidOf(publicKey) });
   }
 
   /** One transaction for all that have come in meanwhile. */
