@@ -3,6 +3,7 @@
  * REQUIRE_SERVICES=1 (CI) it fails them.
  */
 
+import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import { describe, test } from '@jest/globals';
@@ -15,7 +16,10 @@ export const VECTORS_DIR = ((): string | null => {
   return existsSync(directory) ? directory : null;
 })();
 
-export type Service = 'influxd' | 'mosquitto' | 'mosquitto_pub' | 'chromium';
+export type Service = 'influxd' | 'mosquitto' | 'mosquitto_pub' | 'chromium' | 'python3';
+
+/** What a Python must import to run docs/guides/python-device; a machine may have several, one of which can. */
+const PYTHON_MODULES = 'cbor2, cryptography, paho.mqtt.client';
 
 /** The program's path, or null when this machine lacks it. */
 export function findService(name: Service): string | null {
@@ -23,6 +27,7 @@ export function findService(name: Service): string | null {
     const path = join(directory, name);
     try {
       accessSync(path, constants.X_OK);
+      if (name === 'python3' && !hasModules(path)) continue;
       return path;
     } catch {
       // not here
@@ -38,7 +43,10 @@ export function describeWith(services: readonly Service[], name: string, body: (
     describe(name, body);
     return;
   }
-  const why = `needs ${missing.join(', ')}, which this machine does not have`;
+  const names = missing.map((service) =>
+    service === 'python3' ? `python3 with ${PYTHON_MODULES}` : service,
+  );
+  const why = `needs ${names.join(', ')}, which this machine does not have`;
   if (process.env.REQUIRE_SERVICES === '1') {
     describe(name, () => {
       test(why, () => {
@@ -49,4 +57,8 @@ export function describeWith(services: readonly Service[], name: string, body: (
   }
   process.stderr.write(`SKIPPED: ${name}: ${why}\n`);
   describe.skip(name, body);
+}
+
+function hasModules(python: string): boolean {
+  return spawnSync(python, ['-c', `import ${PYTHON_MODULES}`], { stdio: 'ignore' }).status === 0;
 }

@@ -36,8 +36,6 @@ export interface GateOptions {
   readonly mayDiagnose: () => boolean;
   /** A boot was quarantined: to be kept for the next start. */
   readonly onClone: (deviceId: string, boot: BootName) => void;
-  /** An envelope was recorded; `birth` is its payload when it is one. */
-  readonly onAccepted: (deviceId: string, at: number, birth: Uint8Array | null) => void;
   readonly now: () => number;
 }
 
@@ -154,9 +152,7 @@ export class Gate {
       else if (outcome.kind === 'refused') this.reject(session, slot, LOG_FULL);
       else {
         counters.countAccepted();
-        const birth = kind === 'birth' ? parseEnvelope(slot.envelope).payload : null;
-        this.options.onAccepted(session.deviceId, slot.at, birth);
-        if (birth === null) {
+        if (kind !== 'birth') {
           receipts.soon(session);
           this.settle(session, slot);
           return;

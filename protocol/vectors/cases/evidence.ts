@@ -29,7 +29,7 @@ const body = sealTelemetry(senmlPayload, CONTENT_TYPES.senml, stamp);
 /** The entry that the example receipt and proof speak of. */
 const BATCH_INDEX = 3;
 
-const evidence: readonly EvidenceEntry[] = [
+const beforeRestart: readonly EvidenceEntry[] = [
   { type: 'network', at: NOON, descriptor: sealDescriptor(descriptor, { signer: root }) },
   {
     type: 'registry',
@@ -70,12 +70,16 @@ const evidence: readonly EvidenceEntry[] = [
     digest: sha256(body),
     reason: 'asked for by the owner',
   },
+];
+
+const evidence: readonly EvidenceEntry[] = [
+  ...beforeRestart,
   {
     type: 'generation',
     at: NOON + 80_000,
     generation: 1,
-    size: 6,
-    root: exampleBytes('root before the restart', 32),
+    size: beforeRestart.length,
+    root: treeOf(beforeRestart).root,
     reason: 'restored from a backup',
   },
 ];
@@ -129,7 +133,7 @@ const ledger: readonly LedgerEntry[] = [
     at: NOON,
     epoch: 12,
     evidenceSize: 7,
-    evidenceRoot: evidenceTree().root,
+    evidenceRoot: treeOf(evidence).root,
     policyHash: exampleBytes('policy', 32),
     pool: 1_000_000_000n,
     status: 'final',
@@ -145,12 +149,12 @@ const ledger: readonly LedgerEntry[] = [
   },
 ];
 
-function evidenceTree(): {
+function treeOf(log: readonly EvidenceEntry[]): {
   readonly entries: readonly Uint8Array[];
   readonly leafHashes: readonly Uint8Array[];
   readonly root: Uint8Array;
 } {
-  const entries = evidence.map((entry) => encodeEvidenceEntry(entry));
+  const entries = log.map((entry) => encodeEvidenceEntry(entry));
   const leafHashes = entries.map((entry) => portableHasher.leafHash(entry));
   return { entries, leafHashes, root: rootFromLeafHashes(leafHashes) };
 }
@@ -163,7 +167,7 @@ export function evidenceExample(): {
   readonly root: Uint8Array;
   readonly checkpoint: string;
 } {
-  const { leafHashes, root: treeRoot } = evidenceTree();
+  const { leafHashes, root: treeRoot } = treeOf(evidence);
   const origin = descriptor.origins.evidence;
   return {
     index: BATCH_INDEX,
@@ -178,7 +182,7 @@ export function evidenceExample(): {
 }
 
 export async function evidenceVectors(): Promise<VectorFile> {
-  const { entries, leafHashes } = evidenceTree();
+  const { entries, leafHashes } = treeOf(evidence);
   const { checkpoint, leafHash, root: treeRoot } = evidenceExample();
   const frame = encodeFrame({
     index: BATCH_INDEX,

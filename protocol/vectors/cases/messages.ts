@@ -72,7 +72,7 @@ export function settlementVectors(): VectorFile {
   const { leafHash, index, checkpoint, size, root } = evidenceExample();
   const receipt = encodeReceipt({
     at: NOON + 1000,
-    boots: [[7, BOOT_SEED, 3, [[6, 8]], [[2, 'ERR_MESSAGE_MALFORMED']]]],
+    boots: [[7, BOOT_SEED, 3, [[6, 8]], [[2, 'ERR_TIME_FUTURE']]]],
     entry: [index, leafHash],
     heads: [[0, size, root]],
     checkpoint,

@@ -183,7 +183,7 @@ export class TestDevice {
       nonce: changes.nonce === undefined ? this.nonce : changes.nonce,
       agent: 'test 1',
       source: 'simulated',
-      profiles: { air: [{ metric: 'temp', unit: 'Cel' }] },
+      profiles: {},
       capabilities: {},
       rejectsSeen: changes.rejectsSeen ?? [],
       head: null,
