@@ -48,6 +48,7 @@ import { openRegistryDatabase } from './registry/database.ts';
 import { Directory } from './registry/directory.ts';
 import { EnrolmentDesk } from './registry/enrolment.ts';
 import { Registry } from './registry/registry.ts';
+import { Sightings } from './registry/sightings.ts';
 import { replaceFile } from './replace-file.ts';
 import { createStatus } from './status.ts';
 import type { TlsMaterial } from './tls/authority.ts';
@@ -146,6 +147,10 @@ async function compose(
   });
   cleanup.push(() => directory.settle(evidence.size));
   await directory.load();
+  const sightings = new Sightings(registry, (error) =>
+    log.error({ err: error }, 'registry: birth not stored'),
+  );
+  await sightings.load();
 
   const clones = new CloneWatch((deviceId) =>
     evidence
@@ -193,6 +198,10 @@ async function compose(
       registry
         .quarantine(deviceId, boot, now())
         .catch((error: unknown) => log.error({ err: error }, 'registry: quarantine not stored'));
+    },
+    onAccepted: (deviceId, at, birth) => {
+      sightings.seen(deviceId, at);
+      if (birth !== null) sightings.born(deviceId, birth);
     },
     now,
   });
@@ -280,6 +289,7 @@ async function compose(
     directory,
     publishDown,
     isOnline,
+    sightings,
     isEnrolled: (deviceId) => directory.get(deviceId) !== null,
     disconnect: (deviceId) => server.disconnect(deviceId),
     status,

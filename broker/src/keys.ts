@@ -7,11 +7,11 @@
  * their public keys as `control.pub` and `ledger.pub`. Root's public key stays as `root.pub`.
  */
 
-import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fromBase64url, toBase64url } from '@fieldproof/protocol/bytes';
 import { type Signer, signerFromSeed } from '@fieldproof/protocol/ed25519-node';
+import { networkIdFromRootKey } from '@fieldproof/protocol/network-id';
 import type { RoleName } from '@fieldproof/protocol/statements';
 import { BrokerError } from './errors.ts';
 import { replaceFile } from './replace-file.ts';
@@ -27,9 +27,6 @@ export interface NetworkKeys {
   /** Public keys for the descriptor. */
   readonly roles: Readonly<Record<RoleName, Uint8Array>>;
 }
-
-const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
-const NETWORK_CHARACTERS = 8;
 
 /**
  * Loads the keys of a data folder, or makes them when it has none.
@@ -51,18 +48,6 @@ export function loadKeys(dataDir: string, random: (bytes: number) => Uint8Array)
     ledger: publicKeyOf(folder, 'ledger'),
   };
   return { network: networkIdFromRootKey(rootKey), rootKey, root, registry, log, roles };
-}
-
-/** First eight characters of the lower-case base32 of SHA-256(root public key). */
-export function networkIdFromRootKey(rootKey: Uint8Array): string {
-  const hash = createHash('sha256').update(rootKey).digest();
-  let id = '';
-  for (let i = 0; i < NETWORK_CHARACTERS; i++) {
-    const bit = i * 5;
-    const pair = (hash[bit >> 3]! << 8) | hash[(bit >> 3) + 1]!;
-    id += BASE32[(pair >> (11 - (bit & 7))) & 31];
-  }
-  return id;
 }
 
 /** `root.pub` comes last: keys are complete when it is there. */

@@ -36,6 +36,8 @@ export interface GateOptions {
   readonly mayDiagnose: () => boolean;
   /** A boot was quarantined: to be kept for the next start. */
   readonly onClone: (deviceId: string, boot: BootName) => void;
+  /** An envelope was recorded; `birth` is its payload when it is one. */
+  readonly onAccepted: (deviceId: string, at: number, birth: Uint8Array | null) => void;
   readonly now: () => number;
 }
 
@@ -152,7 +154,9 @@ export class Gate {
       else if (outcome.kind === 'refused') this.reject(session, slot, LOG_FULL);
       else {
         counters.countAccepted();
-        if (kind !== 'birth') {
+        const birth = kind === 'birth' ? parseEnvelope(slot.envelope).payload : null;
+        this.options.onAccepted(session.deviceId, slot.at, birth);
+        if (birth === null) {
           receipts.soon(session);
           this.settle(session, slot);
           return;

@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { BrokerError } from '../errors.ts';
 import type { Directory } from '../registry/directory.ts';
 import type { Device, Registry, Token } from '../registry/registry.ts';
+import type { Sightings } from '../registry/sightings.ts';
 import type { RegistryAction } from '../registry/statements.ts';
 import type { Access } from './access.ts';
 
@@ -26,6 +27,7 @@ export interface AdminRoutesOptions {
   /** Everything that `status` shows. */
   readonly status: () => object;
   readonly isOnline: (deviceId: string) => boolean;
+  readonly sightings: Sightings;
   readonly disconnect: (deviceId: string) => void;
   readonly joinAddress: () => JoinAddress;
   readonly random: (bytes: number) => Uint8Array;
@@ -121,11 +123,12 @@ function requireDevice(directory: Directory, request: FastifyRequest): Device {
   throw new BrokerError('ERR_DEVICE_UNKNOWN', `device ${id.slice(0, 64)}: not enrolled`);
 }
 
-function showDevice(device: Device, { isOnline, now }: AdminRoutesOptions): object {
+function showDevice(device: Device, { isOnline, sightings, now }: AdminRoutesOptions): object {
   const { publicKey: _, ...shown } = device;
   return {
     ...shown,
     online: isOnline(device.deviceId),
+    ...sightings.of(device.deviceId),
     credentialExpired: device.credentialExpires <= now(),
   };
 }

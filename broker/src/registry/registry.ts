@@ -123,6 +123,20 @@ export class Registry {
     }));
   }
 
+  /** Keeps the profiles of a device's newest birth, as JSON. */
+  async storeBirth(deviceId: string, profiles: string): Promise<void> {
+    await this.db
+      .insertInto('births')
+      .values({ device_id: deviceId, profiles })
+      .onConflict((conflict) => conflict.column('device_id').doUpdateSet({ profiles }))
+      .execute();
+  }
+
+  async births(): Promise<readonly { readonly deviceId: string; readonly profiles: string }[]> {
+    const rows = await this.db.selectFrom('births').selectAll().execute();
+    return rows.map((row) => ({ deviceId: row.device_id, profiles: row.profiles }));
+  }
+
   /** Index through which `registry` entries of the log are applied, or −1. */
   async appliedThrough(): Promise<number> {
     const value = await this.setting(APPLIED);

@@ -47,6 +47,13 @@ export interface QuarantineTable {
   created_at: Int;
 }
 
+/** What devices declared in their newest birth; advisory. */
+export interface BirthTable {
+  device_id: string;
+  /** JSON: profile → [{metric, unit}]. */
+  profiles: string;
+}
+
 export interface SettingTable {
   key: string;
   value: string;
@@ -56,6 +63,7 @@ export interface RegistrySchema {
   devices: DeviceTable;
   tokens: TokenTable;
   quarantine: QuarantineTable;
+  births: BirthTable;
   settings: SettingTable;
 }
 
@@ -98,6 +106,11 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .addColumn('boot_seed', 'bigint', (column) => column.notNull())
         .addColumn('created_at', 'bigint', (column) => column.notNull())
         .addPrimaryKeyConstraint('quarantine_pk', ['device_id', 'boot_counter', 'boot_seed'])
+        .execute();
+      await db.schema
+        .createTable('births')
+        .addColumn('device_id', 'text', (column) => column.primaryKey())
+        .addColumn('profiles', 'text', (column) => column.notNull())
         .execute();
       await db.schema
         .createTable('settings')

@@ -1,8 +1,8 @@
 /** Examples of docs/spec/identity.md. */
 
-import { sha256 } from '@noble/hashes/sha2.js';
 import { concatBytes, encodeUtf8, toBase64url, toHex } from '../../src/bytes.ts';
 import { formatJoinLine } from '../../src/join-line.ts';
+import { networkIdFromRootKey } from '../../src/network-id.ts';
 import {
   type Credential,
   type Descriptor,
@@ -27,10 +27,9 @@ import {
 import { cborCase, type VectorCase, type VectorFile } from './vector-file.ts';
 
 const DAY = 86_400_000;
-const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
 
 /** The network id that the example root key gives (topics.md 1.1). */
-export const network = networkIdOf(root.publicKey);
+export const network = networkIdFromRootKey(root.publicKey);
 
 /** The server nonce of the example login: time ‖ random ‖ truncated HMAC, here stand-in bytes. */
 export const serverNonce = concatBytes(uint64(NOON), exampleBytes('nonce', 24));
@@ -166,16 +165,6 @@ function keyCase(person: typeof root): VectorCase {
 
 function textCase(text: string): Pick<VectorCase, 'hex' | 'diagnostic'> {
   return { hex: toHex(encodeUtf8(text)), diagnostic: text };
-}
-
-function networkIdOf(rootKey: Uint8Array): string {
-  const digest = sha256(rootKey);
-  let bits = 0n;
-  for (const byte of digest.subarray(0, 5)) bits = (bits << 8n) | BigInt(byte);
-  return Array.from(
-    { length: 8 },
-    (_, i) => BASE32[Number((bits >> BigInt(35 - 5 * i)) & 31n)],
-  ).join('');
 }
 
 function uint64(value: number): Uint8Array {

@@ -183,7 +183,7 @@ export class TestDevice {
       nonce: changes.nonce === undefined ? this.nonce : changes.nonce,
       agent: 'test 1',
       source: 'simulated',
-      profiles: {},
+      profiles: { air: [{ metric: 'temp', unit: 'Cel' }] },
       capabilities: {},
       rejectsSeen: changes.rejectsSeen ?? [],
       head: null,
