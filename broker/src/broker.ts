@@ -6,17 +6,15 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import type { Server } from 'node:net';
 import { join } from 'node:path';
-import type { Server as TlsServer } from 'node:tls';
 import { signCheckpoint } from '@fieldproof/protocol/checkpoint';
 import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
 import { noteVerifier } from '@fieldproof/protocol/note-key';
-import type { FastifyInstance } from 'fastify';
 import { addressFile } from './cli/admin-client.ts';
 import { type BrokerConfig, type BrokerOptions, resolveConfig } from './config.ts';
 import { openDataFolder } from './data-folder.ts';
 import { type LoadedDescriptor, loadDescriptor } from './descriptor.ts';
+import { logDescriptor } from './descriptor-log.ts';
 import { EvidenceLog } from './evidence/evidence-log.ts';
 import type { FileLayer } from './evidence/file-layer.ts';
 import { CloneWatch } from './gate/clones.ts';
@@ -32,6 +30,8 @@ import { loadKeys, type NetworkKeys } from './keys.ts';
 import {
   type Addresses,
   closeListener,
+  lanHost,
+  lanUrls,
   listen,
   listenHttp,
   reachable,
@@ -51,9 +51,7 @@ import { Registry } from './registry/registry.ts';
 import { Sightings } from './registry/sightings.ts';
 import { replaceFile } from './replace-file.ts';
 import { createStatus } from './status.ts';
-import type { TlsMaterial } from './tls/authority.ts';
-import { machineNames } from './tls/machine-names.ts';
-import './tls/reflect-metadata.ts';
+import { loadCertificates, type Renewable, renewCertificates } from './tls/certificates.ts';
 
 export interface RunningBroker {
   readonly network: string;
@@ -125,9 +123,13 @@ async function compose(
   const keys = loadKeys(data.path, random);
   const { network } = keys;
   const access = loadAccess(data.path, random);
-  const tls = config.lan
-    ? await certificates(config, { dataDir: data.path, network, now: now() })
-    : null;
+  const certificateOptions = () => ({
+    dataDir: data.path,
+    network,
+    names: config.names,
+    now: now(),
+  });
+  const tls = config.lan ? await loadCertificates(certificateOptions()) : null;
 
   const file = join(data.path, 'registry.sqlite');
   const registry = new Registry(await openRegistryDatabase({ url: config.databaseUrl, file }));
@@ -348,12 +350,12 @@ async function compose(
     setInterval(() => void directory.settle(evidence.size), APPLIED_INTERVAL_MS),
   ];
   if (https && secure) {
-    timers.push(
-      setInterval(
-        () => renewTls(config, { data, keys, https, secure, log, now }),
-        TLS_CHECK_INTERVAL_MS,
-      ),
-    );
+    const servers = [secure, https.server as unknown as Renewable];
+    const renew = () =>
+      renewCertificates(certificateOptions(), servers).catch((error: unknown) =>
+        log.error({ err: error }, 'server certificate: not renewed'),
+      );
+    timers.push(setInterval(() => void renew(), TLS_CHECK_INTERVAL_MS));
   }
   cleanup.push(() => timers.forEach(clearInterval));
   replaceFile(addressFile(data.path), `${addresses.http}\n`, 0o644);
@@ -401,70 +403,6 @@ function createVerifier(
   if (config.verifierThreads === 0) return createSyncVerifier(network);
   const onThreadError = (error: unknown) => log.error({ err: error }, 'verifying thread: died');
   return createVerifyPool({ network, threads: config.verifierThreads, onThreadError });
-}
-
-/** Entry 0 of a log, and one for every version of the descriptor. docs/spec/evidence-log.md section 1. */
-async function logDescriptor(
-  { descriptor, envelope }: LoadedDescriptor,
-  context: {
-    readonly evidence: EvidenceLog;
-    readonly registry: Registry;
-    readonly now: () => number;
-  },
-): Promise<void> {
-  const { evidence, registry, now } = context;
-  const logged = await registry.setting('descriptor_version');
-  if (evidence.size > 0 && logged === String(descriptor.version)) return;
-  await evidence.append({ type: 'network', at: now(), descriptor: envelope });
-  await registry.setSetting('descriptor_version', String(descriptor.version));
-}
-
-async function renewTls(
-  config: BrokerConfig,
-  context: {
-    readonly data: { readonly path: string };
-    readonly keys: NetworkKeys;
-    readonly https: FastifyInstance;
-    readonly secure: TlsServer;
-    readonly log: Logger;
-    readonly now: () => number;
-  },
-): Promise<void> {
-  const { data, keys, https, secure, log, now } = context;
-  try {
-    const { network } = keys;
-    const tls = await certificates(config, { dataDir: data.path, network, now: now() });
-    for (const server of [secure, https.server as Server as TlsServer]) {
-      server.setSecureContext({ key: tls.key, cert: tls.cert });
-    }
-  } catch (error) {
-    log.error({ err: error }, 'server certificate: not renewed');
-  }
-}
-
-async function certificates(
-  config: BrokerConfig,
-  context: { readonly dataDir: string; readonly network: string; readonly now: number },
-): Promise<TlsMaterial> {
-  const { loadTls } = await import('./tls/authority.ts');
-  const names = [...machineNames(), ...config.names];
-  return loadTls(context.dataDir, { ...context, names });
-}
-
-/** The name or address that others use for this machine first: a configured one, else its first address. */
-function lanHost(config: BrokerConfig): string {
-  return lanHosts(config)[0] ?? '127.0.0.1';
-}
-
-function lanHosts(config: BrokerConfig): readonly string[] {
-  const bound = config.lanHost;
-  if (bound !== '0.0.0.0' && bound !== '::') return [...config.names, bound];
-  const isAddress = /^(?!127\.)\d+\.\d+\.\d+\.\d+$/;
-  return [...config.names, ...machineNames().filter((name) => isAddress.test(name))];
-}
-
-function lanUrls(config: BrokerConfig, scheme: string, port: number): readonly string[] {
-  return port === 0 ? [] : lanHosts(config).map((host) => urlOf(scheme, host, port));
 }
 
 /** A rate with room for ten seconds of it at once. */

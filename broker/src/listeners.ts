@@ -2,7 +2,9 @@
 
 import type { Server } from 'node:net';
 import type { FastifyInstance } from 'fastify';
+import type { BrokerConfig } from './config.ts';
 import { BrokerError } from './errors.ts';
+import { machineNames } from './tls/machine-names.ts';
 
 /** URLs at which the broker serves. */
 export interface Addresses {
@@ -64,6 +66,26 @@ export function urlOf(scheme: string, host: string, port: number): string {
 export function reachable(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1';
   return host === '::' ? '::1' : host;
+}
+
+/** What the addresses for other machines depend on. */
+export type LanNames = Pick<BrokerConfig, 'lanHost' | 'names'>;
+
+/** The name or address that others use for this machine first: a configured one, else its first address. */
+export function lanHost(config: LanNames): string {
+  return lanHosts(config)[0] ?? '127.0.0.1';
+}
+
+function lanHosts(config: LanNames): readonly string[] {
+  const bound = config.lanHost;
+  if (bound !== '0.0.0.0' && bound !== '::') return [...config.names, bound];
+  const isAddress = /^(?!127\.)\d+\.\d+\.\d+\.\d+$/;
+  return [...config.names, ...machineNames().filter((name) => isAddress.test(name))];
+}
+
+/** URLs of a TLS listener for the descriptor; none while it is not bound. */
+export function lanUrls(config: LanNames, scheme: string, port: number): readonly string[] {
+  return port === 0 ? [] : lanHosts(config).map((host) => urlOf(scheme, host, port));
 }
 
 function portError(error: unknown, host: string, port: number): unknown {
