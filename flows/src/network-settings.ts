@@ -1,0 +1,90 @@
+/** What a network node comes to, with what it leaves empty taken from the installation. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { LineSinkOptions } from '@fieldproof/analytics/projection/line-sink';
+import { FlowsError } from './errors.ts';
+import { hub } from './hub.ts';
+
+/** The fields of the network node, empty where nothing was filled in. */
+export interface NetworkFields {
+  readonly brokerUrl: string;
+  readonly tailTokenFile: string;
+  readonly storeUrl: string;
+  readonly storeTokenFile: string;
+  readonly influxUrl: string;
+  readonly influxDatabase: string;
+}
+
+export interface NetworkCredentials {
+  readonly tailToken?: string;
+  readonly storeToken?: string;
+}
+
+/** Where the evidence is, and the token for it. */
+export interface TailSettings {
+  readonly url: string;
+  readonly token: () => Promise<string>;
+  /** Changes when the connection has to be made anew. */
+  readonly key: string;
+}
+
+/** @throws {FlowsError} ERR_NETWORK_INCOMPLETE. */
+export function tailSettings(fields: NetworkFields, credentials: NetworkCredentials): TailSettings {
+  const { installation } = hub();
+  const url = fields.brokerUrl || installation.brokerUrl;
+  const file = fields.tailTokenFile || installation.tailTokenFile;
+  if (!url) throw incomplete('broker address');
+  const { tailToken } = credentials;
+  if (!file && !tailToken) throw incomplete('tail token');
+  return {
+    url,
+    token: async () => tailToken || (await readFile(file!, 'utf8')),
+    key: JSON.stringify([url, file ?? '', tailToken ?? '']),
+  };
+}
+
+/**
+ * InfluxDB when one is given, else the control process.
+ *
+ * @throws {FlowsError} ERR_NETWORK_INCOMPLETE.
+ */
+export function storeSettings(
+  fields: NetworkFields,
+  credentials: NetworkCredentials,
+): LineSinkOptions {
+  const { installation } = hub();
+  const influxUrl = fields.influxUrl || (fields.storeUrl ? '' : installation.influxUrl);
+  if (influxUrl) {
+    const { url, database } = splitDatabase(influxUrl);
+    const name = fields.influxDatabase || database || installation.influxDatabase;
+    return { url, ...(name ? { database: name } : {}) };
+  }
+  const url = fields.storeUrl || installation.storeUrl;
+  const file = fields.storeTokenFile || installation.storeTokenFile;
+  if (!url) throw incomplete('InfluxDB or control address');
+  const { storeToken } = credentials;
+  if (!file && !storeToken) throw incomplete('store token');
+  return { url, token: async () => storeToken || (await readFile(file!, 'utf8')) };
+}
+
+/** The folder for cursors, window states and dead letters. */
+export function stateFolder(userDir: string | undefined): string {
+  const { dataDir } = hub().installation;
+  return dataDir ?? join(userDir ?? '.', 'fieldproof');
+}
+
+/** `http://host:8086/name`: the path names the database. */
+function splitDatabase(text: string): { url: string; database: string } {
+  try {
+    const url = new URL(text);
+    const database = decodeURIComponent(url.pathname.replace(/^\/+|\/+$/g, ''));
+    url.pathname = '';
+    return { url: url.href, database };
+  } catch {
+    throw incomplete('InfluxDB address (http://host:port/database)');
+  }
+}
+
+function incomplete(what: string): FlowsError {
+  return new FlowsError('ERR_NETWORK_INCOMPLETE', `network: expected ${what}, got none`);
+}

@@ -1,0 +1,256 @@
+/**
+ * What is behind a window node: the windows of `@fieldproof/compute/window`, which entries are in them, and the rows
+ * that are not yet stored, durable in one file (docs/decisions/005-windows-and-acknowledgements.md).
+ *
+ * A batch is acknowledged when the state with it is on the disk; a repeated entry is skipped. Rows stay in the state
+ * until every store behind the window has acknowledged them, and are sent again until then. So a crash at any instant
+ * neither loses a contribution nor counts one twice.
+ */
+import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { ReadingTable } from '@fieldproof/compute/readings';
+import {
+  applyTable,
+  closeWindows,
+  createWindowState,
+  type WindowOptions,
+  type WindowRow,
+  type WindowState,
+} from '@fieldproof/compute/window';
+import {
+  type PlainWindowState,
+  windowStateFromPlain,
+  windowStateToPlain,
+} from '@fieldproof/compute/window-plain';
+import { crc32c } from '@fieldproof/protocol/crc32c';
+import { type Interval, IntervalSet } from '@fieldproof/protocol/interval-set';
+import { Decoder, Encoder } from 'cbor-x';
+import { FlowsError } from './errors.ts';
+import type { SharedBatch } from './hub.ts';
+
+/** Between two writes of the state; longer when a write takes long. */
+const SAVE_MS = 250;
+/** A batch that came so recently says how far behind the reading is. */
+const CATCHING_UP_MS = 5000;
+const encoder = new Encoder({ useRecords: false, mapsAsObjects: true });
+const decoder = new Decoder({ useRecords: false, mapsAsObjects: true });
+
+/** Rows that were emitted together. */
+export interface RowGroup {
+  readonly id: number;
+  readonly rows: readonly WindowRow[];
+}
+
+export interface WindowServiceOptions extends WindowOptions {
+  readonly path: string;
+  readonly clock: () => number;
+  readonly log: (error: Error) => void;
+}
+
+interface Saved {
+  readonly format: 1;
+  readonly windows: PlainWindowState;
+  readonly applied: readonly (readonly [string, readonly Interval[]])[];
+  readonly unstored: readonly RowGroup[];
+  readonly nextId: number;
+}
+
+export class WindowService {
+  readonly #options: WindowServiceOptions;
+  #windows: WindowState;
+  #applied = new Map<string, IntervalSet>();
+  #unstored: RowGroup[] = [];
+  #nextId = 1;
+  #durable: (() => void)[] = [];
+  #isDirty = false;
+  #saving: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #lagMs = 0;
+  #batchMs = Number.NEGATIVE_INFINITY;
+  #tooLate = 0;
+
+  private constructor(options: WindowServiceOptions) {
+    this.#options = options;
+    this.#windows = createWindowState(options);
+  }
+
+  /** Opens the state file, or begins without one. A state of another window length is set aside. */
+  static async open(options: WindowServiceOptions): Promise<WindowService> {
+    const service = new WindowService(options);
+    for (const path of [options.path, `${options.path}.previous`]) {
+      try {
+        service.#restore(decodeState(await readFile(path)));
+        return service;
+      } catch (cause) {
+        if ((cause as NodeJS.ErrnoException).code === 'ENOENT') continue;
+        const message = `${path}: ${(cause as Error).message}`;
+        options.log(new FlowsError('ERR_WINDOW_STATE', message, { cause }));
+      }
+    }
+    return service;
+  }
+
+  /** Rows that no store has acknowledged yet. */
+  get unstored(): readonly RowGroup[] {
+    return this.#unstored;
+  }
+
+  /** Readings that came after their window was forgotten, since the start. */
+  get tooLate(): number {
+    return this.#tooLate;
+  }
+
+  get openWindows(): number {
+    let count = 0;
+    for (const { windows } of this.#windows.buckets.values()) count += windows.size;
+    return count;
+  }
+
+  /** Applies the entries of a batch that are new; resolves when they are durable. */
+  apply(batch: SharedBatch): Promise<void> {
+    const { tables, entryIndexes, settled, stream } = batch;
+    let applied = this.#applied.get(stream);
+    if (applied === undefined) {
+      applied = new IntervalSet();
+      this.#applied.set(stream, applied);
+    }
+    for (const [i, table] of tables.entries()) {
+      const index = entryIndexes?.[i];
+      if (index !== undefined && applied.has(index)) continue;
+      this.#applyTable(table);
+    }
+    for (const [from, to] of settled) applied.addRange(from, to);
+    const nowMs = this.#options.clock();
+    this.#batchMs = nowMs;
+    this.#lagMs = batch.atMs > 0 ? Math.max(0, nowMs - batch.atMs) : 0;
+    return this.#nextSave();
+  }
+
+  /** Applies readings that have no entry behind them. */
+  applyTables(tables: readonly ReadingTable[]): Promise<void> {
+    for (const table of tables) this.#applyTable(table);
+    return this.#nextSave();
+  }
+
+  /**
+   * Emits the windows that are due. While old evidence is being read, time is that of the evidence, so that a rebuild
+   * gives the windows that there were.
+   *
+   * @returns rows that became due; they are in `unstored` from now on.
+   */
+  async tick(): Promise<RowGroup | undefined> {
+    const nowMs = this.#options.clock();
+    const isCatchingUp = nowMs - this.#batchMs < CATCHING_UP_MS;
+    const rows = closeWindows(this.#windows, nowMs - (isCatchingUp ? this.#lagMs : 0));
+    if (rows.length === 0) return undefined;
+    const group = { id: this.#nextId++, rows };
+    this.#unstored.push(group);
+    // A version that a store has seen must not be given out again after a crash.
+    await this.#nextSave();
+    return group;
+  }
+
+  /** The rows are in the store. */
+  stored(id: number): void {
+    this.#unstored = this.#unstored.filter((group) => group.id !== id);
+    void this.#nextSave();
+  }
+
+  /** Makes the state durable and ends. */
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    await this.#saving;
+    if (this.#isDirty) await this.#save();
+  }
+
+  #applyTable(table: ReadingTable): void {
+    this.#tooLate += applyTable(this.#windows, table).tooLate;
+  }
+
+  #nextSave(): Promise<void> {
+    this.#isDirty = true;
+    this.#schedule(SAVE_MS);
+    return new Promise((resolve) => this.#durable.push(resolve));
+  }
+
+  #schedule(waitMs: number): void {
+    if (this.#timer !== undefined || this.#saving !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      const startMs = performance.now();
+      this.#saving = this.#save()
+        .catch(this.#options.log)
+        .finally(() => {
+          this.#saving = undefined;
+          const tookMs = performance.now() - startMs;
+          if (this.#isDirty) this.#schedule(Math.max(SAVE_MS, 5 * tookMs));
+        });
+    }, waitMs);
+  }
+
+  async #save(): Promise<void> {
+    const waiting = this.#durable;
+    this.#durable = [];
+    this.#isDirty = false;
+    const saved: Saved = {
+      format: 1,
+      windows: windowStateToPlain(this.#windows),
+      applied: [...this.#applied].map(([stream, set]) => [stream, set.ranges()]),
+      unstored: this.#unstored,
+      nextId: this.#nextId,
+    };
+    try {
+      await replaceState(this.#options.path, encodeState(saved));
+    } catch (error) {
+      this.#isDirty = true;
+      this.#durable = [...waiting, ...this.#durable];
+      throw error;
+    }
+    for (const resolve of waiting) resolve();
+  }
+
+  #restore(saved: Saved): void {
+    const { windowMs, graceMs, horizonMs } = this.#options;
+    this.#unstored = [...saved.unstored];
+    this.#nextId = saved.nextId;
+    this.#applied = new Map(saved.applied.map(([id, ranges]) => [id, IntervalSet.from(ranges)]));
+    if (saved.windows.options.windowMs !== windowMs) return;
+    const options = { windowMs, graceMs, horizonMs };
+    this.#windows = windowStateFromPlain({ ...saved.windows, options });
+  }
+}
+
+function encodeState(saved: Saved): Uint8Array {
+  const body = encoder.encode(saved);
+  const head = Buffer.alloc(4);
+  head.writeUInt32BE(crc32c(body));
+  return Buffer.concat([head, body]);
+}
+
+function decodeState(bytes: Buffer): Saved {
+  const body = bytes.subarray(4);
+  if (bytes.length < 4 || bytes.readUInt32BE(0) !== crc32c(body)) {
+    throw new Error('checksum does not match');
+  }
+  const saved = decoder.decode(body) as Saved;
+  if (saved.format !== 1) throw new Error(`expected format 1, got ${saved.format}`);
+  return saved;
+}
+
+async function replaceState(path: string, bytes: Uint8Array): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const file = await open(`${path}.tmp`, 'w', 0o600);
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(path, `${path}.previous`).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  await rename(`${path}.tmp`, path);
+  const folder = await open(dirname(path), 'r');
+  await folder.sync().finally(() => folder.close());
+}

@@ -1,0 +1,131 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ReadingTable } from '@fieldproof/compute/readings';
+import type { SharedBatch } from '@fieldproof/flows/hub';
+import { WindowService } from '@fieldproof/flows/window-service';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+
+const NOON = 1_795_262_400_000;
+let folder = '';
+let now = NOON;
+let problems: string[] = [];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'window-'));
+  now = NOON;
+  problems = [];
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const open = (windowMs = 60_000) =>
+  WindowService.open({
+    path: join(folder, 'w.state'),
+    windowMs,
+    graceMs: 5000,
+    horizonMs: 3_600_000,
+    clock: () => now,
+    log: (error) => problems.push((error as Error & { code: string }).code),
+  });
+
+const table = (timeMs: number, value: number): ReadingTable => ({
+  profile: 'air',
+  device: 'd',
+  cell: '',
+  group: '',
+  source: 'sensor',
+  timesMs: Float64Array.of(timeMs),
+  columns: [{ metric: 't', unit: 'Cel', type: 'float', values: Float64Array.of(value) }],
+});
+
+/** Entries `from` to `to`, each with one reading. */
+function batch(from: number, to: number, timeMs = NOON, atMs = now): SharedBatch {
+  const entryIndexes = Array.from({ length: to - from + 1 }, (_, i) => from + i);
+  return {
+    stream: 't',
+    tables: entryIndexes.map((i) => table(timeMs, i)),
+    entryIndexes,
+    settled: [[from, to]],
+    atMs,
+    take: () => true,
+    acknowledge: () => {},
+    letGo: () => {},
+  };
+}
+
+test('a repeated entry counts once, after a restart too, whatever the batches are cut like', async () => {
+  const first = await open();
+  await first.apply(batch(0, 5));
+  await first.apply(batch(3, 8));
+  await first.close();
+  const second = await open();
+  await second.apply(batch(0, 9));
+  now += 70_000;
+  const group = await second.tick();
+  expect(group?.rows).toMatchObject([{ count: 10, sum: 45, version: 1, startMs: NOON }]);
+  await second.close();
+});
+
+test('late readings open only their own window, with a higher version', async () => {
+  const service = await open();
+  await service.apply(batch(0, 1));
+  await service.apply(batch(2, 3, NOON + 60_000));
+  now += 130_000;
+  expect((await service.tick())?.rows).toHaveLength(2);
+  await service.apply(batch(4, 4));
+  expect((await service.tick())?.rows).toMatchObject([{ startMs: NOON, count: 3, version: 2 }]);
+  expect(await service.tick()).toBeUndefined();
+  await service.close();
+});
+
+test('rows stay until they are stored, through a restart', async () => {
+  const first = await open();
+  await first.apply(batch(0, 1));
+  now += 70_000;
+  const group = await first.tick();
+  await first.close();
+  const second = await open();
+  expect(second.unstored).toMatchObject([{ id: group!.id, rows: [{ count: 2, version: 1 }] }]);
+  second.stored(group!.id);
+  await second.close();
+  const third = await open();
+  expect(third.unstored).toEqual([]);
+  await third.apply(batch(2, 2));
+  expect((await third.tick())?.id).toBeGreaterThan(group!.id);
+  await third.close();
+});
+
+test('old evidence is read by its own time: a rebuild gives the windows that there were', async () => {
+  const service = await open();
+  now = NOON + 30 * 86_400_000;
+  await service.apply(batch(0, 1, NOON, NOON));
+  expect(await service.tick()).toBeUndefined();
+  await service.apply(batch(2, 2, NOON + 70_000, NOON + 70_000));
+  expect((await service.tick())?.rows).toMatchObject([{ startMs: NOON, count: 2 }]);
+  expect(service.tooLate).toBe(0);
+  await service.close();
+});
+
+test('a damaged state gives way to the one before, and that is said', async () => {
+  const first = await open();
+  await first.apply(batch(0, 1));
+  await first.apply(batch(2, 3));
+  await first.close();
+  writeFileSync(join(folder, 'w.state'), 'nonsense');
+  const second = await open();
+  await second.apply(batch(0, 3));
+  now += 70_000;
+  expect((await second.tick())?.rows).toMatchObject([{ count: 4 }]);
+  expect(problems).toEqual(['ERR_WINDOW_STATE']);
+  await second.close();
+});
+
+test('another size begins new windows and does not count old entries again', async () => {
+  const first = await open();
+  await first.apply(batch(0, 3));
+  await first.close();
+  const second = await open(10_000);
+  await second.apply(batch(0, 5));
+  now += 70_000;
+  expect((await second.tick())?.rows).toMatchObject([{ count: 2, endMs: NOON + 10_000 }]);
+  await second.close();
+});
