@@ -94,10 +94,10 @@ export class Network {
       env: {
         FIELDPROOF_FLOWS_DATA_DIR: folder.flows,
         FIELDPROOF_FLOWS_PORT: String(port(2)),
-        FIELDPROOF_BROKER_URL: broker.http,
-        FIELDPROOF_BROKER_TOKEN_FILE: serviceToken,
-        FIELDPROOF_CONTROL_URL: control.url,
-        FIELDPROOF_CONTROL_TOKEN_FILE: String(tokenFiles.flows),
+        FIELDPROOF_FLOWS_BROKER_URL: broker.http,
+        FIELDPROOF_FLOWS_TAIL_TOKEN_FILE: serviceToken,
+        FIELDPROOF_FLOWS_CONTROL_URL: control.url,
+        FIELDPROOF_FLOWS_CONTROL_TOKEN_FILE: String(tokenFiles.flows),
         ...(influxUrl === null ? {} : { INFLUX_URL: influxUrl }),
       },
     });
