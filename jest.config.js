@@ -2,7 +2,7 @@ export default {
   testEnvironment: 'node',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   extensionsToTreatAsEsm: ['.ts'],
-  modulePathIgnorePatterns: ['<rootDir>/.*/userdir', '<rootDir>/data'],
+  modulePathIgnorePatterns: ['<rootDir>/.*/userdir', '<rootDir>/.*/dist/', '<rootDir>/data'],
   transform: {
     '^.+\\.ts$': [
       '@swc/jest',

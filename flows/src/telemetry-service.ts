@@ -51,6 +51,8 @@ export class TelemetryService {
   readonly #projection: Projection;
   readonly #done: string[] = [];
   readonly #forget: (consumer: string) => void;
+  /** Batches that came while there was no node. */
+  #undelivered: MicroBatch[] = [];
   #node: TelemetryNode | undefined;
   #orphan: NodeJS.Timeout | undefined;
   #started = false;
@@ -96,6 +98,7 @@ export class TelemetryService {
     this.#projection.setConsumers(mode === 'handle' ? consumers : [id]);
     if (!this.#started) this.#projection.start();
     this.#started = true;
+    for (const batch of this.#undelivered.splice(0)) this.#send(batch);
     node.status(this.status);
   }
 
@@ -146,7 +149,10 @@ export class TelemetryService {
       letGo: (consumer) => projection.letGo(batch.id, consumer),
     });
     const node = this.#node;
-    if (node === undefined) return;
+    if (node === undefined) {
+      this.#undelivered.push(batch);
+      return;
+    }
     if (this.#options.mode !== 'handle') {
       if (projection.take(batch.id, this.#options.id)) void this.#handOver(batch, id);
       return;

@@ -25,7 +25,7 @@ export default function register(RED: NodeApi): void {
     RED.nodes.createNode(this, def);
     const sizeS = Number(def.size ?? 60);
     const graceS = Number(def.grace ?? 5);
-    const horizonS = Math.max(graceS, Number(def.horizon ?? 86_400));
+    const horizonS = Math.max(graceS, Number(def.horizon ?? 7200));
     const suffix = `_${durationName(sizeS)}`;
     const opening = WindowService.open({
       path: join(stateFolder(RED.settings.userDir), `window-${this.id}.state`),
