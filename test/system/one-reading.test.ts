@@ -53,7 +53,7 @@ describeWith(['influxd'], 'one reading, end to end', () => {
       { uses: 1, hours: 1 },
     );
     const agentDir = join(folder, 'agent');
-    const init = await runProgram('device-agent/src/cli.ts', [
+    const init = await runProgram('device-agent/bin/fieldproof-agent.mjs', [
       ...['init', '--data', agentDir, '--join', joinLine, '--name', 'roof', '--json'],
     ]);
     expect(init).toMatchObject({ code: 0 });
@@ -74,7 +74,7 @@ batch: { sealEveryMs: 200 }
     const agent = spawn(
       process.execPath,
       [
-        ...['--import', 'tsx', resolve(REPOSITORY, 'device-agent/src/cli.ts')],
+        ...[resolve(REPOSITORY, 'device-agent/bin/fieldproof-agent.mjs')],
         ...['run', '--data', agentDir],
       ],
       { cwd: REPOSITORY, stdio: 'ignore', env: { ...process.env, NODE_OPTIONS: '' } },
