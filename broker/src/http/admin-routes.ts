@@ -39,10 +39,14 @@ const MAX_USES = 1_000_000;
 const MAX_HOURS = 24 * 366;
 
 export function addAdminRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
+  // A scope of its own: the hook belongs to its routes, however a request target spells their path.
+  app.register(async (scope) => addRoutes(scope, options));
+}
+
+function addRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
   const { access, registry, directory, now } = options;
 
   app.addHook('onRequest', async (request) => {
-    if (!request.url.startsWith('/admin/')) return;
     if (request.protocol !== 'https' && !isLoopback(request.socket.remoteAddress ?? '')) {
       throw new BrokerError('ERR_ADMIN_LOCAL', 'administration: this machine or TLS only');
     }
