@@ -217,6 +217,7 @@ export class Agent {
       onStep: (byMs) => {
         log.warn('the clock was set; not believed until it is confirmed', { byMs });
         tell('clock-step', { byMs });
+        this.#parts?.link.confirmSoon();
       },
       onSynced: (boundMs, by) => {
         log.info('clock confirmed', { boundMs, by });

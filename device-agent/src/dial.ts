@@ -11,6 +11,8 @@ export interface DialOptions {
   readonly tls: boolean;
   readonly timeoutMs: number;
   readonly clock: Clock;
+  /** Gives the attempt up. */
+  readonly signal?: AbortSignal | undefined;
   /** Judges the server's certificate; throws to refuse it. TLS only. */
   readonly checkPeer?: ((socket: TLSSocket) => void) | undefined;
 }
@@ -21,7 +23,7 @@ export interface DialOptions {
  * @throws {AgentError} ERR_AGENT_UNREACHABLE, or what `checkPeer` throws.
  */
 export async function dial(options: DialOptions): Promise<Socket> {
-  const { host, port, clock, timeoutMs } = options;
+  const { host, port, clock, timeoutMs, signal } = options;
   const where = `${host}:${port}`;
   let socket: Socket;
   try {
@@ -32,12 +34,16 @@ export async function dial(options: DialOptions): Promise<Socket> {
   return await new Promise<Socket>((resolve, reject) => {
     const fail = (error: unknown): void => {
       clock.cancel(timer);
+      signal?.removeEventListener('abort', giveUp);
       socket.destroy();
       reject(error);
     };
+    const giveUp = (): void => fail(unreachable(where, new Error('the agent stops')));
     const timer = clock.after(timeoutMs, () =>
       fail(new AgentError('ERR_AGENT_UNREACHABLE', `${where}: no answer within ${timeoutMs} ms`)),
     );
+    signal?.addEventListener('abort', giveUp, { once: true });
+    if (signal?.aborted) giveUp();
     socket.once('error', (error) => fail(unreachable(where, error)));
     socket.once('close', () => fail(unreachable(where, new Error('connection closed'))));
     socket.once(options.tls ? 'secureConnect' : 'connect', () => {
@@ -48,6 +54,7 @@ export async function dial(options: DialOptions): Promise<Socket> {
         return;
       }
       clock.cancel(timer);
+      signal?.removeEventListener('abort', giveUp);
       socket.removeAllListeners('error');
       socket.removeAllListeners('close');
       socket.setNoDelay(true);

@@ -26,6 +26,8 @@ export function httpCall(
     readonly host: string;
     readonly path: string;
     readonly timeoutMs: number;
+    /** Gives the call up. */
+    readonly signal?: AbortSignal | undefined;
     readonly body?: { readonly type: string; readonly bytes: Uint8Array };
   },
 ): Promise<HttpAnswer> {
@@ -49,6 +51,10 @@ export function httpCall(
     const call = request({ method, path, headers, createConnection: () => socket });
     call.setTimeout(options.timeoutMs, () => fail(new Error('no answer')));
     call.once('error', fail);
+    const giveUp = (): void => fail(new Error('the agent stops'));
+    options.signal?.addEventListener('abort', giveUp, { once: true });
+    call.once('close', () => options.signal?.removeEventListener('abort', giveUp));
+    if (options.signal?.aborted) giveUp();
     call.once('response', (answer) => {
       const chunks: Uint8Array[] = [];
       let length = 0;

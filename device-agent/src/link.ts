@@ -18,6 +18,11 @@ import type { Outbox, PendingEnvelope } from './outbox.ts';
 import { Session } from './session.ts';
 import type { Settlement } from './settlement.ts';
 
+/** After a step of the clock, and the shortest pause between two confirmations. */
+const CONFIRM_SOON_MS = 1000;
+/** Between confirmations while the clock is not believed: it may have been set right meanwhile. */
+const CONFIRM_UNSYNCED_MS = 60_000;
+
 export type LinkState = 'stopped' | 'connecting' | 'online' | 'unreachable' | 'refused';
 
 export interface LinkStatus {
@@ -65,6 +70,8 @@ export class Link {
   #failures = 0;
   #addressIndex = 0;
   #lastReason = '';
+  #confirmTimer: TimerHandle | undefined;
+  #isConfirming = false;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -81,6 +88,7 @@ export class Link {
 
   start(): void {
     this.#abort = new AbortController();
+    this.#options.membership.stopWith(this.#abort.signal);
     this.#loop = this.#run(this.#abort.signal);
   }
 
@@ -121,8 +129,7 @@ export class Link {
     const { membership, journal, outbox, settlement, clock, log, settings } = this.#options;
     const { nonce } = await membership.prepare();
     if (signal.aborted) return;
-    const client = await this.#login(nonce);
-    let confirmTimer: TimerHandle | undefined;
+    const client = await this.#login(nonce, signal);
     try {
       const session = new Session({
         client,
@@ -145,10 +152,10 @@ export class Link {
       this.#failures = 0;
       this.#become('online', null);
       log.info('connected', { device: membership.deviceId, network: membership.network });
-      confirmTimer = this.#confirmLater(session);
+      this.#confirmLater(session);
       await session.run();
     } finally {
-      clock.cancel(confirmTimer);
+      clock.cancel(this.#confirmTimer);
       this.#session = undefined;
       client.removeAllListeners('close');
       client.on('error', () => {});
@@ -156,26 +163,48 @@ export class Link {
     }
   }
 
-  /** Confirms the clock from time to time; a newer descriptor or a due renewal begins a new session. */
-  #confirmLater(session: Session): TimerHandle {
-    const { clock, membership, confirmEveryMs, log } = this.#options;
-    return clock.after(confirmEveryMs, () => {
+  /**
+   * Confirms the clock soon: it was set, so nothing is believed until the network has said the time again.
+   * Without a session the next one begins with that.
+   */
+  confirmSoon(): void {
+    const session = this.#session;
+    if (session === undefined || this.#isConfirming) return;
+    this.#confirmLater(session, CONFIRM_SOON_MS);
+  }
+
+  /**
+   * Confirms the clock from time to time, more often while it is not believed, and at the instant at which the
+   * credential is due. A newer descriptor begins a new session.
+   */
+  #confirmLater(session: Session, delayMs = this.#confirmDelayMs()): void {
+    const { clock, membership, log } = this.#options;
+    clock.cancel(this.#confirmTimer);
+    this.#confirmTimer = clock.after(delayMs, () => {
       const version = membership.descriptor?.version;
-      membership.prepare().then(
-        () => {
+      this.#isConfirming = true;
+      membership
+        .prepare()
+        .catch((error: unknown) => log.debug('clock not confirmed', { reason: reasonOf(error) }))
+        .then(() => {
+          this.#isConfirming = false;
+          if (this.#session !== session) return;
           if (membership.descriptor?.version !== version) session.end('newer network descriptor');
-          else if (this.#session === session) this.#confirmLater(session);
-        },
-        (error: unknown) => {
-          log.debug('clock not confirmed', { reason: reasonOf(error) });
-          if (this.#session === session) this.#confirmLater(session);
-        },
-      );
+          else this.#confirmLater(session);
+        });
     });
   }
 
+  #confirmDelayMs(): number {
+    const { membership, confirmEveryMs } = this.#options;
+    const usualMs = membership.isClockBelieved()
+      ? confirmEveryMs
+      : Math.min(confirmEveryMs, CONFIRM_UNSYNCED_MS);
+    return Math.max(CONFIRM_SOON_MS, Math.min(usualMs, membership.renewalInMs()));
+  }
+
   /** Connects to one of the broker's addresses; another one at the next attempt. */
-  async #login(nonce: Uint8Array): Promise<MqttClient> {
+  async #login(nonce: Uint8Array, signal: AbortSignal): Promise<MqttClient> {
     const { membership, signer, settings, clock } = this.#options;
     const addresses = membership.mqttAddresses();
     const address = addresses[this.#addressIndex % addresses.length]!;
@@ -184,7 +213,7 @@ export class Link {
     try {
       const { timeoutMs } = settings;
       const checkPeer = membership.checkPeer(host);
-      socket = await dial({ host, port, tls, timeoutMs, clock, checkPeer });
+      socket = await dial({ host, port, tls, timeoutMs, clock, checkPeer, signal });
     } catch (error) {
       this.#addressIndex += 1;
       throw error;
@@ -209,7 +238,7 @@ export class Link {
       writeCache: false,
       timerVariant: 'native',
     });
-    return await accepted(client, address);
+    return await accepted(client, address, signal);
   }
 
   #told(error: unknown): void {
@@ -253,12 +282,17 @@ export class Link {
 }
 
 /** Resolves when CONNACK says yes. */
-function accepted(client: MqttClient, { host, port }: MqttAddress): Promise<MqttClient> {
+function accepted(
+  client: MqttClient,
+  { host, port }: MqttAddress,
+  signal: AbortSignal,
+): Promise<MqttClient> {
   return new Promise((resolve, reject) => {
     const done = (): void => {
       client.removeListener('connect', yes);
       client.removeListener('error', no);
       client.removeListener('close', closed);
+      signal.removeEventListener('abort', stopped);
     };
     const yes = (): void => {
       done();
@@ -271,6 +305,8 @@ function accepted(client: MqttClient, { host, port }: MqttAddress): Promise<Mqtt
       reject(refusal(error, `${host}:${port}`));
     };
     const closed = (): void => no(new Error('connection closed before CONNACK'));
+    const stopped = (): void => no(new Error('the agent stops'));
+    signal.addEventListener('abort', stopped, { once: true });
     client.on('connect', yes);
     client.on('error', no);
     client.on('close', closed);

@@ -30,6 +30,8 @@ import { type HttpAnswer, httpCall } from './http-call.ts';
 import type { Log } from './log.ts';
 import { checkTlsPeer } from './tls-peer.ts';
 
+/** Between attempts to renew a credential. */
+const RENEWAL_RETRY_MS = 60_000;
 const COSE_TYPE = 'application/cose; cose-type="cose-sign1"';
 
 /** The owner's agreement, made at `init`. */
@@ -65,6 +67,11 @@ export class Membership {
   readonly #options: MembershipOptions;
   #descriptor: Descriptor | undefined;
   #credential: Credential | undefined;
+  #signal: AbortSignal | undefined;
+  /** Unix ms before which a renewal that failed is not tried again. */
+  #renewalRetryMs = 0;
+  /** The server's time at the last hello, with the monotonic time of its answer. */
+  #serverTime: { readonly atMs: number; readonly unixMs: number } | undefined;
 
   constructor(options: MembershipOptions) {
     this.#options = options;
@@ -119,9 +126,32 @@ export class Membership {
   async prepare(): Promise<{ readonly nonce: Uint8Array }> {
     if (this.#descriptor === undefined) await this.fetchDescriptor();
     const hello = await this.hello();
-    if (!this.#needsEnrolment(hello.time)) return { nonce: hello.nonce };
-    await this.enrol(hello.nonce);
+    if (this.#renewalMs() > hello.time) return { nonce: hello.nonce };
+    try {
+      await this.enrol(hello.nonce);
+    } catch (error) {
+      // A renewal has a third of the credential's life to succeed in.
+      if (this.#credential === undefined || hello.time >= this.#credential.expires) throw error;
+      this.#options.log.warn('credential not renewed', { reason: reasonOf(error) });
+      this.#renewalRetryMs = hello.time + RENEWAL_RETRY_MS;
+    }
     return { nonce: (await this.hello()).nonce };
+  }
+
+  /** Calls that are under way, and later ones, end when the signal is given. */
+  stopWith(signal: AbortSignal): void {
+    this.#signal = signal;
+  }
+
+  isClockBelieved(): boolean {
+    return this.#options.clockState.read().boundMs !== null;
+  }
+
+  /** How long until the credential is due for renewal, ms; by the server's clock, not by ours. */
+  renewalInMs(): number {
+    if (this.#credential === undefined || this.#serverTime === undefined) return 0;
+    const { atMs, unixMs } = this.#serverTime;
+    return Math.max(0, this.#renewalMs() - unixMs - (this.#options.clock.monotonicMs() - atMs));
   }
 
   /** Fetches the descriptor and keeps it, if it is not older than the one that is known. */
@@ -151,6 +181,7 @@ export class Membership {
           clientNonce: hello.clientNonce,
         });
         this.#options.clockState.confirm({ sentMs, receivedMs, serverMs: opened.time });
+        this.#serverTime = { atMs: receivedMs, unixMs: opened.time };
         if (opened.descriptor > descriptor.version) await this.fetchDescriptor();
         this.#checkExpiry(opened.time);
         return opened;
@@ -250,10 +281,12 @@ export class Membership {
     };
   }
 
-  #needsEnrolment(nowMs: number): boolean {
-    if (this.#credential === undefined) return true;
+  /** Unix ms from which on the device asks for a credential: at 2/3 of the life of the one it has. */
+  #renewalMs(): number {
+    if (this.#credential === undefined) return 0;
     const { issued, expires } = this.#credential;
-    return nowMs >= issued + ((expires - issued) * 2) / 3;
+    const dueMs = issued + ((expires - issued) * 2) / 3;
+    return Math.min(expires, Math.max(dueMs, this.#renewalRetryMs));
   }
 
   #root(): { network: string; publicKey: Uint8Array; verify: typeof verify } {
@@ -326,6 +359,7 @@ export class Membership {
       tls: !joinLine.plain,
       timeoutMs,
       clock,
+      signal: this.#signal,
       checkPeer: options.trusted ? this.checkPeer(host) : undefined,
     });
     const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`;
@@ -337,6 +371,7 @@ export class Membership {
       host: authority,
       path,
       timeoutMs,
+      signal: this.#signal,
       ...(body === undefined ? {} : { body }),
     });
     return { ...answer, sentMs, receivedMs: clock.monotonicMs() };

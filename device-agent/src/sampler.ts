@@ -139,7 +139,8 @@ export class Sampler {
         if (signal.aborted) return;
         const startedMs = bootMs();
         const tickMs = startedMs - dueMs <= ON_TIME_MS ? dueMs : startedMs;
-        const readings = await this.#withTimeout(sensor.read());
+        const readings = await this.#withTimeout(sensor.read(), signal);
+        if (readings === undefined) return;
         this.#take(running, sensor, { bootMs: Math.floor(tickMs), readings });
         // Ticks that were missed are not made up for.
         dueMs += intervalMs * Math.max(1, Math.ceil((bootMs() - dueMs) / intervalMs));
@@ -189,13 +190,24 @@ export class Sampler {
     this.#options.onFailed(profile, reason);
   }
 
-  #withTimeout<T>(work: Promise<T>): Promise<T> {
+  /** What `work` gives, undefined when the signal comes first. */
+  #withTimeout<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
     const { clock } = this.#options;
     return new Promise((resolve, reject) => {
-      const timer = clock.after(READ_TIMEOUT_MS, () =>
-        reject(new Error(`no answer within ${READ_TIMEOUT_MS} ms`)),
-      );
-      work.then(resolve, reject).finally(() => clock.cancel(timer));
+      const done = (): void => {
+        clock.cancel(timer);
+        signal.removeEventListener('abort', stopped);
+      };
+      const stopped = (): void => {
+        done();
+        resolve(undefined);
+      };
+      const timer = clock.after(READ_TIMEOUT_MS, () => {
+        done();
+        reject(new Error(`no answer within ${READ_TIMEOUT_MS} ms`));
+      });
+      signal.addEventListener('abort', stopped, { once: true });
+      work.then(resolve, reject).finally(done);
     });
   }
 }

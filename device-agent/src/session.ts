@@ -61,7 +61,8 @@ export class Session {
   #ready = false;
   #ended = false;
   #pausedUntilMs = 0;
-  #lastSentMs = 0;
+  /** When the last birth or event was sent: those are the signs of life. */
+  #lastSignMs = 0;
   #lastReceiptMs = 0;
   #timer: TimerHandle | undefined;
   #wakeTimer: TimerHandle | undefined;
@@ -167,8 +168,10 @@ export class Session {
     this.#rewindAsked = false;
     await this.#backlog?.close();
     await this.#live?.close();
-    this.#backlog = this.#options.outbox.cursor();
-    this.#live = undefined;
+    // Still in turns: what is new does not wait behind a long backlog.
+    const { end } = this.#options.outbox;
+    this.#backlog = this.#options.outbox.cursor(undefined, end);
+    this.#live = this.#options.outbox.cursor(end);
   }
 
   #maySend(): boolean {
@@ -194,7 +197,7 @@ export class Session {
     setOf(this.#sent, bootKey(boot)).add(seq);
     this.#remember(bytes, { boot, seq });
     this.#inFlight += 1;
-    this.#lastSentMs = clock.monotonicMs();
+    if (kind === 'birth' || kind === 'event') this.#lastSignMs = clock.monotonicMs();
     const topic = formatTopic({ network, deviceId, kind });
     return new Promise((resolve, reject) => {
       client.publish(topic, Buffer.from(bytes), { qos: 1 }, (error) => {
@@ -270,11 +273,16 @@ export class Session {
   }
 
   #tick(): void {
-    const { clock, heartbeatMs, journal, outbox } = this.#options;
+    const { clock, heartbeatMs, journal, outbox, log } = this.#options;
     const nowMs = clock.monotonicMs();
-    if (nowMs - this.#lastSentMs >= heartbeatMs) {
-      this.#lastSentMs = nowMs;
-      void journal.event('heartbeat');
+    // "A device sends a birth or an event at least every 60 s": readings are no such sign.
+    if (nowMs - this.#lastSignMs >= heartbeatMs) {
+      this.#lastSignMs = nowMs;
+      // Durable now, or the next sync might be too late.
+      void journal
+        .event('heartbeat')
+        .then(() => outbox.sync())
+        .catch((error: unknown) => log.warn('heartbeat not durable', { reason: reasonOf(error) }));
     }
     if (nowMs - this.#lastReceiptMs >= RECEIPT_PATIENCE_MS && this.#inFlight === 0) {
       this.#lastReceiptMs = nowMs;

@@ -7,6 +7,8 @@ export interface FakeClock extends Clock {
   advance(ms: number): Promise<void>;
   /** Moves the wall clock alone, as an NTP step does. */
   step(ms: number): void;
+  /** How many timers wait. */
+  timers(): number;
 }
 
 export function fakeClock(startWallMs = Date.UTC(2026, 0, 1)): FakeClock {
@@ -25,6 +27,7 @@ export function fakeClock(startWallMs = Date.UTC(2026, 0, 1)): FakeClock {
     cancel(timer) {
       timers.delete(timer as number);
     },
+    timers: () => timers.size,
     step(ms) {
       offset += ms;
     },

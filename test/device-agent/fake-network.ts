@@ -71,6 +71,8 @@ export class FakeNetwork {
   timeMs: () => number = () => Date.now();
   enrolStatus: { status: number; code: string } | undefined;
   expiresMs = 4_000_000_000_000;
+  /** Life of the credentials that it gives. */
+  credentialLife = { issued: 0, expires: 4_000_000_000_000 };
   onPublish: OnPublish = (_, { ack, receipt }) => {
     ack();
     receipt();
@@ -325,8 +327,7 @@ export class FakeNetwork {
         group: 'test',
         cell: '',
         streams: [],
-        issued: 0,
-        expires: 4_000_000_000_000,
+        ...this.credentialLife,
       },
       { network: NETWORK, signer: this.roles.registry },
     );
