@@ -12,7 +12,7 @@ mkdirSync(dist);
 
 const nodes = {};
 for (const [type, source] of Object.entries(manifest['node-red'].nodes)) {
-  const file = `${basename(source, '.ts')}.cjs`;
+  const file = `${basename(source, '.js')}.cjs`;
   await build({
     entryPoints: [join(root, source)],
     outfile: join(dist, file),
@@ -23,7 +23,7 @@ for (const [type, source] of Object.entries(manifest['node-red'].nodes)) {
     external: ['cbor-extract'],
     logLevel: 'warning',
   });
-  copyFileSync(join(root, source.replace(/\.ts$/, '.html')), join(dist, `${type}.html`));
+  copyFileSync(join(root, source.replace(/\.js$/, '.html')), join(dist, `${type}.html`));
   nodes[type] = file;
 }
 const { name, version, description, license, keywords } = manifest;

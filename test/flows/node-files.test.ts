@@ -21,7 +21,7 @@ interface FlowNode {
 test.each(nodes)(
   '%s has an editor part with help, and fields for all that it saves',
   (type, file) => {
-    const html = readFileSync(join(root, file.replace(/\.ts$/, '.html')), 'utf8');
+    const html = readFileSync(join(root, file.replace(/\.c?js$/, '.html')), 'utf8');
     expect(html).toContain(`registerType('${type}'`);
     expect(html).toContain(`data-template-name="${type}"`);
     expect(html).toContain(`data-help-name="${type}"`);
