@@ -88,10 +88,6 @@ export const PROTOCOL_ERRORS = {
     what: 'A signed statement belongs to another network.',
     remedy: 'Use the join line of the network that you mean to join.',
   },
-  ERR_EXPIRED: {
-    what: 'A signed statement is past its expiry.',
-    remedy: 'Fetch a new one; when it is a join line, ask the operator for a new one.',
-  },
   ERR_JOIN_LINE: {
     what: 'The text is not a join line.',
     remedy: 'Paste the whole line beginning with fieldproof:// that the operator shows.',

@@ -45,6 +45,9 @@ const network: Decoder<string> = (value, path) => {
   }
   return id;
 };
+/** Section 5.2. */
+const name = text(64, /^\P{Cc}{1,64}$/u);
+const cell = text(15, /^(?:[0-9a-f]{15})?$/);
 const urls = array(text(256), 16);
 
 const descriptor = record({
@@ -75,9 +78,9 @@ const credential = record({
   device: deviceId,
   key,
   owner: did,
-  name: text(64),
+  name,
   group: text(64),
-  cell: text(32),
+  cell,
   streams: array(stream, 256),
   issued: uint(),
   expires: uint(),
@@ -89,8 +92,8 @@ const enrolment = record({
   key,
   owner: did,
   ownership: bytes({ max: 1024 }),
-  name: text(64),
-  cell: optional(text(32)),
+  name,
+  cell: optional(cell),
   agent: optional(text(128)),
 });
 
