@@ -1,6 +1,7 @@
 import { request } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
+import { senml, until } from './support/device.ts';
 
 let broker: TestBroker;
 
@@ -30,6 +31,27 @@ describe('administration without a token is refused', () => {
     expect(await rawStatus('POST', '/%61dmin/tokens')).toBe(401);
     const { body } = await broker.admin('GET', '/admin/tokens');
     expect(body).toEqual({ tokens: [] });
+  });
+});
+
+describe('an enrolled device', () => {
+  test('whose every envelope is refused gets receipts, and stops nobody', async () => {
+    const device = await broker.device();
+    await device.connect();
+    await device.publish('birth', device.seal({ kind: 'birth' }));
+    const late = senml(Math.floor(Date.now() / 1000) + 86_400);
+    for (let bootCounter = 2; bootCounter < 10; bootCounter += 1) {
+      const sent = Array.from({ length: 260 }, (_, seq) =>
+        device.publish('telemetry', device.seal({ bootCounter, seq, payload: late })),
+      );
+      await Promise.all(sent);
+    }
+    const { received, accepted, rejected } = broker.running.status().verdicts;
+    expect([received, accepted, rejected]).toEqual([2081, 1, 2080]);
+    device.receipts.length = 0;
+    await device.publish('event', device.seal({ kind: 'event' }));
+    await until(() => device.receipts.length > 0, 'a receipt');
+    expect(device.receipts[0]!.boots).toHaveLength(9);
   });
 });
 

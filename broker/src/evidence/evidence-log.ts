@@ -371,16 +371,22 @@ export class EvidenceLog {
     const record = this.#index.find(device);
     const { checkpoint } = this;
     return {
-      boots: (record?.boots.open() ?? []).map((boot) => boot.receipt()),
+      boots: record?.boots.receipt() ?? [],
       entry: record?.newest ?? null,
       heads: checkpoint === null ? [] : [[0, checkpoint.size, checkpoint.root]],
       checkpoint: checkpoint?.text ?? null,
     };
   }
 
-  /** Every boot of a device of which something is settled, oldest counter first; read only. */
+  /**
+   * The boots of a device that have entries, in the order of their first ones; read only. Those that are only named by
+   * a gap or a reject were never recorded.
+   */
   bootsOf(device: Uint8Array): readonly Boot[] {
-    return this.#index.find(device)?.boots.all() ?? [];
+    const boots = this.#index.find(device)?.boots.all() ?? [];
+    return boots
+      .filter(({ firstIndex }) => firstIndex >= 0)
+      .sort((a, b) => a.firstIndex - b.firstIndex);
   }
 
   /**

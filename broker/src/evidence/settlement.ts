@@ -11,6 +11,11 @@ export const MAX_OPEN_BOOTS = 32;
 const MAX_RANGES = 32;
 /** Rejected seqs that a receipt lists for each boot. */
 const MAX_REJECTED = 256;
+/**
+ * The same for all its boots together. An item takes up to 41 bytes, and ranges of 32 boots up to 20,000: so a receipt
+ * is never longer than an envelope may be, whatever a device has sent.
+ */
+export const MAX_REJECTED_IN_ALL = 768;
 
 /** A boot: its counter and its seed, 4 bytes read as a big-endian number. */
 export interface BootId {
@@ -93,12 +98,12 @@ export class Boot implements BootId {
     this.rejected.delete(seq);
   }
 
-  /** What a receipt says of this boot. */
-  receipt(): BootReceipt {
+  /** What a receipt says of this boot, in which so many rejected seqs may be listed. */
+  receipt(maxRejected = MAX_REJECTED): BootReceipt {
     const all = [...this.rejected].sort(([a], [b]) => a - b);
     // A rejected seq that is settled and not listed would read as recorded, and the device would delete what it
     // should park. So nothing is called settled from the first one on that does not fit.
-    const end = all[MAX_REJECTED]?.[0] ?? Number.POSITIVE_INFINITY;
+    const end = all[maxRejected]?.[0] ?? Number.POSITIVE_INFINITY;
     const settledThrough = Math.min(this.settled.contiguousThrough(), end - 1);
     const ranges: Interval[] = [];
     for (const [from, to] of this.settled.rangesAbove(settledThrough, MAX_RANGES)) {
@@ -109,7 +114,7 @@ export class Boot implements BootId {
       bootSeed: seedBytes(this.seed),
       settledThrough,
       ranges,
-      rejected: all.slice(0, MAX_REJECTED),
+      rejected: all.slice(0, maxRejected),
     };
   }
 }
@@ -157,5 +162,15 @@ export class DeviceBoots {
   /** The newest {@link MAX_OPEN_BOOTS} of them. Section 2.1. */
   open(): readonly Boot[] {
     return this.all().slice(-MAX_OPEN_BOOTS);
+  }
+
+  /** What a receipt says of the open boots. Room for rejected seqs goes to the oldest first: they wait longest. */
+  receipt(): readonly BootReceipt[] {
+    let room = MAX_REJECTED_IN_ALL;
+    return this.open().map((boot) => {
+      const receipt = boot.receipt(Math.min(MAX_REJECTED, room));
+      room -= receipt.rejected.length;
+      return receipt;
+    });
   }
 }

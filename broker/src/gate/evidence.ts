@@ -57,6 +57,6 @@ export interface Evidence {
   /** Settles a seq by a permanent reject, durably. Only for envelopes whose signature verified. */
   settleReject(reject: EnvelopeKey & { readonly code: string }): Promise<void>;
   receiptFor(device: Uint8Array): ReceiptParts;
-  /** Boots of a device of which something is settled, oldest counter first; the seed as a big-endian number. */
+  /** Boots of a device that have entries, in the order of their first ones; the seed as a big-endian number. */
   bootsOf(device: Uint8Array): readonly { readonly counter: number; readonly seed: number }[];
 }

@@ -113,6 +113,25 @@ describe('the same seq twice', () => {
   });
 });
 
+describe('the boots of a device', () => {
+  test('are those with entries, the first recorded first, also after a restart', async () => {
+    const files = new MemoryFiles();
+    let log = await openLog(files);
+    const other = Uint8Array.of(0, 0, 0, 1);
+    const stranger = { device: device(0), bootCounter: 2, bootSeed: other };
+    // Refused before anything of counter 2 is recorded; 3 is only named by a gap.
+    await log.settleReject({ ...stranger, seq: 0, code: 'ERR_BOOT_CLONED' });
+    const gaps = [[3, seed, 0, 5, 'full']];
+    await put(log, envelope(0, { boot: 2, kind: 'gap', payload: { gaps } }));
+    await put(log, envelope(0, { boot: 1 }));
+    const counters = () => log.bootsOf(device(0)).map(({ counter }) => counter);
+    expect(counters()).toEqual([2, 1]);
+    log = await openLog(files.afterKill());
+    expect(counters()).toEqual([2, 1]);
+    expect(log.bootsOf(device(0))[0]?.seed).toBe(0x01020304);
+  });
+});
+
 describe('what a receipt says', () => {
   test('gaps, rejects and their acknowledgement come from the log and survive a restart', async () => {
     const files = new MemoryFiles();

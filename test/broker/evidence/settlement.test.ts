@@ -2,9 +2,12 @@ import {
   Boot,
   DeviceBoots,
   MAX_OPEN_BOOTS,
+  MAX_REJECTED_IN_ALL,
   seedBytes,
   seedNumber,
 } from '@fieldproof/broker/evidence/settlement';
+import { MAX_ENVELOPE_BYTES } from '@fieldproof/protocol/envelope';
+import { encodeReceipt } from '@fieldproof/protocol/settlement-messages';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 
@@ -100,6 +103,35 @@ describe('the boots of a device', () => {
       Array.from({ length: MAX_OPEN_BOOTS }, (_, i) => i + 8),
     );
     expect(boots.all()).toHaveLength(40);
+  });
+
+  test('fit into one envelope, however much was rejected, and call nothing of it recorded', () => {
+    const boots = new DeviceBoots();
+    for (let n = 0; n < MAX_OPEN_BOOTS; n += 1) {
+      const boot = boots.at(2 ** 32 - 1 - n, n);
+      for (let i = 0; i < 300; i += 1) boot.reject(2 ** 52 + 2 * i, 'ERR_CBOR_NOT_DETERMINISTIC');
+    }
+    const receipt = boots.receipt();
+    const listed = receipt.flatMap(({ rejected }) => rejected);
+    expect(listed).toHaveLength(MAX_REJECTED_IN_ALL);
+    for (const { ranges, rejected } of receipt) {
+      const seqs = new Set(rejected.map(([seq]) => seq));
+      expect(ranges.every(([from, to]) => from === to && seqs.has(from))).toBe(true);
+    }
+    const payload = encodeReceipt({
+      at: Number.MAX_SAFE_INTEGER,
+      boots: receipt.map((b) => [
+        b.bootCounter,
+        b.bootSeed,
+        b.settledThrough,
+        b.ranges,
+        b.rejected,
+      ]) as never,
+      entry: [2 ** 52, new Uint8Array(32)],
+      heads: [[0, 2 ** 52, new Uint8Array(32)]],
+      checkpoint: 'c'.repeat(4096),
+    });
+    expect(payload.length).toBeLessThan(MAX_ENVELOPE_BYTES - 256);
   });
 
   test('of one counter are told apart by their seed', () => {
