@@ -5,6 +5,7 @@
 
 import { ProtocolError } from '@fieldproof/protocol/errors';
 import { type Frame, FrameReader, frameSize, readFrame } from '@fieldproof/protocol/frame';
+import { decodeBatchEntry, isBatchEntry } from '@fieldproof/protocol/log-entries';
 import type { LogFile } from './file-layer.ts';
 
 const BLOCK_BYTES = 1 << 20;
@@ -69,7 +70,9 @@ export async function hasFrameBehind(
   // A frame takes at least 20 bytes, so an index further on cannot belong to what follows here.
   const lastIndex = at.nextIndex + bytes.length / frameSize(0, 0);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  for (let offset = 1; offset + frameSize(0, 0) <= bytes.length; offset += 1) {
+  // What lies inside the frame that broke off is its sender's choice, and may look like frames.
+  const begin = sealedEnd(bytes, at.nextIndex) ?? 1;
+  for (let offset = begin; offset + frameSize(0, 0) <= bytes.length; offset += 1) {
     // Cheap comparisons first: nearly every offset fails here.
     const high = view.getUint32(offset + 8);
     if (high !== Math.floor(at.nextIndex / 2 ** 32)) continue;
@@ -78,6 +81,29 @@ export async function hasFrameBehind(
     if (readFrame(bytes, offset).kind === 'frame') return true;
   }
   return false;
+}
+
+/**
+ * Where the frame at the beginning of `bytes` ends, or would end, when its fixed fields and its entry, which only the
+ * recorder writes, agree about that; undefined when they do not, or are not all there.
+ */
+function sealedEnd(bytes: Uint8Array, index: number): number | undefined {
+  const head = frameSize(0, 0);
+  if (bytes.length < head) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const end = 8 + view.getUint32(0);
+  const entryLength = view.getUint32(16);
+  const stated = view.getUint32(8) * 2 ** 32 + view.getUint32(12);
+  const bodyLength = end - head - entryLength;
+  if (stated !== index || bodyLength < 0) return undefined;
+  if (bodyLength === 0) return end;
+  const entry = bytes.subarray(head, head + entryLength);
+  try {
+    return isBatchEntry(entry) && decodeBatchEntry(entry).size === bodyLength ? end : undefined;
+  } catch (error) {
+    if (error instanceof ProtocolError) return undefined;
+    throw error;
+  }
 }
 
 /** The next frame, undefined when more bytes are needed, or why there is none. */

@@ -53,6 +53,27 @@ describe('a torn write', () => {
     }
   });
 
+  test('of an envelope that holds frames of its own is cut off at any byte', async () => {
+    const forged = Array.from({ length: 8 }, (_, i) =>
+      encodeFrame({ index: i + 1, entry: new Uint8Array(1), body: new Uint8Array(0) }),
+    );
+    const payload = { filler: Uint8Array.from(Buffer.concat(forged)) };
+    const whole = new MemoryFiles();
+    const log = await openLog(whole);
+    await put(log, envelope(0));
+    await put(log, envelope(1, { payload }));
+    const bytes = whole.get(SEGMENT).slice();
+    await log.close();
+    const [, second, end] = frameOffsets(bytes);
+    for (let cut = second! + 1; cut < end!; cut += 1) {
+      const files = new MemoryFiles();
+      files.put(SEGMENT, bytes.slice(0, cut));
+      const opened = await openLog(files);
+      expect(opened.report).toMatchObject({ size: 1, droppedBytes: cut - second! });
+      await opened.close();
+    }
+  });
+
   test('that left zeros or other bytes behind is cut off whole', async () => {
     const whole = withoutPublished(await killed(2));
     const bytes = whole.get(SEGMENT);
