@@ -10,6 +10,8 @@ import { NONCE_LIFE_MS, SERVER_NONCE_BYTES } from '@fieldproof/protocol/statemen
 import { BrokerError } from './errors.ts';
 
 const SIGNED_BYTES = 16;
+/** How far the clock may be set back, as time services do, before it counts as a step. */
+const CLOCK_SLACK_MS = 5000;
 
 export interface NonceOptions {
   readonly now: () => number;
@@ -19,11 +21,14 @@ export interface NonceOptions {
 }
 
 export class Nonces {
-  private readonly secret: Uint8Array;
+  private secret: Uint8Array;
   private readonly options: NonceOptions;
   private readonly maxUsed: number;
   /** Nonce as text to the time at which it dies; in the order of use. */
   private readonly used = new Map<string, number>();
+  /** The latest death of a nonce that is no longer in `used`, and the latest issue of any. */
+  private forgotten = Number.NEGATIVE_INFINITY;
+  private newest = Number.NEGATIVE_INFINITY;
 
   constructor(options: NonceOptions) {
     this.options = options;
@@ -33,6 +38,8 @@ export class Nonces {
 
   /** A new nonce, 32 bytes. */
   issue(): Uint8Array {
+    this.followClock();
+    this.newest = Math.max(this.newest, this.options.now());
     const nonce = Buffer.alloc(SERVER_NONCE_BYTES);
     nonce.writeBigUInt64BE(BigInt(this.options.now()), 0);
     nonce.set(this.options.random(8), 8);
@@ -47,6 +54,7 @@ export class Nonces {
    * @throws {BrokerError} ERR_NONCE_INVALID.
    */
   check(nonce: Uint8Array): number {
+    this.followClock();
     if (nonce.length !== SERVER_NONCE_BYTES) throw invalid('expected 32 bytes');
     const bytes = Buffer.from(nonce.buffer, nonce.byteOffset, nonce.length);
     const mac = this.mac(bytes.subarray(0, SIGNED_BYTES));
@@ -77,7 +85,21 @@ export class Nonces {
     for (const [nonce, dies] of this.used) {
       if (dies >= now) return;
       this.used.delete(nonce);
+      this.forgotten = Math.max(this.forgotten, dies);
     }
+  }
+
+  /**
+   * A clock that steps back would bring nonces to life again whose use is forgotten, and let others live too long:
+   * then all that were issued die.
+   */
+  private followClock(): void {
+    const now = this.options.now();
+    if (now > this.forgotten && now >= this.newest - CLOCK_SLACK_MS) return;
+    this.secret = this.options.random(32);
+    this.used.clear();
+    this.forgotten = Number.NEGATIVE_INFINITY;
+    this.newest = now;
   }
 
   private mac(bytes: Uint8Array): Uint8Array {

@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
-import { senml, until } from './support/device.ts';
+import { senml, TestDevice, until } from './support/device.ts';
 
 let broker: TestBroker;
 
@@ -52,8 +52,38 @@ describe('an enrolled device', () => {
     await device.publish('event', device.seal({ kind: 'event' }));
     await until(() => device.receipts.length > 0, 'a receipt');
     expect(device.receipts[0]!.boots).toHaveLength(9);
+  }, 60_000);
+});
+
+describe('a stranger', () => {
+  test('with keys of its own and no token leaves nothing behind', async () => {
+    const { addresses, network } = broker.running;
+    const device = new TestDevice({ http: addresses.http, mqtt: addresses.mqtt, network });
+    const joinLine = await broker.joinLine();
+    await broker.admin('DELETE', `/admin/tokens/${await onlyToken()}`);
+    Object.assign(device, { rootKey: broker.running.rootKey });
+    const nonce = await device.hello();
+    for (let i = 0; i < 2; i += 1) {
+      // The same answer twice: the nonce of a refused enrolment was not kept.
+      const response = await device.enrolRequest(joinLine, { nonce });
+      expect(await response.json()).toMatchObject({ code: 'ERR_TOKEN_INVALID' });
+    }
+  });
+
+  test('cannot send an enrolment again', async () => {
+    const device = await broker.device();
+    const nonce = await device.hello();
+    const joinLine = await broker.joinLine();
+    const first = await device.enrolRequest(joinLine, { nonce });
+    const again = await device.enrolRequest(joinLine, { nonce });
+    expect([first.status, again.status]).toEqual([200, 401]);
   });
 });
+
+async function onlyToken(): Promise<string> {
+  const { body } = await broker.admin('GET', '/admin/tokens');
+  return (body as { tokens: { hash: string }[] }).tokens[0]!.hash;
+}
 
 /** A request target sent as it is: fetch would normalise it. */
 function rawStatus(method: string, path: string): Promise<number> {

@@ -155,7 +155,7 @@ describe('clones', () => {
 });
 
 describe('nonces', () => {
-  let time = 1_000_000;
+  let time = 1_790_000_000_000;
   let counter = 0;
   const nonces = new Nonces({
     now: () => time,
@@ -171,6 +171,24 @@ describe('nonces', () => {
     const late = nonces.issue();
     time += 60_001;
     expect(() => nonces.use(late)).toThrow('expired');
+  });
+
+  test('a clock that steps back brings no used nonce to life', () => {
+    const nonce = nonces.issue();
+    nonces.use(nonce);
+    const start = time;
+    time += 61_000;
+    nonces.use(nonces.issue());
+    time = start + 1;
+    expect(() => nonces.use(nonce)).toThrow('not issued here');
+    expect(nonces.use(nonces.issue())).toBe(time);
+  });
+
+  test('a clock that steps back far ends the nonces from the time before', () => {
+    const nonce = nonces.issue();
+    time -= 3_600_000;
+    expect(() => nonces.use(nonce)).toThrow('not issued here');
+    expect(nonces.use(nonces.issue())).toBe(time);
   });
 
   test('no bit of a nonce can change', () => {

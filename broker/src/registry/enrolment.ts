@@ -48,7 +48,7 @@ export class EnrolmentDesk {
   async enrol(request: Uint8Array): Promise<Uint8Array> {
     const { network, nonces } = this.options;
     const { enrolment, device } = openEnrolment(request, { network, verify });
-    nonces.use(enrolment.nonce);
+    nonces.check(enrolment.nonce);
     const before = this.busy.get(device) ?? Promise.resolve();
     const turn = before.catch(() => {}).then(() => this.enrolInTurn(device, enrolment));
     this.busy.set(device, turn);
@@ -60,7 +60,8 @@ export class EnrolmentDesk {
   }
 
   private async enrolInTurn(device: string, enrolment: Enrolment): Promise<Uint8Array> {
-    const { directory, now, credentialDays } = this.options;
+    const { directory, nonces, now, credentialDays } = this.options;
+    nonces.check(enrolment.nonce);
     const known = directory.get(device);
     if (known !== null && known.owner !== enrolment.owner) {
       throw new BrokerError('ERR_DEVICE_OWNED', `device ${device}: enrolled by another owner`);
@@ -69,6 +70,8 @@ export class EnrolmentDesk {
       throw new BrokerError('ERR_SUSPENDED', `device ${device}: suspended`);
     }
     const place = await this.placeOf(device, { known, enrolment });
+    // Not before: whoever has neither a device nor a token must not fill the set of used ones.
+    nonces.use(enrolment.nonce);
     const issued = now();
     const recorded = await directory.record({
       action: known === null ? 'enrol' : 'credential',
