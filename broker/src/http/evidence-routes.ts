@@ -1,7 +1,6 @@
 /** The evidence for everyone who checks it: static tiles and checkpoints, and, with a token, tail, frames and bodies. */
 
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { fromHex } from '@fieldproof/protocol/bytes';
@@ -88,17 +87,16 @@ export function addEvidenceRoutes(
 }
 
 async function sendFile(reply: FastifyReply, folder: string, path: string): Promise<FastifyReply> {
-  const file = join(folder, path);
-  const size = await stat(file).then(
-    (found) => (found.isFile() ? found.size : null),
-    () => null,
-  );
-  if (size === null) {
+  const file = await open(join(folder, path)).catch(() => null);
+  // Of the open file: the one of that name may be replaced meanwhile.
+  const found = await file?.stat();
+  if (file === null || found === undefined || !found.isFile()) {
+    await file?.close();
     // What is not there yet may come: nobody may remember this answer.
     reply.header('cache-control', 'no-store');
     throw notFound(path);
   }
-  return reply.header('content-length', size).send(createReadStream(file));
+  return reply.header('content-length', found.size).send(file.createReadStream());
 }
 
 function indexIn(name: string, text: string): number {
