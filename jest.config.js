@@ -1,5 +1,7 @@
 export default {
   testEnvironment: 'node',
+  // Generous: nothing is judged by time, and CI machines are busy.
+  testTimeout: 60_000,
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   modulePathIgnorePatterns: ['<rootDir>/.*/userdir', '<rootDir>/.*/dist/', '<rootDir>/data'],

@@ -1,0 +1,70 @@
+/** `npm run bench -- <name> [--json] [--report] [--short]`, `npm run bench -- --list`. */
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type BenchReport, formatReport, machine } from './result.ts';
+
+export interface BenchOptions {
+  /** A short form, to see that the benchmark works: its figures mean little. */
+  readonly short: boolean;
+  /** Tells how far it is, on standard error. */
+  readonly progress: (line: string) => void;
+}
+
+export type Benchmark = (options: BenchOptions) => Promise<Omit<BenchReport, 'name' | 'machine'>>;
+
+/** Every benchmark with what it measures. */
+const BENCHMARKS: Readonly<
+  Record<string, readonly [about: string, load: () => Promise<Benchmark>]>
+> = {
+  wire: ['PUBLISH bytes per reading', async () => (await import('./wire.ts')).wire],
+  log: [
+    'appends per second with fsync, time of a proof',
+    async () => (await import('./log.ts')).log,
+  ],
+};
+
+const REPORTS = resolve(import.meta.dirname, '../../docs/reports');
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      json: { type: 'boolean', default: false },
+      list: { type: 'boolean', default: false },
+      report: { type: 'boolean', default: false },
+      short: { type: 'boolean', default: false },
+    },
+  });
+  const [name] = positionals;
+  if (values.list || name === undefined) {
+    for (const [key, [about]] of Object.entries(BENCHMARKS)) {
+      process.stdout.write(`${key.padEnd(12)} ${about}\n`);
+    }
+    return values.list ? 0 : 2;
+  }
+  const known = BENCHMARKS[name];
+  if (known === undefined) {
+    process.stderr.write(`error: no benchmark ${name}; npm run bench -- --list names them\n`);
+    return 2;
+  }
+  const run = await known[1]();
+  const progress = (line: string): void => {
+    process.stderr.write(`${line}\n`);
+  };
+  const report: BenchReport = {
+    name,
+    machine: machine(),
+    ...(await run({ short: values.short, progress })),
+  };
+  const text = values.json ? `${JSON.stringify(report, null, 2)}\n` : formatReport(report);
+  process.stdout.write(text);
+  if (values.report) {
+    mkdirSync(REPORTS, { recursive: true });
+    writeFileSync(resolve(REPORTS, `bench-${name}.md`), formatReport(report));
+  }
+  return 0;
+}
+
+process.exitCode = await main();

@@ -1,0 +1,63 @@
+/** The benchmarks run and say what they should; their speeds are judged by people, not by tests. */
+
+import { type BenchReport, benchCase, formatReport, median } from '@fieldproof/bench/result';
+import { describe, expect, test } from '@jest/globals';
+import { runProgram } from '../support/network.ts';
+
+async function bench(...args: string[]): Promise<BenchReport> {
+  const { code, stdout, stderr } = await runProgram('bench/src/main.ts', [...args, '--json']);
+  if (code !== 0) throw new Error(stderr);
+  return JSON.parse(stdout) as BenchReport;
+}
+
+describe('a benchmark case', () => {
+  test('is the median with its spread, and judged by the goal on the value', () => {
+    const row = benchCase({
+      case: 'x',
+      unit: 'ms',
+      values: [3, 1, 2],
+      goal: { on: 'value', max: 1.5 },
+    });
+    expect(row).toMatchObject({ value: 2, min: 1, max: 3, runs: 3, ratio: null, reached: false });
+  });
+
+  test('is judged by its ratio to the peer that the goal names', () => {
+    const goal = { on: 'ratio', min: 2.5, peer: 'theirs' } as const;
+    const row = benchCase({ case: 'x', unit: '/s', values: [30], peers: { theirs: 10 }, goal });
+    expect(row).toMatchObject({ ratio: 3, reached: true });
+    expect(formatReport({ name: 'x', machine: 'm', cases: [row], notes: [] })).toContain('| yes |');
+  });
+
+  test('has no verdict when its peer was not measured', () => {
+    const goal = { on: 'ratio', min: 2.5, peer: 'theirs' } as const;
+    expect(benchCase({ case: 'x', unit: '/s', values: [30], goal }).reached).toBeNull();
+  });
+
+  test('takes the mean of the middle two of an even number', () => {
+    expect(median([4, 1, 2, 3])).toBe(2.5);
+  });
+});
+
+describe('npm run bench', () => {
+  test('wire: SenML takes at most 14 bytes a reading and columns at most 7, signature and topic included', async () => {
+    const report = await bench('wire');
+    expect(report.cases.map(({ case: name, reached }) => [name, reached])).toEqual([
+      ['senml', true],
+      ['columns', true],
+    ]);
+  });
+
+  test('log: appends and proves', async () => {
+    const report = await bench('log', '--short');
+    expect(report.cases).toHaveLength(2);
+    for (const { value } of report.cases) expect(value).toBeGreaterThan(0);
+  });
+
+  test('names the benchmarks, and refuses an unknown one', async () => {
+    const list = await runProgram('bench/src/main.ts', ['--list']);
+    expect(list.stdout).toMatch(/^wire +/m);
+    const unknown = await runProgram('bench/src/main.ts', ['speed']);
+    expect(unknown).toMatchObject({ code: 2 });
+    expect(unknown.stderr).toContain('--list');
+  });
+});
