@@ -20,7 +20,8 @@ import type { Boot } from './boot.ts';
 import type { ClockReading, ClockState } from './clock-state.ts';
 import { reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
-import type { Outbox, PendingEnvelope } from './outbox.ts';
+import type { Outbox } from './outbox.ts';
+import type { PendingEnvelope } from './outbox-cursor.ts';
 import type { BootRanges } from './outbox-ledger.ts';
 
 /** What header, stamp and signature add to a payload, at most, with the outbox's own frame. */

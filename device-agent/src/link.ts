@@ -14,7 +14,8 @@ import { AgentError, reasonOf } from './errors.ts';
 import type { Journal } from './journal.ts';
 import type { Log } from './log.ts';
 import type { Membership, MqttAddress } from './membership.ts';
-import type { Outbox, PendingEnvelope } from './outbox.ts';
+import type { Outbox } from './outbox.ts';
+import type { PendingEnvelope } from './outbox-cursor.ts';
 import { Session } from './session.ts';
 import type { Settlement } from './settlement.ts';
 

@@ -1,10 +1,13 @@
-/** Reading of one segment file: a magic line, then frames. Damage is skipped and told, never repaired. */
+/** Reading of one segment file: a magic line, then frames. Damage is passed over and told, never repaired. */
 
 import type { FileHandle } from 'node:fs/promises';
 import { bodyLength, decodeFrame, FRAME_HEADER_BYTES, type OutboxBody } from './outbox-frame.ts';
 
 /** First bytes of a segment: name and version of the format. */
 export const SEGMENT_MAGIC = new TextEncoder().encode('fieldproof outbox 1\n');
+
+/** Read at once when the next whole frame is looked for. */
+const SEARCH_BYTES = 65_536;
 
 export interface SegmentFrame {
   readonly offset: number;
@@ -19,34 +22,30 @@ export type ScanItem =
   /** Bytes that are no frame. Where `end` is the end of the file, this may be a torn last write. */
   | { readonly type: 'damage'; readonly offset: number; readonly end: number };
 
-/** Goes through a segment from its first frame to its end. */
+/**
+ * Goes through a segment from its first frame to its end. Behind damage it goes on with the next whole frame,
+ * so that a bad byte costs the frame it lies in, also where it lies in a length or in the magic line.
+ */
 export async function* scanSegment(file: FileHandle): AsyncGenerator<ScanItem> {
   const { size } = await file.stat();
   const magic = await readBytes(file, 0, SEGMENT_MAGIC.length);
-  if (Buffer.compare(magic, SEGMENT_MAGIC) !== 0) {
-    if (size > 0) yield { type: 'damage', offset: 0, end: size };
-    return;
+  let offset = 0;
+  if (Buffer.compare(magic, SEGMENT_MAGIC) === 0) {
+    offset = SEGMENT_MAGIC.length;
+    yield { type: 'start', end: offset };
   }
-  let offset = SEGMENT_MAGIC.length;
-  yield { type: 'start', end: offset };
   while (offset < size) {
-    const read = await readFrame(file, offset);
-    if (read === undefined) {
-      yield { type: 'damage', offset, end: size };
-      return;
-    }
-    if (read.body === undefined) {
-      // The sum is wrong. If a good frame follows where this one should end, only this one is lost.
-      const next = read.end < size ? await readFrame(file, read.end) : undefined;
-      if (next?.body === undefined) {
-        yield { type: 'damage', offset, end: size };
-        return;
-      }
-      yield { type: 'damage', offset, end: read.end };
-    } else {
+    const read = offset === 0 ? undefined : await readFrame(file, offset);
+    if (read?.body !== undefined) {
       yield { type: 'frame', offset, end: read.end, body: read.body };
+      offset = read.end;
+      continue;
     }
-    offset = read.end;
+    // Where only the content is damaged, the next frame begins where this one should end.
+    const follows = read !== undefined && (await readFrame(file, read.end))?.body !== undefined;
+    const end = follows ? read.end : await findFrame(file, offset + 1, size);
+    yield { type: 'damage', offset, end };
+    offset = end;
   }
 }
 
@@ -64,6 +63,21 @@ export async function readFrame(
   const frame = await readBytes(file, offset, FRAME_HEADER_BYTES + length);
   if (frame.length < FRAME_HEADER_BYTES + length) return undefined;
   return { end: offset + frame.length, body: decodeFrame(frame) };
+}
+
+/** The first offset from `from` on at which a whole frame with the right sum begins, or `size`. */
+async function findFrame(file: FileHandle, from: number, size: number): Promise<number> {
+  for (let base = from; base < size; base += SEARCH_BYTES) {
+    // Headers that begin at the end of this part reach into the next.
+    const part = await readBytes(file, base, SEARCH_BYTES + FRAME_HEADER_BYTES);
+    const last = Math.min(part.length - FRAME_HEADER_BYTES, SEARCH_BYTES);
+    for (let at = 0; at < last; at += 1) {
+      // The upper half of a length is 0 or 1: most offsets are out at once.
+      if (part[at + 3] !== 0 || part[at + 2]! > 1) continue;
+      if ((await readFrame(file, base + at))?.body !== undefined) return base + at;
+    }
+  }
+  return size;
 }
 
 async function readBytes(file: FileHandle, offset: number, length: number): Promise<Buffer> {

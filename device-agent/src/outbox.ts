@@ -16,9 +16,10 @@ import type { Clock, TimerHandle } from './clock.ts';
 import { makeFolder, syncFolder } from './durable-file.ts';
 import { AgentError, codeOf, reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
+import { isBefore, OutboxCursor, type OutboxPosition } from './outbox-cursor.ts';
 import { type EnvelopeRecord, encodeEnvelopeFrame, encodeMarkFrames } from './outbox-frame.ts';
 import { type BootRanges, countOf, OutboxLedger, pendingOf } from './outbox-ledger.ts';
-import { readFrame, SEGMENT_MAGIC, scanSegment } from './outbox-segment.ts';
+import { SEGMENT_MAGIC, scanSegment } from './outbox-segment.ts';
 
 const SEGMENT_NAME = /^(\d{10})\.seg$/;
 /** Kept free under maxBytes for gaps and marks, so that giving up can always be declared. */
@@ -46,15 +47,8 @@ interface Segment {
   length: number;
   /** Seqs of its envelopes by boot key. */
   readonly members: Map<string, IntervalSet>;
-}
-
-export interface OutboxPosition {
-  readonly segment: number;
-  readonly offset: number;
-}
-
-export interface PendingEnvelope extends EnvelopeRecord {
-  readonly position: OutboxPosition;
+  /** Damage that was found in it: where it begins → where the next whole frame does. */
+  readonly damage: Map<number, number>;
 }
 
 export interface OutboxStats {
@@ -151,7 +145,7 @@ export class Outbox {
       const entry = this.#ledger.entry(record.boot);
       try {
         if (this.#active.length + frame.length > this.#options.segmentBytes) await this.#roll();
-        await this.#write([...this.#takeMarks(), frame]);
+        await this.#writeMarks([frame]);
         if (this.#options.fsync === 'always') await this.#file!.datasync();
       } catch (cause) {
         throw new AgentError('ERR_AGENT_OUTBOX', `append: ${reasonOf(cause)}`, { cause });
@@ -167,8 +161,7 @@ export class Outbox {
   /** Makes everything appended so far durable. @throws {AgentError} ERR_AGENT_OUTBOX */
   sync(): Promise<void> {
     return this.#serially(async () => {
-      const marks = this.#takeMarks();
-      if (marks.length > 0) await this.#write(marks);
+      await this.#writeMarks();
       await this.#syncNow();
     }).catch((cause: unknown) => {
       throw new AgentError('ERR_AGENT_OUTBOX', `sync: ${reasonOf(cause)}`, { cause });
@@ -320,6 +313,7 @@ export class Outbox {
           else damaged += item.end - item.offset;
           if (item.end === size) break;
           segment.length = item.end;
+          segment.damage.set(Math.max(item.offset, SEGMENT_MAGIC.length), item.end);
           continue;
         }
         segment.length = item.end;
@@ -345,7 +339,8 @@ export class Outbox {
 
   #newSegment(index: number): Segment {
     const name = `${String(index).padStart(10, '0')}.seg`;
-    return { index, path: join(this.#options.folder, name), length: 0, members: new Map() };
+    const path = join(this.#options.folder, name);
+    return { index, path, length: 0, members: new Map(), damage: new Map() };
   }
 
   /** Begins a new segment with the marks of all boots, so that older segments can go. */
@@ -371,8 +366,7 @@ export class Outbox {
     this.#file = file;
     await old?.close();
     for (const entry of this.#ledger.boots()) this.#dirtyBoots.add(entry.key);
-    const marks = this.#takeMarks();
-    if (marks.length > 0) await this.#write(marks);
+    await this.#writeMarks();
   }
 
   /** Appends whole frames to the active segment, or leaves it as it was. */
@@ -415,16 +409,16 @@ export class Outbox {
     this.#options.onDurable?.();
   }
 
-  /** Frames for the boots whose marks changed. */
-  #takeMarks(): Uint8Array[] {
-    const frames: Uint8Array[] = [];
-    for (const entry of this.#ledger.boots()) {
-      if (!this.#dirtyBoots.has(entry.key)) continue;
-      frames.push(...encodeMarkFrames('settled', entry.boot, entry.settled.ranges()));
-      frames.push(...encodeMarkFrames('dropped', entry.boot, entry.dropped.ranges()));
-    }
+  /** Writes the marks that changed, and other frames behind them. */
+  async #writeMarks(others: readonly Uint8Array[] = []): Promise<void> {
+    const boots = this.#ledger.boots().filter(({ key }) => this.#dirtyBoots.has(key));
+    const frames = boots.flatMap(({ boot, settled, dropped }) => [
+      ...encodeMarkFrames('settled', boot, settled.ranges()),
+      ...encodeMarkFrames('dropped', boot, dropped.ranges()),
+    ]);
+    if (frames.length + others.length > 0) await this.#write([...frames, ...others]);
+    // Only now: after a write that failed they are written again.
     this.#dirtyBoots.clear();
-    return frames;
   }
 
   #drop(lost: readonly BootRanges[]): void {
@@ -446,22 +440,36 @@ export class Outbox {
     return found;
   }
 
+  /** Whether the network has proved everything in a segment, so that nothing in it was given up. */
+  #isProved(segment: Segment): boolean {
+    return this.#ledger.boots().every(({ key, settled }) => {
+      const ranges = segment.members.get(key)?.ranges() ?? [];
+      return ranges.every(([from, to]) => settled.hasRange(from, to));
+    });
+  }
+
   /** Deletes segments in which nothing waits, after the marks that say so are durable. */
   async #deleteSettled(): Promise<void> {
     const active = this.#active;
-    const gone = this.#segments.filter((s) => s !== active && this.#pendingIn(s).length === 0);
+    let gone = this.#segments.filter((s) => s !== active && this.#pendingIn(s).length === 0);
     if (gone.length === 0) return;
     try {
-      const marks = this.#takeMarks();
-      if (marks.length > 0) await this.#write(marks);
+      await this.#writeMarks();
       await this.#syncNow();
+    } catch (error) {
+      const { log } = this.#options;
+      log.warn('outbox marks not written', { reason: reasonOf(error), code: codeOf(error) });
+      // On a full disk only a deletion makes room for the marks. What the network has proved may go without
+      // them: after a crash it would be declared again, and a gap covers nothing that is recorded.
+      const proved = gone.filter((segment) => this.#isProved(segment));
+      if (codeOf(error) !== 'ENOSPC' || proved.length === 0) return;
+      gone = proved;
+    }
+    try {
       for (const { path } of gone) await rm(path, { force: true });
     } catch (error) {
-      // Nothing is lost: the segments are found settled again later.
-      this.#options.log.warn('outbox not compacted', {
-        reason: reasonOf(error),
-        code: codeOf(error),
-      });
+      // Nothing is lost: they are found settled again later.
+      this.#options.log.warn('outbox not compacted', { reason: reasonOf(error) });
       return;
     }
     this.#segments = this.#segments.filter((segment) => !gone.includes(segment));
@@ -472,79 +480,6 @@ export class Outbox {
       if (!used && !owes && !newest) this.#ledger.forget(entry.boot);
     }
   }
-}
-
-interface CursorSource {
-  readonly from: OutboxPosition;
-  readonly limit: () => OutboxPosition;
-  readonly nextSegment: (
-    index: number,
-  ) => { readonly index: number; readonly path: string; readonly length: number } | undefined;
-  readonly isPending: (boot: Boot, seq: number) => boolean;
-  readonly open: (path: string) => Promise<FileHandle>;
-}
-
-/** A reader's place in the outbox. Segments that are deleted meanwhile are passed over. */
-export class OutboxCursor {
-  readonly #source: CursorSource;
-  #at: OutboxPosition;
-  #file: FileHandle | undefined;
-
-  constructor(source: CursorSource) {
-    this.#source = source;
-    this.#at = source.from;
-  }
-
-  /** The next envelope that waits, or undefined when there is none up to the limit now. */
-  async next(): Promise<PendingEnvelope | undefined> {
-    for (;;) {
-      const limit = this.#source.limit();
-      if (!isBefore(this.#at, limit)) return undefined;
-      const segment = this.#source.nextSegment(this.#at.segment);
-      if (segment === undefined) return undefined;
-      if (segment.index > this.#at.segment) {
-        await this.#moveTo({ segment: segment.index, offset: 0 });
-        continue;
-      }
-      const offset = Math.max(this.#at.offset, SEGMENT_MAGIC.length);
-      if (offset >= segment.length) {
-        await this.#moveTo({ segment: segment.index + 1, offset: 0 });
-        continue;
-      }
-      if (!isBefore({ segment: segment.index, offset }, limit)) return undefined;
-      try {
-        this.#file ??= await this.#source.open(segment.path);
-      } catch (error) {
-        if (codeOf(error) !== 'ENOENT') throw error;
-        await this.#moveTo({ segment: segment.index + 1, offset: 0 });
-        continue;
-      }
-      const read = await readFrame(this.#file, offset);
-      if (read === undefined) {
-        await this.#moveTo({ segment: segment.index + 1, offset: 0 });
-        continue;
-      }
-      this.#at = { segment: segment.index, offset: read.end };
-      const { body } = read;
-      if (body?.type !== 'envelope' || !this.#source.isPending(body.boot, body.seq)) continue;
-      return { ...body, position: { segment: segment.index, offset } };
-    }
-  }
-
-  async close(): Promise<void> {
-    const file = this.#file;
-    this.#file = undefined;
-    await file?.close();
-  }
-
-  async #moveTo(position: OutboxPosition): Promise<void> {
-    await this.close();
-    this.#at = position;
-  }
-}
-
-function isBefore(a: OutboxPosition, b: OutboxPosition): boolean {
-  return a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset);
 }
 
 function membersOf(segment: Segment, key: string): IntervalSet {

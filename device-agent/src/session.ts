@@ -17,7 +17,8 @@ import { type DownMessage, HEARD_KINDS, openDownMessage } from './down-message.t
 import { AgentError, reasonOf } from './errors.ts';
 import type { Journal } from './journal.ts';
 import type { Log } from './log.ts';
-import type { Outbox, OutboxCursor, PendingEnvelope } from './outbox.ts';
+import type { Outbox } from './outbox.ts';
+import type { OutboxCursor, PendingEnvelope } from './outbox-cursor.ts';
 import type { Settlement } from './settlement.ts';
 
 /** Without a receipt for this long, what waits is sent again: the broker answers duplicates at once. */

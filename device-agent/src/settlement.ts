@@ -18,7 +18,8 @@ import { type Boot, bootKey } from './boot.ts';
 import type { Clock } from './clock.ts';
 import type { Journal } from './journal.ts';
 import type { Log } from './log.ts';
-import type { Outbox, PendingEnvelope } from './outbox.ts';
+import type { Outbox } from './outbox.ts';
+import type { PendingEnvelope } from './outbox-cursor.ts';
 import type { ParkedStore } from './parked.ts';
 
 export interface SettlementOptions {

@@ -1,0 +1,128 @@
+/**
+ * Reading of the outbox: what waits, oldest first, as far as it is durable. It goes on while segments are
+ * appended to and deleted. Leaves out what the outbox no longer waits for.
+ */
+
+import type { FileHandle } from 'node:fs/promises';
+import type { Boot } from './boot.ts';
+import { codeOf } from './errors.ts';
+import type { EnvelopeRecord } from './outbox-frame.ts';
+import { readFrame, SEGMENT_MAGIC } from './outbox-segment.ts';
+
+/** A place in the outbox. */
+export interface OutboxPosition {
+  readonly segment: number;
+  readonly offset: number;
+}
+
+/** An envelope that waits, and where it lies. */
+export interface PendingEnvelope extends EnvelopeRecord {
+  readonly position: OutboxPosition;
+}
+
+/** A segment as a cursor needs it. */
+export interface CursorSegment {
+  readonly index: number;
+  readonly path: string;
+  readonly length: number;
+  /** Where damage begins → where the next whole frame does. */
+  readonly damage: ReadonlyMap<number, number>;
+}
+
+/** What a cursor reads from. */
+export interface CursorSource {
+  /** Where it begins. */
+  readonly from: OutboxPosition;
+  /** How far it may read now. */
+  readonly limit: () => OutboxPosition;
+  /** The first segment from an index on. */
+  readonly nextSegment: (index: number) => CursorSegment | undefined;
+  readonly isPending: (boot: Boot, seq: number) => boolean;
+  readonly open: (path: string) => Promise<FileHandle>;
+}
+
+/** A reader's place in the outbox. Segments that are deleted meanwhile are passed over. */
+export class OutboxCursor {
+  readonly #source: CursorSource;
+  #at: OutboxPosition;
+  #file: FileHandle | undefined;
+  #isClosed = false;
+
+  constructor(source: CursorSource) {
+    this.#source = source;
+    this.#at = source.from;
+  }
+
+  /** The next envelope that waits, or undefined when there is none up to the limit now. */
+  async next(): Promise<PendingEnvelope | undefined> {
+    for (;;) {
+      if (this.#isClosed) return undefined;
+      const limit = this.#source.limit();
+      if (!isBefore(this.#at, limit)) return undefined;
+      const segment = this.#source.nextSegment(this.#at.segment);
+      if (segment === undefined) return undefined;
+      if (segment.index > this.#at.segment) {
+        await this.#moveTo({ segment: segment.index, offset: 0 });
+        continue;
+      }
+      const offset = Math.max(this.#at.offset, SEGMENT_MAGIC.length);
+      if (offset >= segment.length) {
+        await this.#moveTo({ segment: segment.index + 1, offset: 0 });
+        continue;
+      }
+      if (!isBefore({ segment: segment.index, offset }, limit)) return undefined;
+      const behindDamage = segment.damage.get(offset);
+      if (behindDamage !== undefined) {
+        this.#at = { segment: segment.index, offset: Math.max(behindDamage, offset) };
+        if (behindDamage > offset) continue;
+      }
+      let read: Awaited<ReturnType<typeof readFrame>>;
+      try {
+        read = await readFrame(await this.#opened(segment.path), offset);
+      } catch (error) {
+        if (this.#isClosed) return undefined;
+        if (codeOf(error) !== 'ENOENT') throw error;
+      }
+      // Deleted meanwhile, or damaged since the start: the next start looks behind the damage.
+      if (read === undefined) {
+        await this.#moveTo({ segment: segment.index + 1, offset: 0 });
+        continue;
+      }
+      this.#at = { segment: segment.index, offset: read.end };
+      const { body } = read;
+      if (body?.type !== 'envelope' || !this.#source.isPending(body.boot, body.seq)) continue;
+      return { ...body, position: { segment: segment.index, offset } };
+    }
+  }
+
+  /** Ends it; a `next` that is under way gives undefined. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#leave();
+  }
+
+  async #opened(path: string): Promise<FileHandle> {
+    if (this.#file !== undefined) return this.#file;
+    const file = await this.#source.open(path);
+    this.#file = file;
+    // Closed while it was being opened: nobody else would close this file.
+    if (this.#isClosed) await this.#leave();
+    return file;
+  }
+
+  async #leave(): Promise<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+  }
+
+  async #moveTo(position: OutboxPosition): Promise<void> {
+    await this.#leave();
+    this.#at = position;
+  }
+}
+
+/** Whether one position comes before another. */
+export function isBefore(a: OutboxPosition, b: OutboxPosition): boolean {
+  return a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset);
+}
