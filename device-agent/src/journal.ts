@@ -208,8 +208,11 @@ export class Journal {
       // Durable before the deletion: nothing goes without its declaration.
       await this.#putGaps([...outbox.undeclared(), ...victim.lost], 'outbox full');
       await outbox.sync();
+      const { segments } = outbox.stats();
       await outbox.giveUp(victim);
       dropped += victim.envelopes;
+      // It could not be deleted: giving up more would lose more and free nothing.
+      if (outbox.stats().segments >= segments) break;
     }
     if (dropped === 0) return;
     this.#counts.dropped += dropped;

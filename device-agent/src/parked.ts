@@ -45,14 +45,14 @@ export class ParkedStore {
   /** Durable when it resolves. */
   async park(item: Parked, bytes: Uint8Array): Promise<void> {
     if (this.#items.some((each) => keyOf(each) === keyOf(item))) return;
-    while (this.#items.length >= this.#max) {
+    await replaceFile(this.#path(item), bytes);
+    this.#items.push(item);
+    this.#unseen.add(keyOf(item));
+    while (this.#items.length > this.#max) {
       const oldest = this.#items.shift()!;
       this.#unseen.delete(keyOf(oldest));
       await rm(this.#path(oldest), { force: true });
     }
-    await replaceFile(this.#path(item), bytes);
-    this.#items.push(item);
-    this.#unseen.add(keyOf(item));
   }
 
   /** All of them, oldest first. */

@@ -8,7 +8,8 @@
  */
 
 import { createHash } from 'node:crypto';
-import type { Interval, IntervalSet } from '@fieldproof/protocol/interval-set';
+import { PROTOCOL_ERRORS } from '@fieldproof/protocol/errors';
+import { IntervalSet } from '@fieldproof/protocol/interval-set';
 import {
   MAX_OPEN_BOOTS,
   type Receipt,
@@ -16,6 +17,7 @@ import {
 } from '@fieldproof/protocol/settlement-messages';
 import { type Boot, bootKey } from './boot.ts';
 import type { Clock } from './clock.ts';
+import { reasonOf } from './errors.ts';
 import type { Journal } from './journal.ts';
 import type { Log } from './log.ts';
 import type { Outbox } from './outbox.ts';
@@ -32,7 +34,9 @@ export interface SettlementOptions {
 
 export interface SettlementCounts {
   readonly receipts: number;
+  /** Envelopes that the network has proved to have. */
   readonly settled: number;
+  /** Envelopes that it refused for good. */
   readonly rejected: number;
   /** The newest reject of the network's, for the owner. */
   readonly lastReject: {
@@ -75,16 +79,19 @@ export class Settlement {
     let settled = 0;
     for (const [counter, seed, through, ranges, rejected] of receipt.boots) {
       const boot = { counter, seed };
+      const kept = new IntervalSet();
       for (const [seq, code] of rejected) {
         parked.unacknowledged(boot, seq);
         // Its reject was missed: parked now, before the receipt deletes it.
-        if (outbox.isPending(boot, seq)) await this.#park(boot, seq, code);
+        if (!outbox.isPending(boot, seq)) continue;
+        if (await this.#parkListed(boot, seq, code)) await outbox.settle(boot, [[seq, seq]]);
+        else kept.add(seq);
       }
-      const all: Interval[] = ranges.map(([from, to]) => [from, to]);
+      const all = ranges.filter(([from, to]) => from <= to);
       if (through >= 0) all.unshift([0, through]);
       settled += await outbox.settle(
         boot,
-        all.filter(([from, to]) => from <= to),
+        all.flatMap(([from, to]) => kept.holes(from, to)),
       );
     }
     if (receipt.boots.length >= MAX_OPEN_BOOTS) {
@@ -92,6 +99,10 @@ export class Settlement {
       for (const boot of outbox.pendingBoots()) {
         if (boot.counter >= oldestOpen) continue;
         settled += await outbox.settle(boot, acknowledged.get(bootKey(boot))?.ranges() ?? []);
+      }
+      // What was given up of a closed boot need not be declared at every start for ever.
+      for (const { boot, ranges } of outbox.undeclared()) {
+        if (boot.counter < oldestOpen) await outbox.settle(boot, ranges);
       }
     }
     this.#counts.settled += settled;
@@ -122,7 +133,6 @@ export class Settlement {
     }
     const { code, remedy } = reject;
     this.#lastReject = { code, remedy, atMs: clock.wallMs() };
-    this.#counts.rejected += 1;
     log.warn('envelope rejected', {
       code,
       remedy,
@@ -135,6 +145,7 @@ export class Settlement {
       const afterMs = Math.min(reject.retryAfterMs ?? DEFAULT_RETRY_MS, MAX_RETRY_MS);
       return { type: 'later', boot, seq, afterMs };
     }
+    this.#counts.rejected += 1;
     await this.#park(boot, seq, code, envelope);
     if (named !== undefined) {
       await outbox.settle(boot, [[seq, seq]]);
@@ -146,12 +157,33 @@ export class Settlement {
     return { type: 'parked' };
   }
 
+  /** Whether an envelope that a receipt lists as rejected is parked. On a full disk it waits instead. */
+  async #parkListed(boot: Boot, seq: number, code: string): Promise<boolean> {
+    const { clock, log } = this.#options;
+    try {
+      await this.#park(boot, seq, code);
+    } catch (error) {
+      log.warn('envelope not parked', { boot: bootKey(boot), seq, reason: reasonOf(error) });
+      return false;
+    }
+    this.#counts.rejected += 1;
+    this.#lastReject = { code, remedy: remedyOf(code), atMs: clock.wallMs() };
+    return true;
+  }
+
   async #park(boot: Boot, seq: number, code: string, known?: PendingEnvelope): Promise<void> {
     const { outbox, parked, clock } = this.#options;
     const envelope = known ?? (await findEnvelope(outbox, boot, seq));
     if (envelope === undefined) return;
     await parked.park({ boot, seq, code, atMs: clock.wallMs() }, envelope.bytes);
   }
+}
+
+/** A receipt names the code alone. */
+function remedyOf(code: string): string {
+  return Object.hasOwn(PROTOCOL_ERRORS, code)
+    ? PROTOCOL_ERRORS[code as keyof typeof PROTOCOL_ERRORS].remedy
+    : 'Ask the operator of the network.';
 }
 
 /** Rejects are rare: the outbox is searched, and no index is kept for them. */
