@@ -8,11 +8,12 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { PROTOCOL_ERRORS } from '@fieldproof/protocol/errors';
+import type { Credential } from '@fieldproof/protocol/statements';
 import { Command, CommanderError } from 'commander';
 import { Agent } from './agent.ts';
 import { AGENT_VERSION } from './agent-version.ts';
 import { systemClock } from './clock.ts';
-import { type AgentConfig, loadConfig } from './config.ts';
+import { type AgentConfig, checkConfig, loadConfig } from './config.ts';
 import { enrolNow, freshLogin } from './contact.ts';
 import { loadDeviceKey } from './device-key.ts';
 import { AGENT_ERRORS, AgentError, type AgentErrorRow, codeOf, reasonOf } from './errors.ts';
@@ -48,6 +49,17 @@ interface InitFlags extends CommonFlags {
   readonly ownerPhraseFile?: string;
 }
 
+const EXAMPLES = `
+Examples:
+  $ fieldproof-agent init --join 'fieldproof://…' --data ./balcony --name balcony
+  $ fieldproof-agent run --data ./balcony
+  $ fieldproof-agent run --data ./balcony --set batch.sealEveryMs=60000 --set log.format=json
+  $ fieldproof-agent status --data ./balcony --json
+  $ fieldproof-agent login --data ./balcony
+
+The join line is what the operator's screen shows, whole and in quotes: it contains an & and a token.
+The configuration is agent.yaml in the data folder; agent.example.yaml is its manual.`;
+
 const INIT_TIMEOUT_MS = 5000;
 const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length));
 
@@ -65,7 +77,10 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
     if (error instanceof CommanderError) {
       // Help and version are no mistakes; their text is out already.
       if (error.exitCode === 0) return 0;
-      const message = error.message.replace(/^error: /, '');
+      const asked = error.code === 'commander.help';
+      const message = asked
+        ? 'expected a command, got none'
+        : error.message.replace(/^error: /, '');
       return report(new AgentError('ERR_AGENT_USAGE', message), context);
     }
     return report(error, context);
@@ -76,6 +91,7 @@ function buildProgram(context: CliContext): Command {
   const program = new Command('fieldproof-agent')
     .description('Samples sensors, signs what they say, and delivers it to a Fieldproof network.')
     .version(AGENT_VERSION)
+    .addHelpText('after', EXAMPLES)
     .exitOverride()
     .configureOutput({ writeOut: context.out, writeErr: () => {} });
   const dataDefault = context.env.FIELDPROOF_AGENT_DATA ?? join(homedir(), '.fieldproof-agent');
@@ -110,6 +126,11 @@ function buildProgram(context: CliContext): Command {
 
 async function init(flags: InitFlags, { out, env }: CliContext): Promise<void> {
   const dataDir = resolve(flags.data);
+  // Mistakes come out before anything is made.
+  await checkConfig({
+    name: flags.name,
+    ...(flags.cell === undefined ? {} : { cell: flags.cell }),
+  });
   const result = await initAgent({
     dataDir,
     joinLine: flags.join,
@@ -118,38 +139,49 @@ async function init(flags: InitFlags, { out, env }: CliContext): Promise<void> {
     owner: await ownerChoice(flags),
     random,
   });
-  const config = await configOf(flags, env);
-  const quick = { ...config, link: { ...config.link, timeoutMs: INIT_TIMEOUT_MS } };
-  const contact = { dataDir, config: quick, clock: systemClock, log: silentLog, random };
-  let later: string | undefined;
-  const credential = await enrolNow(contact).catch((error: unknown) => {
-    // The device works without a network; a refusal is for its owner to see now.
-    if (codeOf(error) !== 'ERR_AGENT_UNREACHABLE') throw withPhrase(error, result.phrase, out);
-    later = reasonOf(error);
-    return undefined;
-  });
   const { phrase, ...made } = result;
-  if (flags.json) {
-    out(`${JSON.stringify({ ...made, ...(phrase ? { phrase } : {}), enrolled: !!credential })}\n`);
-    return;
+  // At once: an enrolment that fails or is interrupted must not cost the owner the words.
+  if (!flags.json) {
+    out(`device    ${made.deviceId}${made.madeKey ? '' : ' (was here already)'}\n`);
+    out(`owner     ${made.owner}${made.madeOwner ? '' : ' (was here already)'}\n`);
+    if (phrase !== undefined) {
+      out("\nThe owner's recovery phrase, shown this once and kept nowhere: write it down.\n\n");
+      out(`    ${phrase}\n\n`);
+    }
   }
-  out(`device    ${made.deviceId}${made.madeKey ? '' : ' (was here already)'}\n`);
+  let credential: Credential | undefined;
+  let later: string | undefined;
+  try {
+    credential = await enrolIfReachable(flags, env, (reason) => {
+      later = reason;
+    });
+  } finally {
+    if (flags.json) {
+      const words = phrase === undefined ? {} : { phrase };
+      out(`${JSON.stringify({ ...made, ...words, enrolled: credential !== undefined })}\n`);
+    }
+  }
+  if (flags.json) return;
   out(`network   ${made.network}${credential ? ', enrolled' : ''}\n`);
-  out(`owner     ${made.owner}${made.madeOwner ? '' : ' (was here already)'}\n`);
-  if (phrase !== undefined) {
-    out(
-      `\nThe owner's recovery phrase. It is shown this once and kept nowhere: write it down.\n\n`,
-    );
-    out(`    ${phrase}\n\n`);
-  }
   if (later !== undefined) out(`Not reachable now (${later}): it enrols at its first run.\n`);
   out(`Next: fieldproof-agent run --data ${dataDir}\n`);
 }
 
-/** A phrase that was made must be seen even if the network then refuses. */
-function withPhrase(error: unknown, phrase: string | undefined, out: CliContext['out']): unknown {
-  if (phrase !== undefined) out(`The owner's recovery phrase, shown this once:\n    ${phrase}\n`);
-  return error;
+/** The device works without a network; a refusal is for its owner to see now. */
+async function enrolIfReachable(
+  flags: InitFlags,
+  env: CliContext['env'],
+  onLater: (reason: string) => void,
+): Promise<Credential | undefined> {
+  const dataDir = resolve(flags.data);
+  const config = await configOf(flags, env);
+  const quick = { ...config, link: { ...config.link, timeoutMs: INIT_TIMEOUT_MS } };
+  const contact = { dataDir, config: quick, clock: systemClock, log: silentLog, random };
+  return await enrolNow(contact).catch((error: unknown) => {
+    if (codeOf(error) !== 'ERR_AGENT_UNREACHABLE') throw error;
+    onLater(reasonOf(error));
+    return undefined;
+  });
 }
 
 async function ownerChoice(flags: InitFlags): Promise<OwnerChoice> {
@@ -234,7 +266,9 @@ function collect(value: string, before: readonly string[]): string[] {
 
 /** One line: program, code, what, remedy. */
 function report(error: unknown, { err }: CliContext): number {
-  const code = codeOf(error) ?? 'ERR_UNEXPECTED';
+  const found = codeOf(error) ?? 'ERR_UNEXPECTED';
+  // A code of the operating system (EACCES, ENOSPC) that no module translated: a file or a folder.
+  const code = /^E[A-Z0-9]+$/.test(found) ? 'ERR_AGENT_STATE' : found;
   const agentRow: AgentErrorRow | undefined = Object.hasOwn(AGENT_ERRORS, code)
     ? AGENT_ERRORS[code as keyof typeof AGENT_ERRORS]
     : undefined;

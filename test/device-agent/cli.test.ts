@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runCli } from '@fieldproof/device-agent/cli';
@@ -127,6 +127,38 @@ describe('fieldproof-agent', () => {
       enrolled: true,
       boot: { counter: 1 },
     });
+  });
+
+  test('a refused enrolment, or a mistake, costs nobody the recovery phrase', async () => {
+    const mistake = await init('--cell', 'here');
+    expect(mistake).toMatchObject({ code: 78, out: '' });
+    expect(mistake.err).toMatch(/cell: expected an H3 cell/);
+    await expect(stat(data())).rejects.toMatchObject({ code: 'ENOENT' });
+    network.enrolStatus = { status: 403, code: 'ERR_TOKEN_USED' };
+    const refused = await init('--json');
+    expect(refused.code).toBe(77);
+    expect(JSON.parse(refused.out)).toMatchObject({
+      enrolled: false,
+      phrase: expect.stringMatching(/^([a-z]+ ){11}[a-z]+$/),
+    });
+  });
+
+  test('no command, and a folder that cannot be written, are told in one line with a remedy', async () => {
+    const none = await cli([]);
+    expect(none).toMatchObject({ code: 64, out: '' });
+    expect(none.err).toMatch(/^fieldproof-agent: ERR_AGENT_USAGE: expected a command.*--help\.\n$/);
+    await writeFile(join(folder, 'file'), '');
+    const joinLine = network.joinLine();
+    const blocked = await cli(['init', '--join', joinLine, '--data', join(folder, 'file', 'x')]);
+    expect(blocked.code).toBe(74);
+    // The folder is there, but a name that is needed is taken by a folder.
+    await mkdir(join(folder, 'taken', 'join-line'), { recursive: true });
+    const taken = await cli(['init', '--join', joinLine, '--data', join(folder, 'taken')]);
+    expect(taken.code).toBe(74);
+    for (const { err } of [blocked, taken]) {
+      expect(err).toMatch(/^fieldproof-agent: ERR_AGENT_STATE: [^\n]+\n$/);
+      expect(err).not.toMatch(/\n +at |token=/);
+    }
   });
 
   test('login prints a password that the broker accepts', async () => {
