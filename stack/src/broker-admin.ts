@@ -1,6 +1,7 @@
 /** The two calls that starting a network makes to the broker's admin API. */
 
 import { readFileSync } from 'node:fs';
+import { formatJoinLine, parseJoinLine } from '@fieldproof/protocol/join-line';
 import { StackError } from './errors.ts';
 
 export interface BrokerAdmin {
@@ -34,4 +35,15 @@ export async function createJoinLine(
     );
   }
   return answer.joinLine;
+}
+
+/** The same join line for agents of this machine: plain HTTP on loopback, whatever its network address becomes. */
+export function onLoopback(joinLine: string, httpUrl: string): string {
+  const { hostname, port } = new URL(httpUrl);
+  return formatJoinLine({
+    ...parseJoinLine(joinLine),
+    host: hostname.replace(/^\[|\]$/g, ''),
+    port: Number(port),
+    plain: true,
+  });
 }

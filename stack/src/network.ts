@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createJoinLine } from './broker-admin.ts';
+import { createJoinLine, onLoopback } from './broker-admin.ts';
 import { type ChildEvent, type Ready, SupervisedProcess } from './child-process.ts';
 import { type DataFolder, replaceFile } from './data-folder.ts';
 import { DEMO_FLEET, LOCAL_AGENT } from './demo-fleet.ts';
@@ -128,7 +128,8 @@ export class Network {
   ): Promise<void> {
     const { agents: folder } = this.#folder;
     const phrase = await ownerPhrase(join(folder, 'owner-phrase'));
-    const joinLine = await createJoinLine(admin, { uses: RENEWALS, hours: WEEK_HOURS });
+    const token = await createJoinLine(admin, { uses: RENEWALS, hours: WEEK_HOURS });
+    const joinLine = onLoopback(token, admin.url);
     const context = { folder, joinLine, phrase };
     const groups = [
       { name: 'agent', devices: [LOCAL_AGENT] },
