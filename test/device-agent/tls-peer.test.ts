@@ -5,7 +5,7 @@ import { systemClock } from '@fieldproof/device-agent/clock';
 import { dial } from '@fieldproof/device-agent/dial';
 import { checkChain, checkTlsPeer } from '@fieldproof/device-agent/tls-peer';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import '@fieldproof/broker/tls/reflect-metadata';
+import 'reflect-metadata';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const DAY = 86_400_000;

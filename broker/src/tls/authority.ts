@@ -4,7 +4,7 @@
  * ECDSA on P-256, since TLS stacks of small clients know it everywhere. Devices trust the CA through the hash of its
  * SubjectPublicKeyInfo in the network descriptor, so its certificate can be made again with the same key.
  *
- * Import it with `import()` after `reflect-metadata.ts`: brokers without TLS do not pay for it.
+ * Import it with `import()` after `reflect-metadata`: brokers without TLS do not pay for it.
  */
 
 import { createHash, webcrypto } from 'node:crypto';

@@ -2,7 +2,7 @@
 
 import type { TlsMaterial } from './authority.ts';
 import { machineNames } from './machine-names.ts';
-import './reflect-metadata.ts';
+import 'reflect-metadata';
 
 export interface CertificateOptions {
   readonly dataDir: string;
