@@ -232,8 +232,13 @@ async function compose(
     const counts = counters.takeTally();
     const [fromMs, toMs] = [tallyFrom, now()];
     tallyFrom = toMs;
-    if (counts.length > 0) {
+    if (counts.length === 0) return;
+    try {
       await evidence.append({ type: 'reject-tally', fromMs, toMs, counts: [...counts] });
+    } catch (error) {
+      counters.returnTally(counts);
+      tallyFrom = fromMs;
+      throw error;
     }
   };
   cleanup.push(async () => {

@@ -1,4 +1,5 @@
 import { CloneWatch } from '@fieldproof/broker/gate/clones';
+import { Counters } from '@fieldproof/broker/gate/counters';
 import { judge, type Submission } from '@fieldproof/broker/gate/rules';
 import { judgeTopic } from '@fieldproof/broker/gate/topic-rules';
 import { packJob, runJob } from '@fieldproof/broker/gate/verify-job';
@@ -152,6 +153,16 @@ describe('clones', () => {
     expect(restarted.isQuarantined('d', twin)).toBe(true);
     expect(restarted.isQuarantined('d', A)).toBe(false);
   });
+});
+
+test('a tally that could not be recorded is in the next one', () => {
+  const counters = new Counters();
+  counters.countRejected('ERR_QOS');
+  const taken = counters.takeTally();
+  counters.countRejected('ERR_QOS');
+  counters.returnTally(taken);
+  expect(counters.takeTally()).toEqual([['ERR_QOS', 2]]);
+  expect(counters.takeTally()).toEqual([]);
 });
 
 describe('nonces', () => {

@@ -57,4 +57,9 @@ export class Counters {
     this.tally = new Map();
     return tally;
   }
+
+  /** Puts back a tally that could not be recorded; it is in the next one. */
+  returnTally(tally: readonly (readonly [code: string, count: number])[]): void {
+    for (const [code, count] of tally) this.tally.set(code, (this.tally.get(code) ?? 0) + count);
+  }
 }
