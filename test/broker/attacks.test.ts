@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
 import { senml, TestDevice, until } from './support/device.ts';
@@ -79,6 +80,25 @@ describe('a stranger', () => {
     expect([first.status, again.status]).toEqual([200, 401]);
   });
 });
+
+test('connections without a TLS handshake count against the limit', async () => {
+  const small = await startTestBroker({ lan: true, lanHost: '127.0.0.1', maxConnections: 2 });
+  const sockets: Socket[] = [];
+  try {
+    const port = Number(new URL(small.running.addresses.mqtts!).port);
+    let closed = 0;
+    for (let i = 0; i < 4; i += 1) {
+      const socket = connect(port, '127.0.0.1');
+      socket.on('error', () => {}).on('close', () => closed++);
+      sockets.push(socket);
+    }
+    await until(() => closed === 2, 'two refused');
+    expect(small.running.status().mqtt.refused).toEqual({ connections: 2 });
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    await small.close();
+  }
+}, 20_000);
 
 async function onlyToken(): Promise<string> {
   const { body } = await broker.admin('GET', '/admin/tokens');

@@ -73,6 +73,9 @@ export class MqttServer {
   tlsListener(material: { readonly key: string; readonly cert: string }): TlsServer {
     const options = { ...material, noDelay: true, keepAlive: true, handshakeTimeout: 10_000 };
     const server = createTlsServer(options, (socket) => this.accept(socket));
+    // `accept` sees a connection after its handshake; those that never finish one count as well.
+    server.maxConnections = this.options.limits.maxConnections;
+    server.on('drop', () => this.countRefused('connections'));
     server.on('tlsClientError', (error) => {
       this.options.onNotice('tls-client-error', { error: error.message });
     });
