@@ -12,6 +12,7 @@ import { CONTENT_TYPES } from '@fieldproof/protocol/envelope';
 import { encodeBirth, MAX_REJECTS_SEEN } from '@fieldproof/protocol/messages';
 import { noteVerifier } from '@fieldproof/protocol/note-key';
 import type { Receipt } from '@fieldproof/protocol/settlement-messages';
+import { formatTopic } from '@fieldproof/protocol/topics';
 import { AGENT_VERSION } from './agent-version.ts';
 import type { BatchReading } from './batch.ts';
 import { beginBoot, bootKey } from './boot.ts';
@@ -20,7 +21,7 @@ import { ClockState } from './clock-state.ts';
 import type { AgentConfig } from './config.ts';
 import { readJoinFile } from './contact.ts';
 import { loadDeviceKey } from './device-key.ts';
-import type { DownMessage } from './down-message.ts';
+import { type DownMessage, openDownMessage } from './down-message.ts';
 import { makeFolder } from './durable-file.ts';
 import { AgentError, reasonOf } from './errors.ts';
 import { Journal } from './journal.ts';
@@ -30,6 +31,7 @@ import { Membership, readJoinLine } from './membership.ts';
 import { Outbox } from './outbox.ts';
 import { loadOwnership } from './owner.ts';
 import { type Parked, ParkedStore } from './parked.ts';
+import { ReceiptFile } from './receipt-file.ts';
 import { Sampler } from './sampler.ts';
 import { Settlement } from './settlement.ts';
 import { type StateLock, takeStateLock } from './state-lock.ts';
@@ -65,6 +67,7 @@ interface Parts {
   readonly membership: Membership;
   readonly sampler: Sampler;
   readonly link: Link;
+  readonly receiptFile: ReceiptFile;
   readonly clockState: ClockState;
   readonly boot: { readonly counter: number; readonly seed: Uint8Array };
   readonly owner: string | null;
@@ -132,6 +135,7 @@ export class Agent {
       .sync()
       .catch((error: unknown) => log.error('outbox not synced', { reason: reasonOf(error) }));
     await parts.link.stop(STOP_PATIENCE_MS);
+    await parts.receiptFile.flush();
     await this.#publishStatus();
     this.#parts = undefined;
     await parts.outbox
@@ -172,6 +176,7 @@ export class Agent {
       },
       lastReject,
       lastReceipt: this.#lastReceipt,
+      logContradicted: parts.receiptFile.contradicted,
       firstRecordedMs: this.#firstRecordedMs,
       outbox: {
         bytes: stats.bytes,
@@ -244,6 +249,9 @@ export class Agent {
       log,
     });
     await membership.load();
+    const receiptFile = new ReceiptFile({ folder: state, clock, log });
+    await receiptFile.open((bytes) => this.#openKept(bytes, membership));
+    if (receiptFile.newest !== undefined) this.#noteReceipt(receiptFile.newest, membership);
     const bootMs = (): number => clockState.bootMs();
     const sampler = new Sampler({
       sensors: config.sensors,
@@ -283,6 +291,7 @@ export class Agent {
       membership,
       sampler,
       link,
+      receiptFile,
       clockState,
       boot,
       owner: ownership?.owner ?? null,
@@ -365,10 +374,11 @@ export class Agent {
 
   #heard(message: DownMessage, settled: number): void {
     if (message.kind === 'receipt') {
-      const { at, entry } = message.receipt;
-      this.#lastReceipt = { atMs: at, entry: entry[0] };
-      this.#noteHead(message.receipt);
-      if (settled > 0) this.#noteFirstReading(at);
+      const { receiptFile, membership } = this.#parts!;
+      const { receipt, bytes } = message;
+      void receiptFile.keep({ receipt, bytes });
+      this.#noteReceipt(receipt, membership);
+      if (settled > 0) this.#noteFirstReading(receipt.at);
     } else this.#statusChanged();
   }
 
@@ -382,9 +392,24 @@ export class Agent {
     this.#statusChanged();
   }
 
+  /** A receipt of an earlier run, verified again. */
+  #openKept(bytes: Uint8Array, { network, deviceId, descriptor }: Membership): Receipt {
+    if (descriptor === undefined) throw new Error('the keys of the network are not known');
+    const topic = formatTopic({ network, deviceId, kind: 'receipt' });
+    const { keys } = descriptor;
+    const message = openDownMessage(topic, bytes, { network, deviceId, keys });
+    if (message.kind !== 'receipt') throw new Error('expected a receipt');
+    return message.receipt;
+  }
+
+  #noteReceipt(receipt: Receipt, membership: Membership): void {
+    this.#noteHead(receipt, membership);
+    const [entry] = receipt.entry;
+    this.#lastReceipt = { atMs: receipt.at, entry, checkpointSize: this.#head?.[0] ?? null };
+  }
+
   /** Keeps the newest checkpoint that the log signed, for the next birth. */
-  #noteHead({ checkpoint }: Receipt): void {
-    const descriptor = this.#parts?.membership.descriptor;
+  #noteHead({ checkpoint }: Receipt, { descriptor }: Membership): void {
     if (checkpoint === null || descriptor === undefined) return;
     const origin = descriptor.origins.evidence;
     try {

@@ -20,7 +20,8 @@ import { AgentError } from './errors.ts';
 export const HEARD_KINDS = ['receipt', 'reject', 'task', 'config', 'statement'] as const;
 
 export type DownMessage =
-  | { readonly kind: 'receipt'; readonly receipt: Receipt }
+  /** `bytes`: the envelope as the log signed it. */
+  | { readonly kind: 'receipt'; readonly receipt: Receipt; readonly bytes: Uint8Array }
   | { readonly kind: 'reject'; readonly reject: Reject }
   | { readonly kind: 'task' | 'config' | 'statement'; readonly type: string };
 
@@ -52,7 +53,7 @@ export function openDownMessage(
   if (envelope.contentType !== CONTENT_TYPES.cbor) {
     throw new AgentError('ERR_AGENT_ANSWER_INVALID', `${kind}: expected content type 60`);
   }
-  if (kind === 'receipt') return { kind, receipt: decodeReceipt(envelope.payload) };
+  if (kind === 'receipt') return { kind, receipt: decodeReceipt(envelope.payload), bytes };
   if (kind === 'reject') return { kind, reject: decodeReject(envelope.payload) };
   const message = decode(envelope.payload);
   const type = message instanceof Map ? message.get('type') : undefined;

@@ -35,7 +35,16 @@ export interface AgentStatus {
     readonly remedy: string;
     readonly atMs: number;
   } | null;
-  readonly lastReceipt: { readonly atMs: number; readonly entry: number } | null;
+  /** The newest receipt, which `state/receipt.cose` holds as it was signed. */
+  readonly lastReceipt: {
+    readonly atMs: number;
+    /** Index of this device's newest entry in the evidence log. */
+    readonly entry: number;
+    /** Entries under the newest checkpoint that was verified. */
+    readonly checkpointSize: number | null;
+  } | null;
+  /** The network has signed something that contradicts the kept receipt. */
+  readonly logContradicted: boolean;
   /** Unix ms of the receipt that settled the first readings of this run. */
   readonly firstRecordedMs: number | null;
   readonly outbox: {
@@ -90,7 +99,14 @@ export function formatStatus(status: AgentStatus, running: boolean): string {
     ['parked', `${counts.parked}`],
     ['given up', `${counts.dropped} envelopes, ${counts.lostReadings} readings`],
   ];
-  if (status.lastReceipt) rows.push(['last receipt', time(status.lastReceipt.atMs)]);
+  if (status.lastReceipt) {
+    const { atMs, entry, checkpointSize } = status.lastReceipt;
+    const size = checkpointSize === null ? '' : `, checkpoint of ${checkpointSize}`;
+    rows.push(['last receipt', `${time(atMs)}, entry ${entry}${size}; state/receipt.cose`]);
+  }
+  if (status.logContradicted) {
+    rows.push(['evidence', 'the log went back or forked: keep state/receipt*.cose']);
+  }
   if (status.lastReject) {
     const { code, remedy, atMs } = status.lastReject;
     rows.push(['last reject', `${code} at ${time(atMs)}: ${remedy}`]);

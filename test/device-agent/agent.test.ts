@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Agent, type AgentOptions } from '@fieldproof/device-agent/agent';
@@ -7,8 +7,10 @@ import { checkConfig } from '@fieldproof/device-agent/config';
 import { initAgent } from '@fieldproof/device-agent/init';
 import { lineLog } from '@fieldproof/device-agent/log';
 import { decodeColumns } from '@fieldproof/protocol/columns';
-import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
+import { signerFromSeed, verify } from '@fieldproof/protocol/ed25519-node';
+import { downAad, open } from '@fieldproof/protocol/envelope';
 import { decodeBirth, decodeEvent, decodeGap } from '@fieldproof/protocol/messages';
+import { decodeReceipt } from '@fieldproof/protocol/settlement-messages';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { until } from './fake-clock.ts';
 import { FakeNetwork } from './fake-network.ts';
@@ -89,6 +91,25 @@ describe('an agent and its network', () => {
       clock: { synced: true, by: 'hello' },
     });
     expect(network.tokensSeen).toEqual([network.token]);
+  });
+
+  test('keeps the newest receipt as it was signed, over a restart', async () => {
+    const first = await makeAgent();
+    await first.start();
+    await until(() => first.status().counts.recorded > 1, 'receipts');
+    await first.stop();
+    const bytes = new Uint8Array(await readFile(join(dataDir, 'state/receipt.cose')));
+    const receipt = open(bytes, {
+      externalAad: downAad('testnet1', 'receipt', network.received[0]!.deviceId),
+      publicKey: network.roles.log.publicKey,
+      verify,
+    });
+    const [entry] = decodeReceipt(receipt.payload).entry;
+    await network.stop();
+    const second = await makeAgent();
+    await second.start();
+    expect(second.status().lastReceipt).toMatchObject({ entry, checkpointSize: null });
+    await network.start();
   });
 
   test('a second run on the folder is refused, and after a stop it goes on as a new boot', async () => {

@@ -19,6 +19,9 @@ import type { Reading, SensorContext, SensorDriver } from './sensor.ts';
 /** How often the position is written down, ms: at most this much is played twice after a crash. */
 const SAVE_EVERY_MS = 60_000;
 
+/** Decimal, as data files have it: no hexadecimal, no decimal comma. */
+const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
+
 interface ReplayColumn {
   readonly column: string;
   readonly metric: string;
@@ -168,15 +171,24 @@ async function* fileRows(context: SensorContext<ReplayOptions>): AsyncGenerator<
   let header: ReadonlyMap<string, number> | undefined;
   let skip = options.skipRows;
   let untimed = 0;
+  let cut = 0;
+  let unreadable = 0;
+  let used = 0;
   try {
     for await (const fields of csvRows(path, options.separator)) {
       if (header === undefined) {
         header = new Map(fields.map((name, at) => [name.trim(), at]));
         checkColumns(header, options);
+        used = Math.max(...usedColumns(options).map((name) => header!.get(name)!));
         continue;
       }
       if (skip > 0) {
         skip -= 1;
+        continue;
+      }
+      // A row with too few fields was cut, and the last that is there may be half a number.
+      if (fields.length < header.size && fields.length - 1 <= used) {
+        cut += 1;
         continue;
       }
       const cell = (name: string): string => (fields[header!.get(name)!] ?? '').trim();
@@ -191,8 +203,10 @@ async function* fileRows(context: SensorContext<ReplayOptions>): AsyncGenerator<
       const readings: Reading[] = [];
       for (const { column: name, metric } of options.columns) {
         const written = cell(name);
-        const value = Number(written);
-        if (!missing.has(written) && Number.isFinite(value)) readings.push({ metric, value });
+        if (missing.has(written)) continue;
+        const value = NUMBER.test(written) ? Number(written) : Number.NaN;
+        if (Number.isFinite(value)) readings.push({ metric, value });
+        else unreadable += 1;
       }
       yield { timeMs, readings };
     }
@@ -200,6 +214,8 @@ async function* fileRows(context: SensorContext<ReplayOptions>): AsyncGenerator<
     if (error instanceof AgentError) throw error;
     throw new AgentError('ERR_AGENT_REPLAY', reasonOf(error), { cause: error });
   }
+  if (cut > 0) log.warn('replay rows cut short skipped', { profile, rows: cut });
+  if (unreadable > 0) log.warn('replay cells that are no numbers', { profile, cells: unreadable });
   if (untimed > 0) log.warn('replay rows without a time skipped', { profile, rows: untimed });
 }
 
@@ -209,18 +225,17 @@ async function firstRowTime(context: SensorContext<ReplayOptions>): Promise<numb
 }
 
 function checkColumns(header: ReadonlyMap<string, number>, options: ReplayOptions): void {
-  const { column, timeColumn } = options.time;
-  const wanted = [
-    column,
-    ...(timeColumn ? [timeColumn] : []),
-    ...options.columns.map((c) => c.column),
-  ];
-  const absent = wanted.filter((name) => !header.has(name));
+  const absent = usedColumns(options).filter((name) => !header.has(name));
   if (absent.length === 0) return;
   throw new AgentError(
     'ERR_AGENT_REPLAY',
     `${options.file}: expected the columns ${absent.join(', ')}, got ${[...header.keys()].join(', ')}`,
   );
+}
+
+function usedColumns({ time, columns }: ReplayOptions): string[] {
+  const { column, timeColumn } = time;
+  return [column, ...(timeColumn ? [timeColumn] : []), ...columns.map((each) => each.column)];
 }
 
 async function loadPosition(file: string): Promise<number | undefined> {

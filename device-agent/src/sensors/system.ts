@@ -105,9 +105,10 @@ async function findCpuTemperature(root: string): Promise<string | undefined> {
 }
 
 async function readTemperature(file: string): Promise<Reading[]> {
-  const milli = Number((await readFile(file, 'utf8')).trim());
-  // Drivers answer with 0 or −274000 when the chip sleeps.
-  if (!Number.isFinite(milli) || milli <= -100_000 || milli >= 200_000) return [];
+  const written = (await readFile(file, 'utf8')).trim();
+  const milli = /^-?\d+$/.test(written) ? Number(written) : Number.NaN;
+  // Drivers answer with nothing, 0 or −274000 when the chip sleeps.
+  if (!(milli > -100_000 && milli < 200_000) || milli === 0) return [];
   return [{ metric: 'cpu_temperature', value: milli / 1000 }];
 }
 

@@ -1,4 +1,5 @@
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseRowTime } from '@fieldproof/device-agent/sensors/row-time';
@@ -107,6 +108,53 @@ describe('the replay sensor', () => {
       [5000, 62],
       [8000, 58],
     ]);
+  });
+
+  test('a row cut in the middle and a cell that is no number yield no reading', async () => {
+    await writeFile(
+      join(dataDir, 'cut.csv'),
+      'timestamp;value;note\r\n2026-01-01 00:00:00;"73.96732207";a\r\n' +
+        '2026-01-01 00:00:01;0x10;b\r\n2026-01-01 00:00:02;2,6;c\r\n' +
+        '2026-01-01 00:00:03;73.96732207\r\n2026-01-01 00:00:04;4;e\r\n2026-01-01 00:00:05;73.9',
+    );
+    const play = await start({ ...SPEED, file: 'cut.csv', separator: ';' });
+    await play.pass(3);
+    await play.ended();
+    expect(play.samples.map(({ readings }) => readings[0]?.value)).toEqual([73.96732207, 4]);
+  });
+
+  const vectors =
+    process.env.VECTORS_DIR ?? new URL('../../../../shared/vectors', import.meta.url).pathname;
+  const files = [
+    new URL('../../../stack/demo/data', import.meta.url).pathname,
+    join(vectors, 'nab/data'),
+  ]
+    .filter((each) => existsSync(each))
+    .flatMap((each) =>
+      readdirSync(each, { recursive: true }).map((name) => join(each, String(name))),
+    )
+    .filter(
+      (path) => path.endsWith('.csv') && readFileSync(path, 'utf8').startsWith('timestamp,value'),
+    );
+
+  test.each(files)('plays every ascending row of %s to the last digit', async (file) => {
+    const rows = readFileSync(file, 'utf8').trim().split(/\r?\n/).slice(1, 400);
+    await writeFile(join(dataDir, 'part.csv'), `timestamp,value\n${rows.join('\n')}\n`);
+    const expected: number[] = [];
+    let last = Number.NEGATIVE_INFINITY;
+    for (const row of rows) {
+      const [time = '', value = ''] = row.split(',');
+      const at = Date.parse(`${time.replace(' ', 'T')}Z`);
+      if (at <= last) continue;
+      last = at;
+      expected.push(Number(value));
+    }
+    const play = await start({ ...SPEED, file: 'part.csv', speed: 1e6 });
+    await play.pass(expected.length);
+    await play.ended();
+    expect(play.samples.map(({ readings }) => readings[0]?.value)).toEqual(expected);
+    const times = play.samples.map(({ bootMs }) => bootMs);
+    expect(times.every((at, index) => index === 0 || at > times[index - 1]!)).toBe(true);
   });
 
   test('begins again after the end with times that still ascend', async () => {

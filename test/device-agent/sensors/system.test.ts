@@ -40,6 +40,17 @@ describe('the system sensor', () => {
     );
   });
 
+  test.each(['', '0', '-274000', 'n/a'])(
+    'a sleeping CPU sensor that says "%s" gives no reading',
+    async (written) => {
+      const { read } = await open('raspberry-pi');
+      for (const zone of ['thermal_zone0', 'thermal_zone1']) {
+        await writeFile(join(root, 'sys/class/thermal', zone, 'temp'), `${written}\n`);
+      }
+      expect(await read()).not.toHaveProperty('cpu_temperature');
+    },
+  );
+
   test('network rates come from two counts, without the loopback interface', async () => {
     const { read } = await open('raspberry-pi');
     expect(await read()).not.toHaveProperty('net_received');
