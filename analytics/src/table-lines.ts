@@ -33,7 +33,7 @@ export class LineBuffer {
   readonly #maxBytes: number;
   #bytes: Buffer = Buffer.alloc(0);
   #length = 0;
-  #lines = 0;
+  #starts: number[] = [];
 
   constructor(options: LineBufferOptions = {}) {
     this.#maxLines = options.maxLines ?? DEFAULT_MAX_LINES;
@@ -42,7 +42,12 @@ export class LineBuffer {
 
   /** Lines held. */
   get lines(): number {
-    return this.#lines;
+    return this.#starts.length;
+  }
+
+  /** Offset of each line, since a text may hold newlines; `take()` begins another list. */
+  get lineStarts(): readonly number[] {
+    return this.#starts;
   }
 
   /** Bytes held. */
@@ -66,11 +71,11 @@ export class LineBuffer {
     let fixed = prefix.length + 2 * MAX_NUMBER_BYTES;
     for (const key of keys) fixed += key.length + MAX_NUMBER_BYTES;
     const startLength = this.#length;
-    const startLines = this.#lines;
+    const startLines = this.#starts.length;
     let instant = from;
     try {
       for (; instant < table.timesMs.length; instant++) {
-        if (this.#lines >= this.#maxLines) break;
+        if (this.#starts.length >= this.#maxLines) break;
         const lineStart = this.#length;
         this.#appendLine(table, instant, prefix, keys, fixed);
         if (this.#length <= this.#maxBytes) continue;
@@ -81,12 +86,12 @@ export class LineBuffer {
           );
         }
         this.#length = lineStart;
-        this.#lines--;
+        this.#starts.pop();
         break;
       }
     } catch (error) {
       this.#length = startLength;
-      this.#lines = startLines;
+      this.#starts.length = startLines;
       throw error;
     }
     return instant;
@@ -98,7 +103,7 @@ export class LineBuffer {
     // The next body will be about as long; it needs its own bytes while this one is being sent.
     this.#bytes = Buffer.allocUnsafeSlow(this.#length + (this.#length >> 4));
     this.#length = 0;
-    this.#lines = 0;
+    this.#starts = [];
     return body;
   }
 
@@ -139,11 +144,11 @@ export class LineBuffer {
       this.#length = at - prefix.length;
       return;
     }
+    this.#starts.push(firstField - prefix.length);
     bytes[at - 1] = SPACE;
     at = writeInteger(bytes, at, microseconds(table.timesMs[instant]!));
     bytes[at++] = NEWLINE;
     this.#length = at;
-    this.#lines++;
   }
 
   /** Makes room for `more` bytes behind the length. */

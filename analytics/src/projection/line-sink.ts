@@ -5,6 +5,7 @@
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { AnalyticsError, type AnalyticsErrorCode } from '../errors.ts';
+import { writeErrorCode } from '../store/influx-errors.ts';
 import { TABLE_PRECISION } from '../table-lines.ts';
 
 export interface LineSinkOptions {
@@ -81,7 +82,7 @@ export function httpLineSink(options: LineSinkOptions): LineSink {
 export function writeError(status: number, text: string): AnalyticsError {
   const { code, message } = parseAnswer(text);
   return new AnalyticsError(
-    code ?? codeOf(status, message),
+    code ?? writeErrorCode(status, message),
     `store: ${message === '' ? `HTTP ${status}` : message}`,
   );
 }
@@ -100,19 +101,6 @@ const REFUSALS: readonly AnalyticsErrorCode[] = [
   'ERR_STORE_BODY_TOO_LARGE',
   'ERR_LINE_SYNTAX',
 ];
-
-function codeOf(status: number, message: string): AnalyticsErrorCode {
-  if (status === 401 || status === 403) return 'ERR_STORE_AUTH';
-  if (status === 413) return 'ERR_STORE_BODY_TOO_LARGE';
-  if (status !== 400 && status !== 422) return 'ERR_STORE_UNAVAILABLE';
-  if (/field type conflict/.test(message)) return 'ERR_STORE_FIELD_TYPE';
-  if (/max-(series-per-database|values-per-tag) limit exceeded/.test(message)) {
-    return 'ERR_STORE_SERIES_BUDGET';
-  }
-  // InfluxDB 1.x answers these with 400 although nothing is wrong with the lines.
-  if (/timeout|engine is closed|shutting down/i.test(message)) return 'ERR_STORE_UNAVAILABLE';
-  return 'ERR_STORE_LINES_REFUSED';
-}
 
 function parseAnswer(text: string): { code?: AnalyticsErrorCode; message: string } {
   let message = text.trim();

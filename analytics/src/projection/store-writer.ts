@@ -1,13 +1,11 @@
 /**
  * Reading tables into a time-series store by way of a line sink: bounded bodies, one request in flight while the next
  * body is built, retries for as long as it takes, and lines that are refused for good set aside by name.
- *
- * Where a server refuses part of a body without saying which lines, halves are sent until the refused ones are alone;
- * writing a line twice is idempotent.
  */
 import type { ReadingTable } from '@fieldproof/compute/readings';
 import { AnalyticsError } from '../errors.ts';
 import { LineBuffer, type LineBufferOptions } from '../table-lines.ts';
+import { type LineBody, storeLines } from './isolate-refused.ts';
 import { isWorthRetrying, type LineSink } from './line-sink.ts';
 import { sleepMs } from './tail-client.ts';
 
@@ -15,9 +13,6 @@ const FIRST_BACKOFF_MS = 250;
 const MAX_BACKOFF_MS = 30_000;
 /** Bodies that wait for the one in flight; more writers wait. Bounds memory to about this many MiB times four. */
 const MAX_WAITING_BODIES = 3;
-/** Requests spent on one body to find its refused lines; then the rest of it counts as refused with them. */
-const MAX_ISOLATION_REQUESTS = 400;
-const NEWLINE = 10;
 
 export interface StoreWriterOptions extends LineBufferOptions {
   readonly sink: LineSink;
@@ -41,8 +36,9 @@ export interface StoreWriterStats {
 
 /** What one write came to. */
 export interface WriteResult {
+  /** All of it. */
   readonly lines: number;
-  /** Set aside, with the first reason. */
+  /** Of these, set aside in whole or in part (of all that shared a request with them), with the first reason. */
   readonly refused: number;
   readonly error?: AnalyticsError;
 }
@@ -57,9 +53,7 @@ interface Write {
   readonly reject: (error: unknown) => void;
 }
 
-interface Body {
-  readonly bytes: Uint8Array;
-  readonly lines: number;
+interface Body extends LineBody {
   readonly writes: readonly Write[];
 }
 
@@ -139,15 +133,12 @@ export class StoreWriter {
     const { profile, device, timesMs } = table;
     const text = `# ${JSON.stringify({ profile, device, instants: timesMs.length })}\n`;
     await this.#keep(Buffer.from(text), error);
+    write.lines += timesMs.length;
     this.#refused([write], timesMs.length, error);
   }
 
   async #closeBody(): Promise<void> {
-    const { lines } = this.#buffer;
-    if (lines > 0) {
-      this.#bodies.push({ bytes: this.#buffer.take(), lines, writes: [...this.#writes] });
-      this.#writes = new Set();
-    }
+    this.#takeBody();
     void this.#send();
     while (this.#bodies.length > MAX_WAITING_BODIES && !this.#abort.signal.aborted) {
       await new Promise<void>((resolve) => {
@@ -156,16 +147,19 @@ export class StoreWriter {
     }
   }
 
+  #takeBody(): void {
+    const { lines, lineStarts: starts } = this.#buffer;
+    if (lines === 0) return;
+    this.#bodies.push({ bytes: this.#buffer.take(), starts, writes: [...this.#writes] });
+    this.#writes = new Set();
+  }
+
   async #send(): Promise<void> {
     if (this.#sending) return;
     this.#sending = true;
     try {
       for (;;) {
-        if (this.#bodies.length === 0 && this.#buffer.lines > 0) {
-          const { lines } = this.#buffer;
-          this.#bodies.push({ bytes: this.#buffer.take(), lines, writes: [...this.#writes] });
-          this.#writes = new Set();
-        }
+        if (this.#bodies.length === 0) this.#takeBody();
         const body = this.#bodies.shift();
         if (body === undefined || this.#abort.signal.aborted) {
           if (body !== undefined) for (const w of body.writes) w.reject(closedError());
@@ -173,8 +167,12 @@ export class StoreWriter {
         }
         this.#wakeup?.();
         try {
-          await this.#store(body.bytes, body, { left: MAX_ISOLATION_REQUESTS });
-          this.#stats.lines += body.lines;
+          const { refused, error } = await storeLines(body, {
+            attempt: (lines) => this.#attempts(lines),
+            keep: (lines, reason) => this.#keep(lines, reason),
+          });
+          if (error !== undefined) this.#refused(body.writes, refused, error);
+          this.#stats.lines += body.starts.length - refused;
           for (const write of body.writes) this.#finish(write, 1);
         } catch (error) {
           for (const write of body.writes) write.reject(error);
@@ -183,23 +181,6 @@ export class StoreWriter {
     } finally {
       this.#sending = false;
     }
-  }
-
-  /** Stores some lines of a body, however often it takes. */
-  async #store(bytes: Uint8Array, body: Body, budget: { left: number }): Promise<void> {
-    const error = await this.#attempts(bytes);
-    if (error === undefined) return;
-    const middle = splitPoint(bytes);
-    budget.left -= 2;
-    if (middle === undefined || budget.left < 0) {
-      const refused = countLines(bytes);
-      await this.#keep(bytes, error);
-      this.#refused(body.writes, refused, error);
-      this.#stats.lines -= refused;
-      return;
-    }
-    await this.#store(bytes.subarray(0, middle), body, budget);
-    await this.#store(bytes.subarray(middle), body, budget);
   }
 
   /** Tries until the store answers for good: undefined when all is stored, else the refusal. */
@@ -256,20 +237,6 @@ export class StoreWriter {
     const { lines, refused, error } = write;
     write.resolve({ lines, refused, ...(error === undefined ? {} : { error }) });
   }
-}
-
-/** The start of the line nearest behind the middle; undefined for one line. */
-function splitPoint(bytes: Uint8Array): number | undefined {
-  const half = bytes.indexOf(NEWLINE, (bytes.length >> 1) - 1) + 1;
-  if (half > 0 && half < bytes.length) return half;
-  const first = bytes.indexOf(NEWLINE) + 1;
-  return first > 0 && first < bytes.length ? first : undefined;
-}
-
-function countLines(bytes: Uint8Array): number {
-  let count = 0;
-  for (const byte of bytes) if (byte === NEWLINE) count++;
-  return count;
 }
 
 function asStoreError(error: unknown): AnalyticsError {

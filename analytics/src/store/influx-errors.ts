@@ -11,12 +11,29 @@ import { AnalyticsError, type AnalyticsErrorCode } from '../errors.ts';
  */
 export function writeError(status: number, text: string): AnalyticsError {
   const message = errorText(text) || `HTTP ${status}`;
-  return new AnalyticsError(codeOf(status, message), `InfluxDB write: ${message}`);
+  return new AnalyticsError(writeErrorCode(status, message), `InfluxDB write: ${message}`);
+}
+
+/**
+ * The code for a write that was not answered with 2xx.
+ *
+ * @param message - the server's sentence.
+ */
+export function writeErrorCode(status: number, message: string): AnalyticsErrorCode {
+  if (status === 401 || status === 403) return 'ERR_STORE_AUTH';
+  if (status === 413) return 'ERR_STORE_BODY_TOO_LARGE';
+  if (status !== 400 && status !== 422) return 'ERR_STORE_UNAVAILABLE';
+  if (message.includes('field type conflict')) return 'ERR_STORE_FIELD_TYPE';
+  if (/max-(series-per-database|values-per-tag) limit exceeded/.test(message)) {
+    return 'ERR_STORE_SERIES_BUDGET';
+  }
+  // InfluxDB 1.x answers these with 400 although nothing is wrong with the lines.
+  return isBusy(message) ? 'ERR_STORE_UNAVAILABLE' : 'ERR_STORE_LINES_REFUSED';
 }
 
 /** The error for a query that failed inside the server. */
 export function queryError(message: string): AnalyticsError {
-  if (/timeout|engine is closed|shutting down|not ready/i.test(message)) {
+  if (isBusy(message)) {
     return new AnalyticsError('ERR_STORE_UNAVAILABLE', `InfluxDB query: ${message}`);
   }
   if (/authoriz|authentication/i.test(message)) {
@@ -47,16 +64,8 @@ export function conflictOf(
   }
 }
 
-function codeOf(status: number, message: string): AnalyticsErrorCode {
-  if (status === 401 || status === 403) return 'ERR_STORE_AUTH';
-  if (status === 413) return 'ERR_STORE_BODY_TOO_LARGE';
-  if (status !== 400) return 'ERR_STORE_UNAVAILABLE';
-  if (message.includes('field type conflict')) return 'ERR_STORE_FIELD_TYPE';
-  if (/max-(series-per-database|values-per-tag) limit exceeded/.test(message)) {
-    return 'ERR_STORE_SERIES_BUDGET';
-  }
-  if (/timeout|engine is closed/i.test(message)) return 'ERR_STORE_UNAVAILABLE';
-  return 'ERR_STORE_LINES_REFUSED';
+function isBusy(message: string): boolean {
+  return /timeout|engine is closed|shutting down|not ready/i.test(message);
 }
 
 /** The server's sentence, at most 500 characters: it may quote a whole line. */

@@ -151,6 +151,51 @@ describe('lines that are refused for good', () => {
     expect(made.stats).toMatchObject({ lines: 35, refused: 3 });
   });
 
+  test('a text that holds a newline and a line of its own never becomes one', async () => {
+    const forged = 'x\nair,device=victim,source=sensor t=99 5000\ny';
+    const texts: ReadingTable = {
+      ...table(1, 'evil'),
+      columns: [{ metric: 'note', unit: '', type: 'string', values: [forged] }],
+    };
+    const sent: string[] = [];
+    const sink: LineSink = async (body) => {
+      const text = Buffer.from(body).toString();
+      sent.push(text);
+      if (text.includes('device=bad')) throw new AnalyticsError('ERR_STORE_LINES_REFUSED', 'no');
+    };
+    const { made, aside } = writer({ sink });
+    const result = await made.write([texts, table(1, 'bad'), texts, texts, table(1, 'bad')]);
+    expect(result).toMatchObject({ lines: 5, refused: 2 });
+    for (const body of sent) expect(body).toMatch(/^air,device=(evil|bad),source=sensor /);
+    expect(aside.map(({ lines }) => lines)).toEqual(
+      Array(2).fill('air,device=bad,source=sensor t=1 0\n'),
+    );
+  });
+
+  test('a metric that changed its type takes no other metric of its instant along', async () => {
+    refuse((line) => line.includes('s="'));
+    const { made, aside } = writer();
+    const wide: ReadingTable = {
+      ...table(2),
+      columns: [
+        ...table(2).columns,
+        { metric: 's', unit: '', type: 'string', values: ['a "b", c=1 \\', undefined] },
+        { metric: 'ok', unit: '', type: 'boolean', values: [true, false] },
+      ],
+    };
+    const result = await made.write([wide]);
+    expect(result).toMatchObject({ lines: 2, refused: 1 });
+    expect([...store.points.keys()].sort()).toEqual([
+      'air,device=d,source=sensor ok 0',
+      'air,device=d,source=sensor ok 1000',
+      'air,device=d,source=sensor t 0',
+      'air,device=d,source=sensor t 1000',
+    ]);
+    expect(aside.map(({ lines }) => lines)).toEqual([
+      'air,device=d,source=sensor s="a \\"b\\", c=1 \\\\" 0\n',
+    ]);
+  });
+
   test('a server that refuses everything costs a bounded number of requests, and nothing is lost', async () => {
     refuse(() => true);
     const { made, aside } = writer();
