@@ -15,5 +15,6 @@ export default {
       },
     ],
   },
+  reporters: ['default', '<rootDir>/test/summary-reporter.mjs'],
   coverageProvider: 'v8',
 };

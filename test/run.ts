@@ -8,35 +8,25 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 
-interface Results {
-  readonly numPassedTests: number;
-  readonly numFailedTests: number;
-  readonly numPendingTests: number;
-  readonly numTodoTests: number;
-  readonly numFailedTestSuites: number;
-  readonly numRuntimeErrorTestSuites: number;
-  readonly testResults: readonly {
-    readonly name: string;
-    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
-  }[];
+interface Summary {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: readonly { readonly file: string; readonly name: string }[];
 }
 
 const root = resolve(import.meta.dirname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'fieldproof-test-'));
-const output = join(folder, 'results.json');
+const output = join(folder, 'summary.json');
 const jest = resolve(root, 'node_modules/jest/bin/jest.js');
 
 const child = spawn(
   process.execPath,
-  [
-    '--experimental-vm-modules',
-    '--no-warnings',
-    jest,
-    '--json',
-    `--outputFile=${output}`,
-    ...process.argv.slice(2),
-  ],
-  { cwd: root, stdio: ['inherit', 'ignore', 'inherit'] },
+  ['--experimental-vm-modules', '--no-warnings', jest, ...process.argv.slice(2)],
+  {
+    cwd: root,
+    stdio: ['inherit', 'inherit', 'inherit'],
+    env: { ...process.env, FIELDPROOF_TEST_SUMMARY: output },
+  },
 );
 process.on('SIGINT', () => child.kill('SIGINT'));
 
@@ -46,27 +36,18 @@ child.on('close', (code) => {
 });
 
 function report(code: number): number {
-  let results: Results;
+  let summary: Summary;
   try {
-    results = JSON.parse(readFileSync(output, 'utf8')) as Results;
+    summary = JSON.parse(readFileSync(output, 'utf8')) as Summary;
   } catch {
     process.stdout.write('0 passed, 1 failed, 0 skipped\n');
     return code === 0 ? 1 : code;
   }
-  const skipped = results.testResults.flatMap((suite) =>
-    suite.assertionResults
-      .filter((result) => result.status === 'pending' || result.status === 'todo')
-      .map((result) => `  ${relative(root, suite.name)}: ${result.fullName}`),
-  );
+  const { passed, failed, skipped } = summary;
   if (skipped.length > 0) {
-    process.stdout.write(
-      `\nSKIPPED on this machine (${skipped.length}):\n${skipped.join('\n')}\n\n`,
-    );
+    const lines = skipped.map(({ file, name }) => `  ${relative(root, file)}: ${name}`);
+    process.stdout.write(`\nSKIPPED on this machine (${skipped.length}):\n${lines.join('\n')}\n\n`);
   }
-  const broken = results.numRuntimeErrorTestSuites;
-  const failed = results.numFailedTests + broken;
-  process.stdout.write(
-    `${results.numPassedTests} passed, ${failed} failed, ${results.numPendingTests + results.numTodoTests} skipped\n`,
-  );
+  process.stdout.write(`${passed} passed, ${failed} failed, ${skipped.length} skipped\n`);
   return failed > 0 && code === 0 ? 1 : code;
 }

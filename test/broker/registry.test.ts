@@ -2,7 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { openRegistryDatabase, type RegistryDatabase } from '@fieldproof/broker/registry/database';
 import { type Device, Registry } from '@fieldproof/broker/registry/registry';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -146,11 +146,18 @@ if (!needsPostgres) {
 );
 
 function findPostgres(): string | null {
+  // As root it must be started as another user.
+  if (process.getuid?.() === 0 && !onPath('runuser')) return null;
   for (const version of ['17', '16', '15', '14']) {
     const bin = `/usr/lib/postgresql/${version}/bin`;
     if (existsSync(join(bin, 'initdb'))) return bin;
   }
   return null;
+}
+
+function onPath(program: string): boolean {
+  const folders = (process.env.PATH ?? '').split(delimiter);
+  return folders.some((folder) => existsSync(join(folder, program)));
 }
 
 /** A server of its own on a free port; PostgreSQL refuses to run as root, so there it runs as `postgres`. */
