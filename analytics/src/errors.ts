@@ -162,6 +162,14 @@ export const ANALYTICS_ERRORS = {
     what: 'The address answered, but not as the Fieldproof API does.',
     remedy: 'Check --url; it is the address of the control process, by default port 7881.',
   },
+  ERR_AUDIT_INPUT: {
+    what: 'A file or folder that an audit is to read is missing or is something else.',
+    remedy: 'Point to the data folders of the broker and of the agents, and to the store file.',
+  },
+  ERR_AUDIT_FAILED: {
+    what: 'The audit found something that is lost, doubled or changed.',
+    remedy: 'The table names the check; its examples name device, boot, seq and entry.',
+  },
   ERR_USAGE: {
     what: 'The command line is not complete or has an unknown part.',
     remedy: 'See --help of the command; its end shows examples.',

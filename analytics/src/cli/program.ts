@@ -6,30 +6,43 @@
 import { Command, CommanderError } from 'commander';
 import { AnalyticsError } from '../errors.ts';
 import { type ApiClient, apiClient, type CliIo } from './api-client.ts';
+import { addAudit } from './commands/audit.ts';
 import { addDevices, addLatest, addQuery } from './commands/data.ts';
 import { addStatus } from './commands/status.ts';
 import { addToken } from './commands/token.ts';
 import { errorLine, exitCode } from './error-line.ts';
 
-/** What the action of a command is given. */
-export interface Invocation {
-  readonly client: ApiClient;
+/** What the action of a command is given that needs no API. */
+export interface LocalInvocation {
   readonly args: readonly string[];
   readonly options: Readonly<Record<string, unknown>>;
   /** With --json prints the answer and returns true: the command is then done. */
   readonly json: (answer: unknown) => boolean;
 }
 
+/** What the action of a command is given. */
+export interface Invocation extends LocalInvocation {
+  readonly client: ApiClient;
+}
+
 export interface CommandTools {
   readonly io: CliIo;
   /** Gives `command` its common options and its action. */
   readonly run: (command: Command, action: (invocation: Invocation) => Promise<void>) => void;
+  /** The same for a command that needs no API. */
+  readonly runLocal: (
+    command: Command,
+    action: (invocation: LocalInvocation) => Promise<void>,
+  ) => void;
 }
 
 /** Adds one command to the program. */
 export type AddCommand = (program: Command, tools: CommandTools) => void;
 
-const COMMANDS: readonly AddCommand[] = [addDevices, addLatest, addQuery, addStatus, addToken];
+const COMMANDS: readonly AddCommand[] = [
+  ...[addDevices, addLatest, addQuery, addStatus, addToken],
+  ...[addAudit],
+];
 
 const CONNECTION_HELP = `
 The API is that of --url, FIELDPROOF_URL, or the network that npm start runs in this folder;
@@ -49,24 +62,28 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
     .description('Readings and state of a Fieldproof network.')
     .addHelpText('after', CONNECTION_HELP)
     .helpCommand(false);
+  const runLocal: CommandTools['runLocal'] = (command, action) => {
+    command.option('--json', 'print the answer as JSON').action(async () => {
+      const options = command.opts<Record<string, unknown>>();
+      const json = (answer: unknown): boolean => {
+        if (options.json !== true) return false;
+        io.out(`${JSON.stringify(answer, null, 2)}\n`);
+        return true;
+      };
+      await action({ args: command.args, options, json });
+    });
+  };
   const run: CommandTools['run'] = (command, action) => {
     command
-      .option('--json', 'print the answer as JSON')
       .option('--url <address>', 'API address')
       .option('--token-file <path>', 'file that holds the token')
-      .option('--data <folder>', 'data folder of npm start', 'data')
-      .action(async () => {
-        const options = command.opts<Record<string, unknown>>();
-        const json = (answer: unknown): boolean => {
-          if (options.json !== true) return false;
-          io.out(`${JSON.stringify(answer, null, 2)}\n`);
-          return true;
-        };
-        const client = await apiClient(io, options);
-        await action({ client, args: command.args, options, json });
-      });
+      .option('--data <folder>', 'data folder of npm start', 'data');
+    runLocal(command, async (invocation) => {
+      const client = await apiClient(io, invocation.options);
+      await action({ ...invocation, client });
+    });
   };
-  for (const add of COMMANDS) add(program, { io, run });
+  for (const add of COMMANDS) add(program, { io, run, runLocal });
   for (const command of allOf(program)) {
     command.exitOverride().configureOutput({ writeOut: io.out, writeErr: () => undefined });
   }
