@@ -16,6 +16,8 @@ export interface ApiDevice {
   readonly source: string | null;
   readonly online: boolean | null;
   readonly lastReadingMs: number | null;
+  /** Declared by its birth; null while unknown. */
+  readonly profiles: readonly string[] | null;
   readonly metrics: readonly ApiMetric[];
 }
 
@@ -55,8 +57,11 @@ export interface ApiQuery {
   readonly series: readonly ApiSeries[];
 }
 
-/** `login`: the token is no good; `down`: try again later; `refused`: the request was wrong. */
-export type ApiFailureKind = 'login' | 'down' | 'refused';
+/**
+ * `login`: the token is no good; `unreachable`: nobody answers; `store`: the API does, its store does not; `down`: the
+ * API failed otherwise; `refused`: the request was wrong.
+ */
+export type ApiFailureKind = 'login' | 'unreachable' | 'store' | 'down' | 'refused';
 
 export class ApiFailure extends Error {
   readonly kind: ApiFailureKind;
@@ -70,6 +75,8 @@ export class ApiFailure extends Error {
 }
 
 const TIMEOUT_MS = 15_000;
+
+export const STORE_SILENT = 'The time-series store does not answer.';
 
 export interface Api {
   devices(): Promise<ApiDevices>;
@@ -91,7 +98,7 @@ export function api(token: string): Api {
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
     } catch {
-      throw new ApiFailure('down', 'ERR_API_UNREACHABLE', 'The API does not answer.');
+      throw new ApiFailure('unreachable', 'ERR_API_UNREACHABLE', 'The API does not answer.');
     }
     if (!response.ok) throw await failureOf(response);
     return response;
@@ -125,10 +132,9 @@ async function failureOf(response: Response): Promise<ApiFailure> {
     return new ApiFailure('login', code, LOGIN_MESSAGES[code] ?? 'Enter a token to log in.');
   }
   if (response.status >= 500) {
-    const message = code.startsWith('ERR_STORE')
-      ? 'The time-series store does not answer.'
-      : 'The API failed.';
-    return new ApiFailure('down', code, message);
+    return code.startsWith('ERR_STORE')
+      ? new ApiFailure('store', code, STORE_SILENT)
+      : new ApiFailure('down', code, 'The API failed.');
   }
   return new ApiFailure('refused', code, problem.detail ?? `The API answered ${response.status}.`);
 }

@@ -1,9 +1,11 @@
 /** One device as a card: made once, updated in place. The whole card is one button. */
+import { readingLine, readingText } from '../src/reading-text.ts';
 import { el, setText } from './dom.ts';
-import { formatAge, formatUnit, formatValue } from './format.ts';
+import { formatAge } from './format.ts';
 import type { Card, Reading } from './model.ts';
 import { sparkline } from './sparkline.ts';
 
+/** Further readings on a card, each a line of its own: nothing is cut to make room for another. */
 const OTHERS = 3;
 /** A device that was silent for longer is shown faded. */
 const STALE_MS = 120_000;
@@ -62,12 +64,13 @@ export function cardView(first: Card, open: (card: Card) => void): CardView {
     const { primary } = card;
     setText(label, primary?.label ?? 'No readings yet');
     label.title = primary === null ? '' : `${primary.profile}/${primary.metric}`;
-    setText(value, primary === null ? '–' : formatValue(primary.value));
+    const text = primary === null ? null : readingText(primary.value, primary.unit);
+    setText(value, text?.value ?? '–');
     value.classList.toggle('is-text', typeof primary?.value === 'string');
-    setText(unit, formatUnit(primary?.unit ?? null));
+    setText(unit, text?.unit ?? '');
     others.replaceChildren(...card.others.slice(0, OTHERS).map(otherReading));
     if (card.others.length > OTHERS) {
-      others.append(el('span', { class: 'more' }, `+${card.others.length - OTHERS}`));
+      others.append(el('span', { class: 'more' }, `${card.others.length - OTHERS} more`));
     }
     root.setAttribute('aria-label', spoken(card, presence));
   };
@@ -85,7 +88,7 @@ function otherReading({ label, value, unit, profile, metric }: Reading): HTMLEle
     'span',
     { class: 'other', title: `${profile}/${metric}` },
     el('span', { class: 'other-label' }, label),
-    el('span', { class: 'other-value' }, `${formatValue(value)} ${formatUnit(unit)}`.trimEnd()),
+    el('span', { class: 'other-value' }, readingLine(value, unit)),
   );
 }
 
@@ -93,6 +96,6 @@ function spoken({ title, primary, source }: Card, presence: string): string {
   const reading =
     primary === null
       ? 'no readings yet'
-      : `${primary.label} ${formatValue(primary.value)} ${formatUnit(primary.unit)}`.trimEnd();
+      : `${primary.label} ${readingLine(primary.value, primary.unit)}`;
   return [title, presence, source, reading].filter((part) => part !== null).join(', ');
 }

@@ -1,7 +1,8 @@
 /** The large chart: mean as a line, minimum to maximum as a band around it (uPlot). */
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { formatValue } from './format.ts';
+import { longestStep } from './gaps.ts';
+import { tickTexts } from './ticks.ts';
 
 export interface ChartData {
   readonly timesMs: readonly number[];
@@ -10,8 +11,10 @@ export interface ChartData {
   readonly max: readonly number[];
   readonly fromMs: number;
   readonly toMs: number;
-  /** Longer gaps interrupt the line. */
+  /** Gaps of several buckets interrupt the line. */
   readonly bucketMs: number;
+  /** SenML unit of the values. */
+  readonly unit: string | null;
 }
 
 export interface Chart {
@@ -23,6 +26,8 @@ export interface Chart {
 export type Pointed = (index: number | null) => void;
 
 const HEIGHT = 300;
+/** Up to so many points are marked each. */
+const FEW = 40;
 
 /** Axis labels by the width of a step, in uPlot's terms: 24 hours, dates as in RFC 3339. */
 const TIME_LABELS: uPlot.Axis.Values = [
@@ -76,10 +81,11 @@ function aligned({ timesMs, mean, min, max, bucketMs }: ChartData): uPlot.Aligne
     [],
     [],
   ];
+  const longest = longestStep(timesMs, bucketMs);
   for (let i = 0; i < timesMs.length; i++) {
     const before = timesMs[i - 1];
-    if (before !== undefined && timesMs[i]! - before > 6 * bucketMs) {
-      columns[0].push((before + bucketMs) / 1000);
+    if (before !== undefined && timesMs[i]! - before > longest) {
+      columns[0].push((before + timesMs[i]!) / 2000);
       for (const column of [columns[1], columns[2], columns[3]]) column.push(null);
     }
     columns[0].push(timesMs[i]! / 1000);
@@ -99,7 +105,6 @@ function options(host: HTMLElement, data: ChartData, moved: (u: uPlot) => void):
     grid: { stroke: color('--line'), width: 1 },
     ticks: { stroke: color('--line'), width: 1, size: 4 },
   };
-  const few = data.timesMs.length < 2;
   return {
     width: host.clientWidth,
     height: HEIGHT,
@@ -122,11 +127,14 @@ function options(host: HTMLElement, data: ChartData, moved: (u: uPlot) => void):
     },
     axes: [
       { ...axis, values: TIME_LABELS },
-      { ...axis, size: 64, values: (_u, splits) => splits.map((split) => formatValue(split)) },
+      { ...axis, size: axisSize, values: (_u, splits) => tickTexts(splits, data.unit) },
     ],
     series: [
       {},
-      { stroke: color('--accent'), width: 2, points: { show: few } },
+      {
+        ...{ stroke: color('--accent'), width: 2 },
+        points: { show: true, size: 5, width: 0, fill: color('--accent'), filter: pointsShown },
+      },
       { stroke: 'transparent', points: { show: false } },
       { stroke: 'transparent', points: { show: false } },
     ],
@@ -146,9 +154,23 @@ function indexOf(u: uPlot, data: ChartData): number | null {
   return found < 0 ? null : found;
 }
 
-/** Some air above and below; a constant gets a range around it. */
+/** Room for the longest label, and a fixed least, so that the plot does not jump from one refresh to the next. */
+function axisSize(_u: uPlot, texts: readonly string[] | null): number {
+  const longest = (texts ?? []).reduce((length, text) => Math.max(length, text.length), 0);
+  return Math.max(48, 20 + Math.ceil(longest * 6.8));
+}
+
+/** A dot where no line leads to, and at every point while they are few, as of windows. */
+function pointsShown(u: uPlot, series: number): number[] | null {
+  const column = Array.from(u.data[series] ?? []);
+  const all = [...column.keys()].filter((i) => column[i] != null);
+  if (all.length <= FEW) return all;
+  return all.filter((i) => column[i - 1] == null && column[i + 1] == null);
+}
+
+/** Some air above and below, not below zero where no value is; a constant gets a range around it. */
 function padded(min: number | null, max: number | null): [number, number] {
   if (min === null || max === null) return [0, 1];
-  const air = max > min ? (max - min) * 0.08 : Math.max(Math.abs(max) * 0.05, 0.5);
-  return [min - air, max + air];
+  const air = max > min ? (max - min) * 0.08 : Math.abs(max) * 0.05 || 1;
+  return [min >= 0 ? Math.max(0, min - air) : min - air, max + air];
 }

@@ -4,12 +4,21 @@
  * Polling rests while the tab is hidden, and slows down when answers take long; the charts on the
  * cards come from one query per metric, not per device.
  */
-import { type Api, type ApiDevices, ApiFailure, type ApiLatest } from './api.ts';
+import {
+  type Api,
+  type ApiDevices,
+  ApiFailure,
+  type ApiFailureKind,
+  type ApiLatest,
+  STORE_SILENT,
+} from './api.ts';
 import { type CardView, cardView } from './card-view.ts';
 import { openDetail } from './detail.ts';
 import { el, logo, setText } from './dom.ts';
 import { formatAge, formatCount, formatLag } from './format.ts';
+import { metricGroups } from './metric-groups.ts';
 import { type Card, cardMatches, cardsOf } from './model.ts';
+import { MAX_SPAN_MS, sparkSpan } from './spark-paths.ts';
 import { drawSparkline } from './sparkline.ts';
 
 const LATEST_MS = 2000;
@@ -18,6 +27,15 @@ const SPARK_MS = 15_000;
 const SPARK_POINTS = 90;
 /** Cards on the page at first and with each "Show more"; keeps a network of thousands usable. */
 const PAGE = 120;
+
+/** What the header says of the failure that the banner names. */
+const TROUBLES: Readonly<Record<ApiFailureKind, string>> = {
+  login: 'Logged out',
+  unreachable: 'Not connected',
+  store: 'Store down',
+  down: 'API failing',
+  refused: 'API failing',
+};
 
 export interface Dashboard {
   stop(): void;
@@ -41,6 +59,11 @@ export function showDashboard(host: HTMLElement, { api, loggedOut }: DashboardOp
   /** Server time minus ours: ages are right even where this machine's clock is not. */
   let skewMs = 0;
   let goodMs: number | null = null;
+  /** What the header says instead of "Live": the failure of the banner, or else what the note names. */
+  let trouble: string | null = null;
+  let partial: string | null = null;
+  /** When the readings of each profile and metric begin, as far as it is within the sparklines' time. */
+  const begins = new Map<string, number>();
   let devicesDue = 0;
   let sparkDue = 0;
 
@@ -145,9 +168,9 @@ export function showDashboard(host: HTMLElement, { api, loggedOut }: DashboardOp
   };
 
   const open = (card: Card): void => {
-    const metrics = devices?.devices.find((d) => d.device === card.device)?.metrics ?? [];
-    const numbers = metrics.filter((metric) => metric.type === 'float');
-    openDetail({ api, card, metrics: numbers, loggedOut: end });
+    const device = devices?.devices.find((d) => d.device === card.device);
+    const groups = metricGroups(device?.metrics ?? [], device?.profiles ?? null);
+    openDetail({ api, card, groups, loggedOut: end });
   };
 
   const renderFigures = async (): Promise<void> => {
@@ -158,23 +181,29 @@ export function showDashboard(host: HTMLElement, { api, loggedOut }: DashboardOp
     const online = list.filter((device) => device.online).length;
     const known = devices?.broker.ok === true;
     const kinds: Readonly<Record<string, string>> = { duckdb: 'DuckDB', influxdb: 'InfluxDB' };
-    const rows: [string, string][] = [
+    const rows: [string, string, string?][] = [
       ['Devices', formatCount(list.length)],
       ['Online', known ? formatCount(online) : 'unknown'],
       [
-        'Readings stored',
+        'Values stored',
         status.counts.values === null ? 'unknown' : formatCount(status.counts.values),
+        'readings and windows',
       ],
       ['Store', kinds[status.store.kind] ?? status.store.kind],
     ];
     if (status.projection !== null) rows.push(['Lag', formatLag(status.projection.lagMs)]);
     figures.replaceChildren(
-      ...rows.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value))),
+      ...rows.map(([name, value, noted]) => {
+        const note = noted === undefined ? null : el('span', { class: 'figure-note' }, noted);
+        return el('div', {}, el('dt', {}, name), el('dd', {}, value, note));
+      }),
     );
-    const storeDown = status.store.ok ? '' : 'The time-series store does not answer. ';
+    const storeDown = status.store.ok ? '' : STORE_SILENT;
     const brokerDown = known ? '' : 'The broker does not answer: names and presence are unknown.';
-    notice.hidden = storeDown + brokerDown === '';
-    setText(notice, storeDown + brokerDown);
+    const text = [storeDown, brokerDown].filter((part) => part !== '').join(' ');
+    notice.hidden = text === '';
+    setText(notice, text);
+    partial = text === '' ? null : storeDown === '' ? 'Broker down' : TROUBLES.store;
   };
 
   const drawSparklines = async (): Promise<void> => {
@@ -187,11 +216,22 @@ export function showDashboard(host: HTMLElement, { api, loggedOut }: DashboardOp
       group.devices.push(card.device);
       wanted.set(key, group);
     }
-    for (const { profile, metric, devices: ids } of wanted.values()) {
+    for (const [key, { profile, metric, devices: ids }] of wanted) {
       const one = ids.length === 1 ? { device: ids[0]! } : {};
-      const answer = await api.query({
-        ...{ profile, metric, from: '-15m', points: String(SPARK_POINTS), limit: '500000', ...one },
-      });
+      const ask = () => {
+        const span = sparkSpan(begins.get(key) ?? 0, now());
+        const from = String(Math.round(now() - span));
+        return api.query({
+          ...{ profile, metric, from, points: String(SPARK_POINTS), limit: '500000', ...one },
+        });
+      };
+      let answer = await ask();
+      if (!begins.has(key)) {
+        const first = Math.min(...answer.series.map((series) => series.timesMs[0] ?? now()));
+        if (Number.isFinite(first)) begins.set(key, first);
+        // Young data is asked for again in finer buckets, once.
+        if (answer.toMs - first < MAX_SPAN_MS / 2) answer = await ask();
+      }
       const found = new Map(answer.series.map((series) => [series.device, series]));
       const { fromMs, toMs, bucketMs } = answer;
       for (const id of ids) {
@@ -223,6 +263,7 @@ export function showDashboard(host: HTMLElement, { api, loggedOut }: DashboardOp
         await drawSparklines();
       }
       goodMs = Date.now();
+      trouble = null;
       banner.hidden = true;
     } catch (error) {
       if (stopped) return;
@@ -231,6 +272,10 @@ export function showDashboard(host: HTMLElement, { api, loggedOut }: DashboardOp
       if (!(error instanceof ApiFailure)) console.error(error);
       const old =
         goodMs === null ? '' : ` What you see is from ${new Date(goodMs).toLocaleTimeString()}.`;
+      trouble = TROUBLES[error instanceof ApiFailure ? error.kind : 'down'];
+      // What the note says of broker and store is from before; the banner has the news.
+      notice.hidden = true;
+      devicesDue = 0;
       setText(banner, `${message}${old} Trying again…`);
       banner.hidden = false;
     }
@@ -242,10 +287,10 @@ export function showDashboard(host: HTMLElement, { api, loggedOut }: DashboardOp
 
   const tick = (): void => {
     for (const view of views.values()) view.tick(now());
-    const failing = !banner.hidden;
-    live.className = `live ${failing ? 'is-down' : goodMs === null ? '' : 'is-live'}`;
+    const state = trouble !== null ? 'is-down' : partial !== null ? 'is-partial' : 'is-live';
+    live.className = `live ${trouble === null && goodMs === null ? '' : state}`;
     const age = goodMs === null ? '' : formatAge(Date.now() - goodMs);
-    setText(live, failing ? 'Not connected' : goodMs === null ? 'Connecting…' : 'Live');
+    setText(live, trouble ?? (goodMs === null ? 'Connecting…' : (partial ?? 'Live')));
     live.title = age === '' ? '' : `Updated ${age}`;
   };
 

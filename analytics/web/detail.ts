@@ -1,8 +1,9 @@
 /** The dialog of one device: what it is, one metric over a range, and the data as a file. */
+import { readingLine } from '../src/reading-text.ts';
 import type { Api, ApiFailure, ApiMetric, ApiQuery, ApiSeries } from './api.ts';
 import { type Chart, chart } from './chart.ts';
 import { el, setText } from './dom.ts';
-import { formatMetric, formatUnit, formatValue } from './format.ts';
+import type { MetricGroup } from './metric-groups.ts';
 import type { Card } from './model.ts';
 
 const RANGES = [
@@ -11,19 +12,23 @@ const RANGES = [
   { label: '24 h', from: '-24h', refreshMs: 60_000 },
 ] as const;
 
+/** Significant digits: one more than on a card. */
+const DIGITS = 5;
+
 export interface DetailOptions {
   readonly api: Api;
   readonly card: Card;
-  /** Numeric metrics of the device. */
-  readonly metrics: readonly ApiMetric[];
+  /** Numeric metrics of the device, as `metricGroups` has them. */
+  readonly groups: readonly MetricGroup[];
   /** A failure that ends the session. */
   readonly loggedOut: (failure: ApiFailure) => void;
 }
 
 /** Opens the dialog; it removes itself when it is closed (Escape, the button, a click outside). */
-export function openDetail({ api, card, metrics, loggedOut }: DetailOptions): void {
+export function openDetail({ api, card, groups, loggedOut }: DetailOptions): void {
   let range: (typeof RANGES)[number] = RANGES[0];
-  let metric = metrics.find((m) => isMetric(m, card.primary)) ?? metrics[0];
+  const choices = groups.flatMap((group) => group.choices);
+  let choice = choices.find(({ metric }) => isMetric(metric, card.primary)) ?? choices[0];
   let timer: ReturnType<typeof setTimeout> | undefined;
   let asked = 0;
   let plot: Chart | null = null;
@@ -31,11 +36,15 @@ export function openDetail({ api, card, metrics, loggedOut }: DetailOptions): vo
     null;
 
   const select = el('select', { id: 'detail-metric' });
-  metrics.forEach((item, index) => {
-    const option = el('option', { value: String(index) }, optionLabel(item, metrics));
-    option.selected = item === metric;
-    select.append(option);
-  });
+  for (const { heading, choices: own } of groups) {
+    const options = own.map((item) => {
+      const option = el('option', { value: String(choices.indexOf(item)) }, item.label);
+      option.selected = item === choice;
+      return option;
+    });
+    if (heading === null) select.append(...options);
+    else select.append(el('optgroup', { label: heading }, ...options));
+  }
   const host = el('div', { class: 'chart', role: 'img' });
   const note = el('p', { class: 'chart-note', role: 'status' });
   const readout = el('p', { class: 'readout', 'aria-hidden': 'true' });
@@ -57,7 +66,7 @@ export function openDetail({ api, card, metrics, loggedOut }: DetailOptions): vo
     { class: 'detail', 'aria-labelledby': 'detail-title' },
     el('header', { class: 'detail-head' }, el('h2', { id: 'detail-title' }, card.title), close),
     facts(card),
-    ...(metric === undefined
+    ...(choice === undefined
       ? [
           el(
             'p',
@@ -69,13 +78,13 @@ export function openDetail({ api, card, metrics, loggedOut }: DetailOptions): vo
   );
 
   const query = (aggregate: string): Record<string, string> => ({
-    ...{ profile: metric!.profile, metric: metric!.metric, device: card.device },
+    ...{ profile: choice!.metric.profile, metric: choice!.metric.metric, device: card.device },
     ...{ from: range.from, aggregate, points: String(pointsFor(host)) },
   });
 
   const refresh = async (): Promise<void> => {
     clearTimeout(timer);
-    if (metric === undefined) return;
+    if (choice === undefined) return;
     const mine = ++asked;
     dialog.setAttribute('aria-busy', 'true');
     try {
@@ -108,7 +117,7 @@ export function openDetail({ api, card, metrics, loggedOut }: DetailOptions): vo
       plot?.destroy();
       plot = null;
       shown = null;
-      setText(note, `No readings of ${formatMetric(metric!.metric)} in the last ${range.label}.`);
+      setText(note, `No readings of “${choice!.label}” in the last ${range.label}.`);
       stats.replaceChildren();
       readNothing();
       return;
@@ -120,12 +129,12 @@ export function openDetail({ api, card, metrics, loggedOut }: DetailOptions): vo
     const lowest = series.timesMs.map((t, i) => lows.get(t) ?? series.values[i]!);
     const highest = series.timesMs.map((t, i) => highs.get(t) ?? series.values[i]!);
     shown = { mean: series, min: lowest, max: highest };
+    const { unit } = choice!.metric;
     plot ??= chart(host, point);
     plot.draw({
       ...{ timesMs: series.timesMs, mean: series.values, min: lowest, max: highest },
-      ...{ fromMs: mean.fromMs, toMs: mean.toMs, bucketMs: mean.bucketMs ?? 1000 },
+      ...{ fromMs: mean.fromMs, toMs: mean.toMs, bucketMs: mean.bucketMs ?? 1000, unit },
     });
-    const unit = formatUnit(metric!.unit);
     const average = series.values.reduce((a, b) => a + b, 0) / series.values.length;
     const figures = [
       ['Newest', series.values.at(-1)!],
@@ -133,12 +142,15 @@ export function openDetail({ api, card, metrics, loggedOut }: DetailOptions): vo
       ['Average', average],
       ['Highest', highest.reduce((a, b) => Math.max(a, b))],
     ] as const;
-    const texts = figures.map(([name, value]) => [name, `${formatValue(value)} ${unit}`.trimEnd()]);
+    const texts = figures.map(([name, value]) => [
+      name,
+      readingLine(value, unit, { digits: DIGITS }),
+    ]);
     stats.replaceChildren(
       ...texts.map(([name, text]) => el('div', {}, el('dt', {}, name!), el('dd', {}, text!))),
     );
     const summary = texts.map(([name, text]) => `${name} ${text}`).join(', ');
-    host.setAttribute('aria-label', `${metric!.metric}, last ${range.label}: ${summary}`);
+    host.setAttribute('aria-label', `${choice!.label}, last ${range.label}: ${summary}`);
     readNothing();
   };
 
@@ -151,18 +163,19 @@ export function openDetail({ api, card, metrics, loggedOut }: DetailOptions): vo
       readNothing();
       return;
     }
-    const unit = formatUnit(metric!.unit);
-    const text = (value: number | undefined) => formatValue(value ?? Number.NaN);
+    const { unit } = choice!.metric;
+    const text = (value: number | undefined) =>
+      readingLine(value ?? Number.NaN, unit, { digits: DIGITS });
     const when = new Date(time).toLocaleString([], {
       ...{ dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' },
     });
     const [low, high] = [text(shown.min[index]), text(shown.max[index])];
     const spread = low === high ? '' : `  (${low} to ${high})`;
-    setText(readout, `${when}:  ${text(shown.mean.values[index])} ${unit}${spread}`);
+    setText(readout, `${when}:  ${text(shown.mean.values[index])}${spread}`);
   };
 
   select.addEventListener('change', () => {
-    metric = metrics[Number(select.value)];
+    choice = choices[Number(select.value)];
     plot?.destroy();
     plot = null;
     void refresh();
@@ -170,7 +183,7 @@ export function openDetail({ api, card, metrics, loggedOut }: DetailOptions): vo
   download.addEventListener('click', async () => {
     download.disabled = true;
     try {
-      const name = `${card.title}-${metric!.metric}`.replaceAll(/[^\w.-]+/g, '_');
+      const name = `${card.title}-${choice!.metric.metric}`.replaceAll(/[^\w.-]+/g, '_');
       save(await api.csv(query('mean')), `${name}.csv`);
     } catch (error) {
       note.classList.add('is-error');
@@ -227,12 +240,6 @@ function facts(card: Card): HTMLElement {
 
 const isMetric = (a: ApiMetric, b: { profile: string; metric: string } | null): boolean =>
   b !== null && a.profile === b.profile && a.metric === b.metric;
-
-function optionLabel({ profile, metric, unit }: ApiMetric, all: readonly ApiMetric[]): string {
-  const several = new Set(all.map((item) => item.profile)).size > 1;
-  const suffix = formatUnit(unit) === '' ? '' : ` (${formatUnit(unit)})`;
-  return `${several ? `${profile}: ` : ''}${formatMetric(metric)}${suffix}`;
-}
 
 /** At most one point per pixel; even with fewer pixels enough to see a shape. */
 const pointsFor = (host: HTMLElement): number =>

@@ -1,33 +1,4 @@
-/** Numbers, units, ages and names as people read them. Pure; the tests run it in Node. */
-
-const UNITS: Readonly<Record<string, string>> = {
-  Cel: '°C',
-  '%RH': '% RH',
-  lx: 'lx',
-  lux: 'lx',
-  deg: '°',
-  Ohm: 'Ω',
-  'm/s2': 'm/s²',
-  m2: 'm²',
-  m3: 'm³',
-  '/': '',
-  count: '',
-};
-
-/** A SenML unit (RFC 8428 section 12.1) for a screen; the empty string where there is none. */
-export function formatUnit(unit: string | null): string {
-  return unit === null ? '' : (UNITS[unit] ?? unit);
-}
-
-/** A value in at most five digits or so; texts are cut, since a device may send any. */
-export function formatValue(value: number | string | boolean): string {
-  if (typeof value === 'boolean') return value ? 'yes' : 'no';
-  if (typeof value === 'string') return value.length > 48 ? `${value.slice(0, 47)}…` : value;
-  const size = Math.abs(value);
-  if (value !== 0 && (size >= 1e9 || size < 1e-3)) return value.toExponential(2);
-  const maximumFractionDigits = size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3;
-  return value.toLocaleString('en', { maximumFractionDigits });
-}
+/** Counts, ages and names as people read them; values with units are in reading-text. Pure; the tests run it in Node. */
 
 /** Count with a suffix: 950, 12.4 k, 1.2 M. */
 export function formatCount(count: number): string {

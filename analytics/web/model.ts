@@ -1,4 +1,5 @@
 /** What the page shows, computed from what the API answers. Pure; the tests run it in Node. */
+import { rawProfiles } from '../src/derived-profiles.ts';
 import type { ApiDevice, ApiLatest } from './api.ts';
 import { formatMetric, shortId } from './format.ts';
 
@@ -24,7 +25,7 @@ export interface Card {
   /** null: not known. */
   readonly online: boolean | null;
   readonly newestMs: number | null;
-  /** The one shown large, with a chart. */
+  /** The one shown large, with a chart. Never a derived one, as the others are not. */
   readonly primary: Reading | null;
   readonly others: readonly Reading[];
   /** Lower case, what the filter looks through. */
@@ -32,7 +33,16 @@ export interface Card {
 }
 
 /** Metrics that say most about a place come first. */
-const PREFERRED = [/^(air_?)?temp/i, /temp/i, /power/i, /humid/i, /pm2/i, /co2/i, /load|cpu/i];
+const PREFERRED = [
+  /^(air_?)?temp/i,
+  /temp/i,
+  /power/i,
+  /humid/i,
+  /pm2/i,
+  /co2/i,
+  /load|cpu/i,
+  /_used$/i,
+];
 
 /** Cards, those with readings first, then by name; stable from one refresh to the next. */
 export function cardsOf(devices: readonly ApiDevice[], latest: readonly ApiLatest[]): Card[] {
@@ -63,7 +73,10 @@ export function cardMatches(card: Card, text: string, source: string): boolean {
 }
 
 function cardOf(device: ApiDevice, latest: readonly ApiLatest[]): Card {
-  const metrics = latest.map((value): Reading => {
+  const names = [...new Set(latest.map(({ profile }) => profile))];
+  const raw = rawProfiles(names, device.profiles);
+  const own = latest.filter(({ profile }) => raw.has(profile));
+  const metrics = own.map((value): Reading => {
     const { profile, metric, unit, timeMs } = value;
     const type = typeof value.value === 'number' ? 'float' : typeof value.value;
     return {

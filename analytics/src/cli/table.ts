@@ -9,16 +9,25 @@ export function printable(text: string): string {
   return text.replaceAll(CONTROL, (c) => `\\u{${c.codePointAt(0)!.toString(16)}}`);
 }
 
-/** The table with a header line; null is a dash. No trailing spaces. */
-export function formatTable(header: readonly string[], rows: readonly (readonly Cell[])[]): string {
+/**
+ * The table with a header line; null is a dash. No trailing spaces.
+ *
+ * @param options.right - names of further columns that go to the right, as numbers do.
+ */
+export function formatTable(
+  header: readonly string[],
+  rows: readonly (readonly Cell[])[],
+  options: { readonly right?: readonly string[] } = {},
+): string {
   const texts = rows.map((row) => row.map((cell) => (cell === null ? '-' : printable(`${cell}`))));
   const widths = header.map((name, i) =>
     texts.reduce((width, row) => Math.max(width, row[i]?.length ?? 0), name.length),
   );
   const right = header.map(
-    (_, i) =>
-      rows.some((row) => typeof row[i] === 'number') &&
-      rows.every((row) => row[i] === null || typeof row[i] === 'number'),
+    (name, i) =>
+      options.right?.includes(name) ||
+      (rows.some((row) => typeof row[i] === 'number') &&
+        rows.every((row) => row[i] === null || typeof row[i] === 'number')),
   );
   const line = (cells: readonly string[]): string =>
     cells

@@ -4,6 +4,7 @@
  * Without the broker the list is that of the store, with names and presence unknown (null, not false).
  */
 import type { FieldType } from '@fieldproof/compute/readings';
+import { derivedFrom, derivedMetric } from '../derived-profiles.ts';
 import type { DeviceSummary, LatestValue, TimeSeriesStore } from '../store/time-series-store.ts';
 import { coalesce } from './coalesce.ts';
 import type {
@@ -21,7 +22,7 @@ export interface MetricView {
   readonly profile: string;
   readonly metric: string;
   readonly type: FieldType;
-  /** SenML unit, null while unknown. */
+  /** SenML unit, null while unknown; of a window's metric that of the metric it summarises. */
   readonly unit: string | null;
 }
 
@@ -41,6 +42,8 @@ export interface DeviceView {
   readonly lastReadingMs: number | null;
   /** Values in the store. */
   readonly count: number;
+  /** Profiles that its newest birth declares, sorted; what else it has in the store was derived. */
+  readonly profiles: readonly string[] | null;
   readonly metrics: readonly MetricView[];
 }
 
@@ -92,7 +95,7 @@ export function deviceViews(options: DeviceViewOptions): DeviceViews {
       const entries = new Map((answer.ok ? answer.value : []).map((e) => [e.device, e]));
       return (device, profile, metric) => {
         const profiles = entries.get(device)?.profiles ?? declared(device);
-        return unitOf(profiles?.[profile], metric);
+        return unitOf(profiles, profile, metric);
       };
     },
   };
@@ -132,13 +135,27 @@ export function joinDevices(parts: DeviceParts): readonly DeviceView[] {
       lastSeenMs: entry?.lastSeenMs ?? null,
       lastReadingMs: summary?.lastMs ?? null,
       count: summary?.count ?? 0,
+      profiles: profiles === undefined ? null : Object.keys(profiles).sort(),
       metrics: (summary?.metrics ?? []).map(({ profile, metric, type }) => {
-        return { profile, metric, type, unit: unitOf(profiles?.[profile], metric) };
+        return { profile, metric, type, unit: unitOf(profiles, profile, metric) };
       }),
     };
   });
 }
 
-function unitOf(metrics: readonly DeclaredMetric[] | undefined, metric: string): string | null {
+function unitOf(
+  profiles: DirectoryEntry['profiles'],
+  profile: string,
+  metric: string,
+): string | null {
+  if (profiles === undefined) return null;
+  if (Object.hasOwn(profiles, profile)) return unitIn(profiles[profile], metric);
+  const base = derivedFrom(profile, Object.keys(profiles));
+  const of = derivedMetric(metric);
+  if (base === null || of === null || of.statistic === 'count') return null;
+  return unitIn(profiles[base], of.metric);
+}
+
+function unitIn(metrics: readonly DeclaredMetric[] | undefined, metric: string): string | null {
   return metrics?.find((item) => item.metric === metric)?.unit || null;
 }

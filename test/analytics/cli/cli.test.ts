@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runCli } from '@fieldproof/analytics/cli/program';
 import { formatTable, printable } from '@fieldproof/analytics/cli/table';
+import type { ControlServerOptions } from '@fieldproof/analytics/server/server';
 import { describe, expect, test } from '@jest/globals';
 import { controlUnderTest, NOW_MS } from '../server/control-under-test.ts';
 import type { Point } from '../server/memory-store.ts';
@@ -18,8 +19,16 @@ const POINTS: readonly Point[] = [
   },
 ];
 
-async function cli(env: Record<string, string> = {}, cwd = '/nonexistent') {
-  const under = await controlUnderTest(POINTS);
+interface Network extends Partial<ControlServerOptions> {
+  readonly points?: readonly Point[];
+}
+
+async function cli(
+  env: Record<string, string> = {},
+  cwd = '/nonexistent',
+  { points = POINTS, ...options }: Network = {},
+) {
+  const under = await controlUnderTest(points, options);
   const run = async (...argv: string[]) => {
     const out: string[] = [];
     const err: string[] = [];
@@ -40,14 +49,49 @@ describe('fieldproof', () => {
     const devices = await run('devices');
     expect(devices.code).toBe(0);
     expect(devices.out).toBe(
-      'DEVICE          NAME  GROUP  SOURCE  ONLINE  NEWEST    VALUES\n' +
-        'z6MkA           -     -      sensor  -       5 s ago        1\n' +
-        'z6MkB\\u{1b}[2J  -     -      replay  -       60 s ago       1\n',
+      'NAME  GROUP  SOURCE  ONLINE  NEWEST    VALUES  DEVICE\n' +
+        '-     -      sensor  -       5 s ago        1  z6MkA\n' +
+        '-     -      replay  -       60 s ago       1  z6MkB\\u{1b}[2J\n',
     );
     expect(devices.err).toContain('names and presence are unknown');
     const latest = await run('latest', '--device', 'z6MkB\u001b[2J');
     expect(latest.out).toContain('open\\u{a}wide');
     expect(latest.out).not.toContain('\u001b');
+  });
+
+  test('latest names devices, rounds values, and leaves windows out until they are asked for', async () => {
+    const point = { device: 'z6MkA', profile: 'system', timeMs: NOW_MS - 5000 };
+    const points: Point[] = [
+      { ...point, metric: 'disk_free', value: 83_955_281_920 },
+      { ...point, metric: 'disk_used', value: 0.22900000000000001 },
+      { ...point, metric: 'humidity', value: 62.800000000000004 },
+      { ...point, metric: 'humidity_mean', profile: 'system_1m', value: 60 },
+    ];
+    const system = [
+      { metric: 'disk_free', unit: 'B' },
+      { metric: 'disk_used', unit: '/' },
+      { metric: 'humidity', unit: '%RH' },
+    ];
+    const value = [{ device: 'z6MkA', name: 'roof', profiles: { system } }];
+    const directory = { devices: async () => ({ ok: true, value }) as const };
+    const { run } = await cli({}, '/nonexistent', { points, directory });
+    const latest = await run('latest');
+    expect(latest.out).toBe(
+      'NAME  PROFILE  METRIC        VALUE  UNIT  AGE\n' +
+        'roof  system   disk_free  83.95528  GB    5 s ago\n' +
+        'roof  system   disk_used      22.9  %     5 s ago\n' +
+        'roof  system   humidity       62.8  % RH  5 s ago\n',
+    );
+    expect(latest.err).toBe('note: derived values not shown: 1; --all shows them\n');
+    const all = await run('latest', '--all', '--ids');
+    expect(all.err).toBe('');
+    expect(all.out).toMatch(/^DEVICE .*\nz6MkA .*(\n.*){2}\nz6MkA +system_1m +humidity_mean +60 /);
+    expect((await run('latest', '--profile', 'system_1m')).out).toContain('humidity_mean');
+    const json = JSON.parse((await run('latest', '--json')).out);
+    expect(json.values.map((v: { value: number }) => v.value)).toEqual([
+      ...[83_955_281_920, 0.22900000000000001, 62.800000000000004, 60],
+    ]);
+    expect((await run('devices')).out).toMatch(/^NAME.*DEVICE\nroof .* z6MkA\n$/);
   });
 
   test('query as table, JSON and CSV', async () => {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { AnalyticsError } from '@fieldproof/analytics/errors';
 import { buildDashboard } from '@fieldproof/analytics/server/dashboard-assets';
 import type { DirectoryEntry } from '@fieldproof/analytics/server/providers';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
@@ -95,11 +96,17 @@ describeWith(['chromium'], 'the dashboard in a browser', () => {
     {
       context = {},
       hours = 1,
+      edited = (points) => points,
       ...options
-    }: { context?: BrowserContextOptions; hours?: number; withToken?: boolean } = {},
+    }: {
+      context?: BrowserContextOptions;
+      hours?: number;
+      withToken?: boolean;
+      edited?: (points: Point[], nowMs: number) => Point[];
+    } = {},
   ) {
     const nowMs = Date.now();
-    const under = await controlUnderTest(pointsOf(samples, nowMs, hours), {
+    const under = await controlUnderTest(edited(pointsOf(samples, nowMs, hours), nowMs), {
       dashboard: await buildDashboard(),
       directory: directoryOf(samples),
       network: () => 'k3x7q2ab',
@@ -184,6 +191,53 @@ describeWith(['chromium'], 'the dashboard in a browser', () => {
     await session.close();
   });
 
+  test('windows stay off the cards, come last in the detail view, and gaps are gaps', async () => {
+    const sample: Sample = {
+      ...{ device: id(7), name: 'this-machine', source: 'sensor' },
+      metrics: {
+        disk_free: { unit: 'B', around: 83.9e9 },
+        memory_used: { unit: '/', around: 0.229 },
+        net_sent: { unit: 'B/s', around: 1200 },
+      },
+    };
+    const edited = (points: Point[], nowMs: number): Point[] => {
+      // Three minutes without a reading.
+      const kept = points.filter((p) => Math.abs(nowMs - 360_000 - p.timeMs) > 90_000);
+      const windows = kept.flatMap((p): Point[] => {
+        const into = p.timeMs % 60_000;
+        const window = { ...p, profile: 'environment_1m', timeMs: p.timeMs - into };
+        const count = { ...window, metric: `${p.metric}_count`, value: 6 };
+        return into < 10_000 ? [count, { ...window, metric: `${p.metric}_mean` }] : [];
+      });
+      return [...kept, ...windows];
+    };
+    const { page, session, problems } = await opened([sample], { hours: 0.2, edited });
+    const card = page.locator('.card');
+    await card.waitFor();
+    await drawn(page);
+    // A line before the gap and one after it.
+    const line = await card.locator('.spark-line').getAttribute('d');
+    expect(line?.match(/M/g)).toHaveLength(2);
+    const text = await card.innerText();
+    expect(text).toMatch(/\d+\.\d+ GB/);
+    expect(text).toMatch(/2\d\.\d+\s*%/);
+    expect(text).toMatch(/1\.\d+ kB\/s/);
+    expect(text).not.toMatch(/count|mean|more/);
+    await shot(page, 'windows-card');
+    await card.click();
+    const dialog = page.locator('dialog[open]');
+    await dialog.locator('.uplot canvas').waitFor();
+    const headings = 'Array.from(document.querySelectorAll("optgroup"), (group) => group.label)';
+    expect(await page.evaluate(headings)).toEqual(['environment', 'Windows · 1 min']);
+    await shot(page, 'detail-gap');
+    await dialog.locator('select').selectOption({ label: 'Disk free · mean (B)' });
+    await dialog.locator('.chart[aria-label^="Disk free · mean"]').waitFor();
+    expect(await dialog.locator('.stats').innerText()).toMatch(/Newest\s+\d+(\.\d+)? GB/);
+    await shot(page, 'detail-window');
+    expect(problems).toEqual([]);
+    await session.close();
+  });
+
   test('without a token it asks for one, and says why one is refused', async () => {
     const { page, session, tokenText } = await opened(SAMPLES, { withToken: false });
     const submit = page.getByRole('button', { name: 'Open the dashboard' });
@@ -213,15 +267,23 @@ describeWith(['chromium'], 'the dashboard in a browser', () => {
   test('says that the store fails, that the API is gone, and recovers', async () => {
     const { page, session, store } = await opened(SAMPLES);
     await page.locator('.card').first().waitFor();
+    const live = page.getByRole('status').first();
+    store.failure = new AnalyticsError('ERR_STORE_UNAVAILABLE', 'store: no answer');
+    await page.getByRole('alert').filter({ hasText: 'store does not answer' }).waitFor();
+    expect(await live.innerText()).toBe('Store down');
+    await shot(page, 'store-down');
     store.failure = new Error('gone');
     const banner = page.getByRole('alert').filter({ hasText: 'The API failed.' });
     await banner.waitFor();
+    expect(await live.innerText()).toBe('API failing');
     await shot(page, 'error');
     expect(await page.locator('.card').count()).toBe(6);
     store.failure = null;
     await banner.waitFor({ state: 'hidden' });
+    expect(await live.innerText()).toBe('Live');
     await page.route('**/v1/**', (route) => route.abort());
-    await page.getByRole('alert').filter({ hasText: 'does not answer' }).waitFor();
+    await page.getByRole('alert').filter({ hasText: 'The API does not answer' }).waitFor();
+    expect(await live.innerText()).toBe('Not connected');
     await session.close();
   });
 

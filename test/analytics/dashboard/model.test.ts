@@ -5,15 +5,13 @@ import {
   formatCount,
   formatLag,
   formatMetric,
-  formatUnit,
-  formatValue,
   shortId,
 } from '../../../analytics/web/format.ts';
 import { cardMatches, cardsOf } from '../../../analytics/web/model.ts';
 
 const device = (id: string, rest: Partial<ApiDevice> = {}): ApiDevice => ({
   ...{ device: id, name: null, owner: null, group: null, cell: null, source: null },
-  ...{ online: null, lastReadingMs: null, metrics: [] },
+  ...{ online: null, lastReadingMs: null, profiles: null, metrics: [] },
   ...rest,
 });
 const value = (id: string, metric: string, rest: Partial<ApiLatest> = {}): ApiLatest => ({
@@ -37,6 +35,22 @@ describe('what the page shows', () => {
     });
     expect(card!.others.map((reading) => reading.metric)).toEqual(['humidity', 'board', 'door']);
     expect(card!.newestMs).toBe(2000);
+  });
+
+  test('a card shows what its device declares, and no windows', () => {
+    const latest = ['air', 'air_1m', 'air_quality'].flatMap((profile) =>
+      ['temperature', 'temperature_count'].map((metric) => value('a', metric, { profile })),
+    );
+    const shown = (profiles: readonly string[] | null) => {
+      const [card] = cardsOf([device('a', { profiles })], latest);
+      const all = card!.primary === null ? [] : [card!.primary, ...card!.others];
+      return [...new Set(all.map(({ profile }) => profile))];
+    };
+    expect(shown(['air', 'air_quality'])).toEqual(['air', 'air_quality']);
+    expect(shown(['air_1m'])).toEqual(['air_1m']);
+    // Without a birth, or with one that says nothing of what is there, the names decide.
+    expect(shown(null)).toEqual(['air']);
+    expect(shown(['other'])).toEqual(['air']);
   });
 
   test('cards are in an order that does not change with the values', () => {
@@ -64,22 +78,7 @@ describe('what the page shows', () => {
   });
 });
 
-describe('numbers and ages as people read them', () => {
-  test.each([
-    [21.534, '21.53'],
-    [0.12345, '0.123'],
-    [-4, '-4'],
-    [1013.25, '1,013'],
-    [123.456, '123.5'],
-    [0, '0'],
-    [1e-7, '1.00e-7'],
-    [2.5e12, '2.50e+12'],
-    [true, 'yes'],
-    ['x'.repeat(60), `${'x'.repeat(47)}…`],
-  ])('the value %j is %s', (input, expected) => {
-    expect(formatValue(input)).toBe(expected);
-  });
-
+describe('counts and ages as people read them', () => {
   test.each([
     [-5, 'now'],
     [999, 'now'],
@@ -91,8 +90,7 @@ describe('numbers and ages as people read them', () => {
     expect(formatAge(input)).toBe(expected);
   });
 
-  test('units, counts, names and ids', () => {
-    expect(['Cel', '%RH', '/', 'kW', null].map(formatUnit)).toEqual(['°C', '% RH', '', 'kW', '']);
+  test('counts, names and ids', () => {
     expect([950, 12_400, 1_204_332].map(formatCount)).toEqual(['950', '12.4 k', '1.2 M']);
     expect([140, 65_000].map(formatLag)).toEqual(['140 ms', '1 min']);
     expect(formatMetric('air_temperature')).toBe('Air temperature');

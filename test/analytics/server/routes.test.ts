@@ -44,6 +44,7 @@ describe('devices', () => {
       ...{ device: 'z6MkA', name: 'roof', owner: 'did:key:z6MkO', group: 'weather', cell: null },
       ...{ source: 'sensor', online: true, lastSeenMs: NOW_MS, lastReadingMs: NOW_MS - 30_000 },
       count: 2,
+      profiles: ['environment'],
       metrics: [{ profile: 'environment', metric: 'temperature', type: 'float', unit: 'Cel' }],
     });
     expect(devices[2]).toMatchObject({ name: 'never reported', online: false, count: 0 });
@@ -54,6 +55,19 @@ describe('devices', () => {
     const { devices, broker } = (await call('read', '/v1/devices')).json();
     expect(broker).toEqual({ ok: false, detail: 'broker: no answer' });
     expect(devices[0]).toMatchObject({ device: 'z6MkA', name: null, online: null, count: 2 });
+  });
+
+  test('a window has the unit of the metric it summarises, its count has none', async () => {
+    const names = ['temperature_mean', 'temperature_count', 'version'];
+    const windows = names.map((metric) => ({ ...POINTS[0]!, profile: 'environment_1m', metric }));
+    const { call } = await controlUnderTest([...POINTS, ...windows], { directory });
+    const { values } = (await call('read', '/v1/latest?profile=environment_1m')).json();
+    const units = values.map((v: { metric: string; unit: string }) => [v.metric, v.unit]);
+    expect(units.sort()).toEqual([
+      ['temperature_count', null],
+      ['temperature_mean', 'Cel'],
+      ['version', null],
+    ]);
   });
 
   test('units come from births where the registry has none', async () => {

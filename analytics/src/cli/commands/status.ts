@@ -36,7 +36,7 @@ export const addStatus: AddCommand = (program, { run, io }) => {
       ['version', `${versions.fieldproof} on Node ${versions.node}`],
       ['store', `${store.kind} ${store.version}${store.ok ? '' : ' (DOES NOT ANSWER)'}`],
       ['devices', `${known(counts.devices)}, online ${known(counts.online)}`],
-      ['values', known(counts.values)],
+      ['values', `${known(counts.values)} stored: readings and windows`],
       [
         'projection',
         projection === null

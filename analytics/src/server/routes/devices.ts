@@ -29,6 +29,10 @@ const ANSWER = objectOf({
       lastSeenMs: nullable('number'),
       lastReadingMs: nullable('number'),
       count: { type: 'integer', description: 'values in the store' },
+      profiles: nullable('array', {
+        items: { type: 'string' },
+        description: 'declared by the newest birth; other profiles are derived, as air_1m from air',
+      }),
       metrics: {
         type: 'array',
         items: objectOf({
@@ -57,6 +61,7 @@ const EXAMPLE = {
       lastSeenMs: 1795244399000,
       lastReadingMs: 1795244398000,
       count: 86400,
+      profiles: ['environment'],
       metrics: [{ profile: 'environment', metric: 'temperature', type: 'float', unit: 'Cel' }],
     },
   ],
