@@ -53,6 +53,13 @@ describe('npm run bench', () => {
     for (const { value } of report.cases) expect(value).toBeGreaterThan(0);
   });
 
+  test('gate: everything sent over real connections is verified, recorded and counted', async () => {
+    const report = await bench('gate', '--short');
+    expect(report.cases.map(({ unit }) => unit)).toEqual(['messages/s', 'ms']);
+    expect(report.cases[0]?.ratio).toBeGreaterThan(0);
+    expect(report.notes.join('\n')).toMatch(/counted 4\d\d\d accepted, as many as were sent/);
+  }, 60_000);
+
   test('names the benchmarks, and refuses an unknown one', async () => {
     const list = await runProgram('bench/src/main.ts', ['--list']);
     expect(list.stdout).toMatch(/^wire +/m);

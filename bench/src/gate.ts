@@ -1,0 +1,98 @@
+/**
+ * One broker process under full load: messages verified, recorded durably and acknowledged per second, receipts
+ * included, beside raw verification of the same messages on one thread; and how long a PUBACK takes at half of it.
+ */
+
+import type { Benchmark } from './main.ts';
+import { startBroker, startLoad, temporaryFolder } from './network-under-test.ts';
+import { withResources } from './resources.ts';
+import { benchCase, median } from './result.ts';
+
+const DEVICES = 100;
+const WINDOW = 500;
+const RAW = 'raw Ed25519, one thread';
+
+interface Sizes {
+  readonly runs: number;
+  readonly messages: number;
+  readonly warmUp: number;
+  readonly raw: number;
+}
+
+const FULL: Sizes = { runs: 3, messages: 40_000, warmUp: 10_000, raw: 10_000 };
+const SHORT: Sizes = { runs: 1, messages: 2000, warmUp: 500, raw: 500 };
+
+export const gate: Benchmark = ({ short, progress, profileFolder }) =>
+  withResources(async (own) => {
+    const sizes = short ? SHORT : FULL;
+    const total = sizes.warmUp + (sizes.runs + 1) * sizes.messages;
+    const broker = await startBroker(own, { folder: temporaryFolder(own), profileFolder });
+    progress(`signing ${total} batches`);
+    const load = await startLoad(own, {
+      type: 'fleet',
+      http: broker.http,
+      mqttPort: broker.mqttPort,
+      joinLine: await broker.joinLine(DEVICES),
+      devices: DEVICES,
+      batchesPerDevice: Math.ceil(total / DEVICES),
+      format: 'senml',
+    });
+    const saturated = { order: 'run', window: WINDOW, rate: null } as const;
+    await load.run({ ...saturated, messages: sizes.warmUp });
+
+    const rates: number[] = [];
+    const raw: number[] = [await load.verify(sizes.raw)];
+    const cpu: number[] = [];
+    const generator: number[] = [];
+    const queueing: number[] = [];
+    for (let run = 1; run <= sizes.runs; run++) {
+      const before = broker.child.cpuSeconds();
+      const result = await load.run({ ...saturated, messages: sizes.messages });
+      cpu.push((100 * (broker.child.cpuSeconds() - before)) / result.seconds);
+      rates.push(result.messages / result.seconds);
+      generator.push(result.cpuPercent);
+      queueing.push(result.p99Ms);
+      raw.push(await load.verify(sizes.raw));
+      progress(`run ${run}: ${Math.round(rates.at(-1)!)} messages/s`);
+    }
+    const half = median(rates) / 2;
+    const paced = await load.run({
+      order: 'run',
+      messages: Math.min(sizes.messages, Math.round(half * 6)),
+      window: 50_000,
+      rate: half,
+    });
+    const sent = DEVICES + sizes.warmUp + sizes.runs * sizes.messages + paced.messages;
+    const { accepted, received } = await broker.verdicts();
+    if (accepted !== sent || received !== sent) {
+      throw new Error(`verdicts: expected ${sent} accepted, got ${accepted} of ${received}`);
+    }
+    const percent = (values: readonly number[]): string => `${Math.round(median(values))} %`;
+    return {
+      cases: [
+        benchCase({
+          case: `verified, recorded, receipted; ${DEVICES} devices, ${WINDOW} in flight`,
+          unit: 'messages/s',
+          values: rates,
+          peers: { [RAW]: median(raw) },
+          goal: { on: 'ratio', min: 1.15, peer: RAW },
+        }),
+        benchCase({
+          case: `PUBACK p99 at half of it, ${Math.round(half)} messages/s offered`,
+          unit: 'ms',
+          values: [paced.p99Ms],
+          goal: { on: 'value', max: 100 },
+        }),
+      ],
+      notes: [
+        'SenML batches of 50 readings, signed beforehand, a TCP connection for each device.',
+        `CPU of one core under full load: broker ${percent(cpu)}, load generator ${percent(generator)}. Raw: ${spread(raw)} verifications/s.`,
+        `PUBACK p99 under full load ${Math.round(median(queueing))} ms, most of it queueing; p50 at half of it ${paced.p50Ms.toFixed(1)} ms.`,
+        `The broker counted ${accepted} accepted, as many as were sent, and sent ${paced.receipts} receipts. Its resident memory at the end: ${Math.round(broker.child.rssMiB())} MiB.`,
+      ],
+    };
+  });
+
+function spread(values: readonly number[]): string {
+  return `${Math.round(Math.min(...values))} – ${Math.round(Math.max(...values))}`;
+}

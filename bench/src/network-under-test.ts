@@ -1,0 +1,155 @@
+/** The processes of a network as they are deployed, on free ports and in one temporary folder. */
+
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Child, type Message, startModule } from './child.ts';
+import type { LoadResult } from './load-generator.ts';
+import type { LoadOrder, LoadPlan } from './load-main.ts';
+import type { Own } from './resources.ts';
+
+export interface BrokerUnderTest {
+  readonly child: Child;
+  readonly http: string;
+  readonly mqttPort: number;
+  readonly dataDir: string;
+  /** `verdicts` of `GET /admin/status`, settled: nothing is in flight. */
+  verdicts(): Promise<Verdicts>;
+  joinLine(uses: number): Promise<string>;
+}
+
+export interface Verdicts {
+  readonly received: number;
+  readonly accepted: number;
+  readonly duplicate: number;
+  readonly rejected: number;
+  readonly inFlight: number;
+}
+
+export interface Load {
+  readonly child: Child;
+  run(
+    run: Extract<LoadOrder, { order: 'run' }>,
+  ): Promise<LoadResult & { readonly receipts: number }>;
+  /** Raw verifications per second on one thread. */
+  verify(messages: number): Promise<number>;
+}
+
+/** A folder that is removed at the end. */
+export function temporaryFolder(own: Own): string {
+  const folder = mkdtempSync(join(tmpdir(), 'fieldproof-bench-'));
+  own(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Starts `broker-main`. Limits on enrolment are lifted; everything else is as it comes. */
+export async function startBroker(
+  own: Own,
+  options: { readonly folder: string; readonly profileFolder: string | null },
+): Promise<BrokerUnderTest> {
+  const dataDir = join(options.folder, 'broker');
+  const child = await startModule({
+    name: 'broker',
+    module: '@fieldproof/broker/broker-main',
+    profileFolder: options.profileFolder,
+    env: {
+      FIELDPROOF_BROKER_DATA_DIR: dataDir,
+      FIELDPROOF_BROKER_HTTP_PORT: '0',
+      FIELDPROOF_BROKER_MQTT_PORT: '0',
+      FIELDPROOF_BROKER_LOG_LEVEL: 'warn',
+      FIELDPROOF_BROKER_HELLO_PER_SECOND: '0',
+      FIELDPROOF_BROKER_ENROL_PER_SECOND: '0',
+    },
+  });
+  own(() => child.stop());
+  const { addresses } = child.ready as Message & {
+    addresses: { readonly http: string; readonly mqtt: string };
+  };
+  const call = async (path: string, body?: object): Promise<unknown> => {
+    const token = readFileSync(join(dataDir, 'tokens', 'admin'), 'utf8').trim();
+    const answer = await fetch(`${addresses.http}${path}`, {
+      method: body ? 'POST' : 'GET',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+    return answer.json();
+  };
+  return {
+    child,
+    dataDir,
+    http: addresses.http,
+    mqttPort: Number(new URL(addresses.mqtt).port),
+    verdicts: async () => ((await call('/admin/status')) as { verdicts: Verdicts }).verdicts,
+    joinLine: async (uses) =>
+      ((await call('/admin/tokens', { uses })) as { joinLine: string }).joinLine,
+  };
+}
+
+/** Starts Node-RED with our nodes: every reading goes to InfluxDB. */
+export async function startFlows(
+  own: Own,
+  options: {
+    readonly folder: string;
+    readonly broker: BrokerUnderTest;
+    readonly influxUrl: string;
+    readonly profileFolder: string | null;
+  },
+): Promise<Child> {
+  const dataDir = join(options.folder, 'flows');
+  mkdirSync(join(dataDir, 'node-red'), { recursive: true });
+  writeFileSync(join(dataDir, 'node-red', 'flows.json'), JSON.stringify(STORE_FLOW));
+  const child = await startModule({
+    name: 'flows',
+    module: '@fieldproof/flows/flows-main',
+    profileFolder: options.profileFolder,
+    env: {
+      FIELDPROOF_FLOWS_DATA_DIR: dataDir,
+      FIELDPROOF_FLOWS_PORT: '0',
+      FIELDPROOF_FLOWS_BROKER_URL: options.broker.http,
+      FIELDPROOF_FLOWS_TAIL_TOKEN_FILE: join(options.broker.dataDir, 'tokens', 'service'),
+      INFLUX_URL: options.influxUrl,
+    },
+  });
+  own(() => child.stop());
+  return child;
+}
+
+/** Starts a load generator, with everything made and connected. */
+export async function startLoad(own: Own, plan: LoadPlan): Promise<Load> {
+  const child = await startModule({ name: 'load', module: '@fieldproof/bench/load-main' });
+  own(() => child.stop());
+  const ask = (order: LoadOrder, answer: string) => child.ask(order, answer);
+  await ask({ order: 'prepare', plan }, 'prepared');
+  return {
+    child,
+    run: async (run) => (await ask(run, 'result')) as unknown as Awaited<ReturnType<Load['run']>>,
+    verify: async (messages) => Number((await ask({ order: 'verify', messages }, 'verified')).rate),
+  };
+}
+
+const STORE_FLOW = [
+  { id: 'tab', type: 'tab', label: 'Bench', disabled: false, info: '' },
+  {
+    id: 'network',
+    type: 'fieldproof-network',
+    name: '',
+    brokerUrl: '',
+    tailTokenFile: '',
+    storeUrl: '',
+    storeTokenFile: '',
+    influxUrl: '',
+    influxDatabase: '',
+  },
+  {
+    id: 'telemetry',
+    type: 'fieldproof-telemetry',
+    z: 'tab',
+    name: '',
+    network: 'network',
+    mode: 'handle',
+    rate: 5000,
+    wires: [['store']],
+  },
+  { id: 'store', type: 'fieldproof-store', z: 'tab', name: '', network: 'network', wires: [] },
+];
