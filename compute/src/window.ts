@@ -140,19 +140,22 @@ export function applyTable(
  * `state`.
  *
  * @param nowMs - Unix time in ms; should not go back.
+ * @param seenMs - how far the readings have come, where that is behind `nowMs`: nothing is forgotten before its
+ * readings had their `horizonMs` to come.
  * @returns rows by start, device, profile, metric and source.
  */
-export function closeWindows(state: WindowState, nowMs: number): WindowRow[] {
-  const { windowMs, graceMs, horizonMs } = state.options;
+export function closeWindows(state: WindowState, nowMs: number, seenMs = nowMs): WindowRow[] {
+  const forgetMs = Math.min(nowMs, seenMs) - state.options.horizonMs;
+  const { windowMs, graceMs } = state.options;
   const rows: WindowRow[] = [];
   const starts = [...state.buckets.keys()].sort((a, b) => a - b);
   for (const startMs of starts) {
     if (startMs + windowMs + graceMs > nowMs) break;
     const bucket = state.buckets.get(startMs)!;
     if (bucket.dirty.size > 0) rows.push(...emitBucket(bucket, startMs, windowMs));
-    if (startMs + windowMs + horizonMs <= nowMs) state.buckets.delete(startMs);
+    if (startMs + windowMs <= forgetMs) state.buckets.delete(startMs);
   }
-  state.forgottenMs = Math.max(state.forgottenMs, nowMs - horizonMs);
+  state.forgottenMs = Math.max(state.forgottenMs, forgetMs);
   return rows;
 }
 

@@ -20,7 +20,7 @@ export interface Handle {
 
 /** A batch as its consumers see it. */
 export interface SharedBatch {
-  /** Which sequence of entries the indexes belong to: the id of the telemetry node. */
+  /** Which sequence of entries the indexes belong to: the evidence log's own id, or that of a window node. */
   readonly stream: string;
   readonly tables: readonly ReadingTable[];
   /** For each table the index of its entry; undefined where there are no entries behind it. */
@@ -36,6 +36,8 @@ export interface SharedBatch {
 
 /** Messages of single readings say which batch they are of; see {@link claim}. */
 export interface Origin {
+  /** The broker's time of the newest entry, Unix ms. */
+  readonly atMs: number;
   /** Counts one more message that is being put away. */
   readonly claim: () => void;
   /** One is put away (or, with false, cannot be). */

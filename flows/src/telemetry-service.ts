@@ -42,8 +42,11 @@ export interface TelemetryNode {
 const ORPHAN_MS = 15_000;
 /** Batches that stay readable after they are done, for function nodes that look into them. */
 const KEPT = 16;
-/** After the last plain message, before the batch may count as put away. */
+/** After the last plain message, before the batch may count as put away: so long, and so many turns of the loop. */
 const SETTLE_MS = 500;
+const SETTLE_TURNS = 10;
+/** Of plain messages: what a store that is down lets pile up as separate writes. */
+const PLAIN_LIMITS = { maxLines: 1000, maxUnacknowledged: 2 };
 const PACE_MS = 20;
 
 export class TelemetryService {
@@ -57,6 +60,8 @@ export class TelemetryService {
   #orphan: NodeJS.Timeout | undefined;
   #started = false;
   #stopped = false;
+  /** Ends when the plain messages of the batches so far are sent: one after the other, at the rate. */
+  #sending: Promise<unknown> = Promise.resolve();
 
   private constructor(options: TelemetryOptions) {
     this.#options = options;
@@ -66,6 +71,7 @@ export class TelemetryService {
       token: options.tail.token,
       cursorPath: `${file}.cursor`,
       deadLetterPath: `${file}.dead.frames`,
+      ...(options.mode === 'handle' ? {} : { limits: PLAIN_LIMITS }),
       send: (batch) => this.#send(batch),
       onDone: (id) => this.#finished(id),
       onStatus: () => this.#node?.status(this.#projection.status),
@@ -139,7 +145,7 @@ export class TelemetryService {
     const id = this.#handleId(batch.id);
     const projection = this.#projection;
     hub().batches.set(id, {
-      stream: this.#options.id,
+      stream: projection.logId ?? this.#options.id,
       tables: batch.tables,
       entryIndexes: batch.entryIndexes,
       settled: batch.settled,
@@ -167,12 +173,13 @@ export class TelemetryService {
     if (this.#done.length > KEPT) hub().batches.delete(this.#done.shift()!);
   }
 
-  /** Sends the plain messages of a batch at their pace, then waits for what reached consumers. */
+  /** Sends the plain messages of a batch, then waits for what reached consumers. */
   async #handOver(batch: MicroBatch, origin: string): Promise<void> {
-    const { id, mode, rate } = this.#options;
+    const { id } = this.#options;
     let open = 0;
     let failed = false;
     hub().origins.set(origin, {
+      atMs: batch.atMs,
       claim: () => {
         open++;
       },
@@ -181,21 +188,32 @@ export class TelemetryService {
         if (!stored) failed = true;
       },
     });
+    const sent = this.#sending.then(() => this.#sendPlain(batch, origin));
+    this.#sending = sent;
+    if (!(await sent)) failed = true;
+    do {
+      // A function node that blocks holds up the clock, not what it passes on afterwards.
+      for (let i = 0; i < SETTLE_TURNS; i++) await pause(SETTLE_MS / SETTLE_TURNS);
+    } while (open > 0 && !this.#stopped);
+    hub().origins.delete(origin);
+    if (failed || open > 0) this.#projection.letGo(batch.id, id);
+    else this.#projection.acknowledge(batch.id, id);
+  }
+
+  /** At the node's pace; false when the node is gone before all are sent. */
+  async #sendPlain(batch: MicroBatch, origin: string): Promise<boolean> {
+    const { mode, rate } = this.#options;
     const slice = Math.max(1, Math.round((rate * PACE_MS) / 1000));
     let sent = 0;
     for (const table of batch.tables) {
       const payloads = mode === 'batch' ? [plainBatch(table)] : plainReadings(table);
       for (const payload of payloads) {
-        if (this.#node === undefined) failed = true;
-        this.#node?.send({ topic: table.device, payload, fieldproof: { origin } });
-        if (++sent % slice === 0) await pause(PACE_MS);
+        if (this.#node === undefined || this.#stopped) return false;
+        this.#node.send({ topic: table.device, payload, fieldproof: { origin } });
+        if (++sent % slice === 0) await pause((slice * 1000) / rate);
       }
     }
-    do await pause(SETTLE_MS);
-    while (open > 0 && !this.#stopped);
-    hub().origins.delete(origin);
-    if (failed) this.#projection.letGo(batch.id, id);
-    else this.#projection.acknowledge(batch.id, id);
+    return true;
   }
 }
 

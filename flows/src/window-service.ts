@@ -61,12 +61,16 @@ export class WindowService {
   #applied = new Map<string, IntervalSet>();
   #unstored: RowGroup[] = [];
   #nextId = 1;
-  #durable: (() => void)[] = [];
+  /** Told whether what was there when they were added is on the disk. */
+  #durable: ((isDurable: boolean) => void)[] = [];
+  #isClosed = false;
   #isDirty = false;
   #saving: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lagMs = 0;
   #batchMs = Number.NEGATIVE_INFINITY;
+  /** How far the evidence has come, Unix ms. Nothing is forgotten by a clock that ran while no evidence came. */
+  #seenMs = Number.NEGATIVE_INFINITY;
   #tooLate = 0;
 
   private constructor(options: WindowServiceOptions) {
@@ -74,7 +78,7 @@ export class WindowService {
     this.#windows = createWindowState(options);
   }
 
-  /** Opens the state file, or begins without one. A state of another window length is set aside. */
+  /** Opens the state file, or begins without one. Of a state with another window length, windows that have ended are emitted. */
   static async open(options: WindowServiceOptions): Promise<WindowService> {
     const service = new WindowService(options);
     for (const path of [options.path, `${options.path}.previous`]) {
@@ -106,8 +110,9 @@ export class WindowService {
     return count;
   }
 
-  /** Applies the entries of a batch that are new; resolves when they are durable. */
-  apply(batch: SharedBatch): Promise<void> {
+  /** Applies the entries of a batch that are new; resolves when they are durable, with false when it was closed before. */
+  async apply(batch: SharedBatch): Promise<boolean> {
+    if (this.#isClosed) return false;
     const { tables, entryIndexes, settled, stream } = batch;
     let applied = this.#applied.get(stream);
     if (applied === undefined) {
@@ -120,15 +125,19 @@ export class WindowService {
       this.#applyTable(table);
     }
     for (const [from, to] of settled) applied.addRange(from, to);
-    const nowMs = this.#options.clock();
-    this.#batchMs = nowMs;
-    this.#lagMs = batch.atMs > 0 ? Math.max(0, nowMs - batch.atMs) : 0;
+    this.#see(batch.atMs);
     return this.#nextSave();
   }
 
-  /** Applies readings that have no entry behind them. */
-  applyTables(tables: readonly ReadingTable[]): Promise<void> {
+  /**
+   * Applies readings that have no entry behind them; resolves as `apply`.
+   *
+   * @param atMs - the broker's time of the entries that they came with, Unix ms; 0 or absent for now.
+   */
+  async applyTables(tables: readonly ReadingTable[], atMs = 0): Promise<boolean> {
+    if (this.#isClosed) return false;
     for (const table of tables) this.#applyTable(table);
+    this.#see(atMs);
     return this.#nextSave();
   }
 
@@ -139,9 +148,14 @@ export class WindowService {
    * @returns rows that became due; they are in `unstored` from now on.
    */
   async tick(): Promise<RowGroup | undefined> {
+    if (this.#isClosed) return undefined;
     const nowMs = this.#options.clock();
     const isCatchingUp = nowMs - this.#batchMs < CATCHING_UP_MS;
-    const rows = closeWindows(this.#windows, nowMs - (isCatchingUp ? this.#lagMs : 0));
+    const rows = closeWindows(
+      this.#windows,
+      nowMs - (isCatchingUp ? this.#lagMs : 0),
+      this.#seenMs,
+    );
     if (rows.length === 0) return undefined;
     const group = { id: this.#nextId++, rows };
     this.#unstored.push(group);
@@ -150,32 +164,45 @@ export class WindowService {
     return group;
   }
 
-  /** The rows are in the store. */
+  /** The rows are in the store. After `close` they are sent again: another service has the file. */
   stored(id: number): void {
+    if (this.#isClosed) return;
     this.#unstored = this.#unstored.filter((group) => group.id !== id);
     void this.#nextSave();
   }
 
   /** Makes the state durable and ends. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    await this.#saving;
-    if (this.#isDirty) await this.#save();
+    try {
+      await this.#saving;
+      if (this.#isDirty) await this.#save();
+    } finally {
+      for (const resolve of this.#durable.splice(0)) resolve(false);
+    }
+  }
+
+  #see(atMs: number): void {
+    const nowMs = this.#options.clock();
+    this.#batchMs = nowMs;
+    this.#lagMs = atMs > 0 ? Math.max(0, nowMs - atMs) : 0;
+    this.#seenMs = Math.max(this.#seenMs, nowMs - this.#lagMs);
   }
 
   #applyTable(table: ReadingTable): void {
     this.#tooLate += applyTable(this.#windows, table).tooLate;
   }
 
-  #nextSave(): Promise<void> {
+  #nextSave(): Promise<boolean> {
     this.#isDirty = true;
     this.#schedule(SAVE_MS);
     return new Promise((resolve) => this.#durable.push(resolve));
   }
 
   #schedule(waitMs: number): void {
-    if (this.#timer !== undefined || this.#saving !== undefined) return;
+    if (this.#timer !== undefined || this.#saving !== undefined || this.#isClosed) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       const startMs = performance.now();
@@ -207,7 +234,7 @@ export class WindowService {
       this.#durable = [...waiting, ...this.#durable];
       throw error;
     }
-    for (const resolve of waiting) resolve();
+    for (const resolve of waiting) resolve(true);
   }
 
   #restore(saved: Saved): void {
@@ -215,7 +242,15 @@ export class WindowService {
     this.#unstored = [...saved.unstored];
     this.#nextId = saved.nextId;
     this.#applied = new Map(saved.applied.map(([id, ranges]) => [id, IntervalSet.from(ranges)]));
-    if (saved.windows.options.windowMs !== windowMs) return;
+    if (saved.windows.options.windowMs !== windowMs) {
+      const old = windowStateFromPlain(saved.windows);
+      const rows = closeWindows(
+        { ...old, options: { ...old.options, graceMs: 0 } },
+        this.#options.clock(),
+      );
+      if (rows.length > 0) this.#unstored.push({ id: this.#nextId++, rows });
+      return;
+    }
     const options = { windowMs, graceMs, horizonMs };
     this.#windows = windowStateFromPlain({ ...saved.windows, options });
   }

@@ -18,6 +18,7 @@ let args: Record<string, string> = {};
 const running: FlowsProcess[] = [];
 
 beforeEach(async () => {
+  readings.length = 0;
   folder = mkdtempSync(join(tmpdir(), 'flows-'));
   log = new FakeLog();
   server = new TailServer(log);
@@ -45,9 +46,15 @@ async function start(flows?: readonly object[]): Promise<FlowsProcess> {
 /** Unix s, a while ago, so that windows are due. */
 const START = 2 * Math.floor(Date.now() / 2000) - 1200;
 
+/** Of `fill`: what a window must hold, recomputed the plain way. */
+const readings: { device: string; time: number; value: number }[] = [];
+
 function fill(batches: number): number {
   for (let b = 0; b < batches; b++) {
     const time = START + log.size * 10;
+    for (const at of [time, time + 1]) {
+      readings.push({ device: fakeDevice(b % 3).id, time: at, value: b });
+    }
     log.telemetry(fakeDevice(b % 3), [
       [time, b],
       [time + 1, b],
@@ -78,6 +85,24 @@ const storeNode = {
   y: 100,
   wires: [],
 };
+/** `field` of every window that the store has, and must have in the end. */
+const windows = (profile: string, field: string) =>
+  new Map(
+    [...store.points]
+      .filter(([key]) => key.startsWith(`${profile},`) && key.includes(` temp_${field} `))
+      .map(([key, value]) => [key, Number(value)]),
+  );
+const naive = (profile: string, field: 'count' | 'sum', sizeS: number) => {
+  const sums = new Map<string, number>();
+  for (const { device, time, value } of readings) {
+    const start = Math.floor(time / sizeS) * sizeS;
+    const key = `${profile},device=${device},source=sensor temp_${field} ${start * 1_000_000}`;
+    sums.set(key, (sums.get(key) ?? 0) + (field === 'count' ? 1 : value));
+  }
+  return sums;
+};
+const same = (a: Map<string, number>, b: Map<string, number>) =>
+  a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
 const raw = () => [...store.points.keys()].filter((key) => key.startsWith('air,')).length;
 
 test('the default flow stores readings and windows, and a restart repeats nothing', async () => {
@@ -90,6 +115,7 @@ test('the default flow stores readings and windows, and a restart repeats nothin
   const from = Date.now();
   expect(await flows.end()).toBe(0);
   expect(Date.now() - from).toBeLessThan(9000);
+  expect(flows.output()).not.toMatch(/"level":[56]0/);
   const lines = store.lines.filter((line) => line.startsWith('air,')).length;
   expect(lines).toBe(expected);
   const saved = readFileSync(join(folder, 'data/node-red/flows.json'), 'utf8');
@@ -162,7 +188,77 @@ test('a function node that throws, or keeps a batch for a while, loses nothing',
   await again.end();
 });
 
+describe('windows', () => {
+  const window = (extra: object = {}) => ({
+    id: 'w',
+    type: 'fieldproof-window',
+    z: 'tab',
+    size: 60,
+    grace: 1,
+    horizon: 7200,
+    x: 300,
+    y: 200,
+    wires: [['s']],
+    ...extra,
+  });
+
+  test('another size gives series of that size, and none under a wrong name', async () => {
+    const flows = await start([tab, network, telemetry(['s', 'w']), storeNode, window()]);
+    fill(40);
+    await until(() => same(windows('air_1m', 'count'), naive('air_1m', 'count', 60)));
+    const minutes = readings.length;
+    await flows.deploy([tab, network, telemetry(['s', 'w']), storeNode, window({ size: 10 })]);
+    fill(20);
+    const after = readings.splice(0, minutes);
+    await until(() => same(windows('air_10s', 'sum'), naive('air_10s', 'sum', 10)));
+    expect(after).toHaveLength(minutes);
+    expect(windows('air_10s', 'count')).toEqual(naive('air_10s', 'count', 10));
+  });
+
+  test('a new telemetry node reads all over again, and no reading counts twice', async () => {
+    const flows = await start([tab, network, telemetry(['w']), storeNode, window()]);
+    fill(20);
+    await until(() => same(windows('air_1m', 'sum'), naive('air_1m', 'sum', 60)));
+    const other = telemetry(['w', 's'], { id: 't2' });
+    await flows.deploy([tab, network, other, storeNode, window({ name: 'moved', x: 350 })]);
+    await until(() => raw() === readings.length);
+    fill(20);
+    await until(() => raw() === readings.length);
+    await until(() => same(windows('air_1m', 'sum'), naive('air_1m', 'sum', 60)));
+    expect(windows('air_1m', 'count')).toEqual(naive('air_1m', 'count', 60));
+  });
+
+  test('killed again and again, they hold each reading once in the end', async () => {
+    fill(20);
+    for (let round = 0; round < 3; round++) {
+      const flows = await start([tab, network, telemetry(['s', 'w']), storeNode, window()]);
+      const seen = store.lines.length;
+      await until(() => store.lines.length > seen);
+      await new Promise((resolve) => setTimeout(resolve, round * 300));
+      await flows.end('SIGKILL');
+      fill(20);
+    }
+    await start([tab, network, telemetry(['s', 'w']), storeNode, window()]);
+    await until(() => same(windows('air_1m', 'sum'), naive('air_1m', 'sum', 60)));
+    expect(windows('air_1m', 'count')).toEqual(naive('air_1m', 'count', 60));
+    expect(raw()).toBe(readings.length);
+  });
+});
+
 describe('plain readings', () => {
+  test('survive a function node that blocks, and a shutdown in the middle', async () => {
+    const func = 'const end = Date.now() + 30; while (Date.now() < end); return msg;';
+    const f = { id: 'f', type: 'function', z: 'tab', func, outputs: 1, x: 200, wires: [['s']] };
+    const flow = [tab, network, telemetry(['f'], { mode: 'batch' }), f, storeNode];
+    const expected = fill(40);
+    const flows = await start(flow);
+    await until(() => raw() > 4);
+    expect(await flows.end()).toBe(0);
+    expect(flows.output()).not.toMatch(/"level":[56]0/);
+    await start(flow);
+    await until(() => raw() === expected);
+  });
+
   test('flow through function nodes, which may alter and drop them', async () => {
     const func = `
       if (msg.payload.time % 2000) return null;

@@ -129,3 +129,75 @@ test('another size begins new windows and does not count old entries again', asy
   expect((await second.tick())?.rows).toMatchObject([{ count: 2, endMs: NOON + 10_000 }]);
   await second.close();
 });
+
+test('an outage longer than the horizon makes no reading too late', async () => {
+  const first = await open();
+  await first.apply(batch(0, 0));
+  now += 70_000;
+  expect((await first.tick())?.rows).toHaveLength(1);
+  // The store was down, so no evidence was read; then the process was down; then it is read where it had been.
+  now += 5 * 3_600_000;
+  await first.tick();
+  await first.close();
+  const second = await open();
+  await second.tick();
+  await second.apply(batch(1, 1, NOON + 60_000, NOON + 61_000));
+  await second.apply(batch(2, 2, NOON + 120_000, NOON + 121_000));
+  expect(second.tooLate).toBe(0);
+  await second.apply(batch(3, 3, now, now));
+  now += 70_000;
+  const { rows } = (await second.tick())!;
+  expect(rows.map(({ startMs, count }) => [startMs - NOON, count])).toEqual([
+    [60_000, 1],
+    [120_000, 1],
+    [5 * 3_600_000 + 60_000, 1],
+  ]);
+  await second.apply(batch(4, 4, NOON + 60_000));
+  expect(second.tooLate).toBe(1);
+  await second.close();
+});
+
+test('plain readings are placed by the time of the entries that they came with', async () => {
+  const service = await open();
+  now = NOON + 30 * 86_400_000;
+  await service.applyTables([table(NOON, 1)], NOON);
+  await service.tick();
+  await service.applyTables([table(NOON + 60_000, 1)], NOON + 60_000);
+  expect(service.tooLate).toBe(0);
+  await service.close();
+});
+
+test('a closed service leaves the file to the one that opened it since', async () => {
+  const first = await open();
+  await first.apply(batch(0, 1));
+  now += 70_000;
+  const group = (await first.tick())!;
+  await first.close();
+  const second = await open();
+  await second.apply(batch(2, 3, NOON + 60_000));
+  // A store of before says that it is done, and a batch comes late.
+  first.stored(group.id);
+  expect(await first.apply(batch(4, 5))).toBe(false);
+  expect(await first.applyTables([table(NOON, 1)])).toBe(false);
+  expect(await first.tick()).toBeUndefined();
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  await second.close();
+  const third = await open();
+  now += 70_000;
+  expect((await third.tick())?.rows).toMatchObject([{ startMs: NOON + 60_000, count: 2 }]);
+  expect(third.unstored).toHaveLength(2);
+  await third.close();
+});
+
+test('another size emits the windows that have ended, under their own length', async () => {
+  const first = await open();
+  await first.apply(batch(0, 3));
+  now += 62_000;
+  await first.apply(batch(4, 4, NOON + 61_000));
+  await first.close();
+  const second = await open(10_000);
+  expect(second.unstored.flatMap(({ rows }) => rows)).toMatchObject([
+    { startMs: NOON, endMs: NOON + 60_000, count: 4 },
+  ]);
+  await second.close();
+});

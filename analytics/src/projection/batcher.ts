@@ -10,7 +10,7 @@
 import type { ReadingTable } from '@fieldproof/compute/readings';
 import { readingCount } from '@fieldproof/compute/readings';
 import type { Frame } from '@fieldproof/protocol/frame';
-import type { Interval } from '@fieldproof/protocol/interval-set';
+import { type Interval, IntervalSet } from '@fieldproof/protocol/interval-set';
 import type { StateChange } from './projector-state.ts';
 
 export interface BatcherOptions {
@@ -61,7 +61,7 @@ export interface MicroBatch {
   readonly tables: readonly ReadingTable[];
   /** For each table the index of its entry: an entry is never in two batches but in a repeat. */
   readonly entryIndexes: readonly number[];
-  /** The entries that this batch settles, with those that carry no readings. */
+  /** The entries that this batch settles, with those that carry no readings, also since the batch before. */
   readonly settled: readonly Interval[];
   /** The broker's time of the newest entry, Unix ms; 0 where none has one. */
   readonly atMs: number;
@@ -110,6 +110,8 @@ export class Batcher {
   readonly #inFlight: InFlight[] = [];
   #consumers: readonly string[] = [];
   #items: BatchItem[] = [];
+  /** What batches that nobody needed to see have settled; the next one says it. */
+  #carried: readonly Interval[] = [];
   #lines = 0;
   #bytes = 0;
   #openedMs = 0;
@@ -161,7 +163,10 @@ export class Batcher {
     const items = this.#items;
     const last = items[items.length - 1];
     if (last === undefined) return;
-    const batch = toBatch(items, { id: this.#nextId++, fromIndex: this.#index });
+    const made = toBatch(items, { id: this.#nextId++, fromIndex: this.#index });
+    const settled = IntervalSet.from([...this.#carried, ...made.settled]).ranges();
+    const batch = { ...made, settled };
+    this.#carried = batch.tables.length > 0 ? [] : settled;
     this.#items = [];
     this.#lines = 0;
     this.#bytes = 0;

@@ -116,6 +116,11 @@ export class Projection {
     };
   }
 
+  /** SHA-256 of the log's entry 0 in hex, once that is known. */
+  get logId(): string | undefined {
+    return this.#head?.logId;
+  }
+
   /** Begins to read at the cursor. Call once. */
   start(): void {
     this.#running ??= this.#run();

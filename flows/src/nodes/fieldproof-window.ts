@@ -1,6 +1,7 @@
 /** `fieldproof-window`: mean, min, max and the like of each minute (or any length). A shell around `window-service.ts`. */
 
 import { join } from 'node:path';
+import type { WindowRow } from '@fieldproof/compute/window';
 import { windowTables } from '@fieldproof/compute/window-tables';
 import { consumersBehind, type NodeConfig } from '../consumers.ts';
 import { FlowsError } from '../errors.ts';
@@ -17,6 +18,13 @@ interface WindowDef extends NodeDef {
   horizon?: number | string;
 }
 
+/** A group of rows on its way: who has stored it, and who is at it. */
+interface Sending {
+  readonly stored: Set<string>;
+  readonly held: Set<string>;
+  sentMs: number;
+}
+
 const TICK_MS = 1000;
 const RESEND_MS = 30_000;
 
@@ -26,7 +34,6 @@ export default function register(RED: NodeApi): void {
     const sizeS = Number(def.size ?? 60);
     const graceS = Number(def.grace ?? 5);
     const horizonS = Math.max(graceS, Number(def.horizon ?? 7200));
-    const suffix = `_${durationName(sizeS)}`;
     const opening = WindowService.open({
       path: join(stateFolder(RED.settings.userDir), `window-${this.id}.state`),
       windowMs: Math.round(sizeS * 1000),
@@ -40,7 +47,7 @@ export default function register(RED: NodeApi): void {
     });
     let consumers: readonly string[] = [];
     let isStarted = false;
-    const sentMs = new Map<number, number>();
+    const sending = new Map<number, Sending>();
     const started = () => {
       const configs: NodeConfig[] = [];
       RED.nodes.eachNode((config) => configs.push(config as NodeConfig));
@@ -49,28 +56,32 @@ export default function register(RED: NodeApi): void {
     };
     RED.events.on('flows:started', started);
 
+    const missingOf = ({ stored }: Sending) => consumers.filter((id) => !stored.has(id));
+    const finish = (service: WindowService, id: number) => {
+      const group = sending.get(id);
+      if (group === undefined || missingOf(group).length > 0) return;
+      sending.delete(id);
+      service.stored(id);
+      setTimeout(() => hub().batches.delete(`${this.id}:${id}`), TICK_MS).unref();
+    };
     const emit = (service: WindowService, { id, rows }: RowGroup) => {
-      sentMs.set(id, performance.now());
+      const group = sending.get(id) ?? { stored: new Set(), held: new Set(), sentMs: 0 };
+      group.sentMs = performance.now();
+      sending.set(id, group);
+      const { stored, held } = group;
       const handleId = `${this.id}:${id}`;
-      const tables = windowTables(rows, { suffix });
-      const missing = new Set(consumers);
-      const held = new Set<string>();
-      const finish = () => {
-        if (missing.size > 0) return;
-        service.stored(id);
-        sentMs.delete(id);
-        setTimeout(() => hub().batches.delete(handleId), TICK_MS).unref();
-      };
       hub().batches.set(handleId, {
         stream: this.id,
-        tables,
+        tables: windowTables(rows, { suffix: suffixOf(rows) }),
         entryIndexes: undefined,
         settled: [],
         atMs: 0,
-        take: (consumer) => missing.has(consumer) && !held.has(consumer) && !!held.add(consumer),
+        take: (consumer) =>
+          missingOf(group).includes(consumer) && !held.has(consumer) && !!held.add(consumer),
         acknowledge: (consumer) => {
-          missing.delete(consumer);
-          finish();
+          stored.add(consumer);
+          held.delete(consumer);
+          finish(service, id);
         },
         letGo: (consumer) => held.delete(consumer),
       });
@@ -82,7 +93,7 @@ export default function register(RED: NodeApi): void {
         toIndex: 0,
       };
       this.send({ topic: 'windows', payload, rows });
-      finish();
+      finish(service, id);
     };
 
     const tick = async () => {
@@ -91,8 +102,14 @@ export default function register(RED: NodeApi): void {
       await service.tick();
       const now = performance.now();
       for (const group of service.unstored) {
-        const sent = sentMs.get(group.id);
-        if (sent === undefined || now - sent > RESEND_MS) emit(service, group);
+        const sent = sending.get(group.id);
+        if (sent !== undefined) {
+          finish(service, group.id);
+          // A store that is down keeps what it holds.
+          if (missingOf(sent).every((id) => sent.held.has(id))) continue;
+          if (now - sent.sentMs <= RESEND_MS) continue;
+        }
+        emit(service, group);
       }
       const waiting = service.unstored.length;
       const late = service.tooLate > 0 ? ` · ${service.tooLate} too late` : '';
@@ -113,15 +130,24 @@ export default function register(RED: NodeApi): void {
           throw new FlowsError('ERR_HANDLE_UNKNOWN', `handle ${payload.id}: expected a batch`);
         }
         if (!batch.take(this.id)) return;
-        await service.apply(batch);
-        batch.acknowledge(this.id);
+        let isDurable = false;
+        try {
+          isDurable = await service.apply(batch);
+        } finally {
+          if (isDurable) batch.acknowledge(this.id);
+          else batch.letGo(this.id);
+        }
         return;
       }
       const tables = tablesOf(payload);
       const origin = hub().origins.get(fieldproof?.origin ?? '');
       origin?.claim();
-      await service.applyTables(tables);
-      origin?.release(true);
+      let isDurable = false;
+      try {
+        isDurable = await service.applyTables(tables, origin?.atMs);
+      } finally {
+        origin?.release(isDurable);
+      }
     };
     this.on('input', (message: Message, _send, done) => {
       take(message).then(() => done(), done);
@@ -134,6 +160,12 @@ export default function register(RED: NodeApi): void {
     });
   }
   RED.nodes.registerType('fieldproof-window', windowNode as never);
+}
+
+/** By the length of the rows, which may be from before the node's was changed. */
+function suffixOf(rows: readonly WindowRow[]): string {
+  const { startMs, endMs } = rows[0]!;
+  return `_${durationName((endMs - startMs) / 1000)}`;
 }
 
 /** 60 → `1m`, 10 → `10s`, 3600 → `1h`. */

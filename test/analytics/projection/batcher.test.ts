@@ -45,6 +45,19 @@ function batcher(options: Partial<BatcherOptions> = {}) {
 }
 
 describe('closing', () => {
+  test('what a batch without readings settles is said by the next one', () => {
+    const { made, sent } = batcher();
+    for (let index = 0; index < 200; index += 2) {
+      made.add(item(index, 0), index);
+      made.flush(index);
+      made.add(item(index + 1), index);
+      made.flush(index);
+    }
+    expect(sent).toHaveLength(100);
+    expect(sent.every(({ settled }) => settled.length === 1)).toBe(true);
+    expect(sent[7]!.settled).toEqual([[14, 15]]);
+  });
+
   test('a batch is closed at its lines, its bytes, a pause, or its age', () => {
     const { made, sent } = batcher({ maxBytes: 350 });
     made.add(item(0, 9), 0);
@@ -75,12 +88,7 @@ describe('closing', () => {
     made.add(item(3, 1), 0);
     made.flush(0);
     expect(sent[0]).toMatchObject({
-      settled: [
-        [0, 0],
-        [2, 2],
-        [1, 1],
-        [3, 3],
-      ],
+      settled: [[0, 3]],
       entryIndexes: [2, 1, 3],
       fromIndex: 0,
       toIndex: 4,
