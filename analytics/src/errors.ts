@@ -45,6 +45,10 @@ export const ANALYTICS_ERRORS = {
     what: 'A cursor file cannot be read.',
     remedy: 'The one before it is used, else everything is read again; what is stored stays.',
   },
+  ERR_WINDOW_STATE: {
+    what: 'The state file of windows cannot be read or belongs to other settings.',
+    remedy: 'They begin anew; windows that were open are incomplete in the store.',
+  },
   ERR_STORE_UNAVAILABLE: {
     what: 'The time-series store did not answer, or answered that it cannot now.',
     remedy:

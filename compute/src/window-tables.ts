@@ -27,6 +27,12 @@ export function windowTables(
   return [...groups.values()].map((group) => toTable(group, options.suffix));
 }
 
+/** How a window length is named in profiles: 60,000 ms is `1m`, 10,000 `10s`, 3,600,000 `1h`, 500 `0_5s`. */
+export function durationName(ms: number): string {
+  if (ms % 3_600_000 === 0) return `${ms / 3_600_000}h`;
+  return ms % 60_000 === 0 ? `${ms / 60_000}m` : `${ms / 1000}s`.replace('.', '_');
+}
+
 function toTable(rows: readonly WindowRow[], suffix: string): ReadingTable {
   const starts = [...new Set(rows.map(({ startMs }) => startMs))].sort((a, b) => a - b);
   const rowOf = new Map(starts.map((startMs, i) => [startMs, i]));

@@ -30,10 +30,6 @@ export const FLOWS_ERRORS = {
     what: 'A message payload is neither a handle nor readings.',
     remedy: 'Send {device, profile, metric, value, time}, or an array of these; see the help.',
   },
-  ERR_WINDOW_STATE: {
-    what: 'The state file of a window node cannot be read or belongs to other settings.',
-    remedy: 'The node begins anew; windows that were open are incomplete in the store.',
-  },
 } as const satisfies Record<string, ErrorRow>;
 
 export type FlowsErrorCode = keyof typeof FLOWS_ERRORS;

@@ -67,6 +67,13 @@ export function storeSettings(
   return { url, token: async () => storeToken || (await readFile(file!, 'utf8')) };
 }
 
+/** The control process that is told how far a projection is; undefined where the installation names none. */
+export function reportSettings(): { url: string; token: () => Promise<string> } | undefined {
+  const { storeUrl, storeTokenFile } = hub().installation;
+  if (!storeUrl || !storeTokenFile) return undefined;
+  return { url: storeUrl, token: () => readFile(storeTokenFile, 'utf8') };
+}
+
 /** The folder for cursors, window states and dead letters. */
 export function stateFolder(userDir: string | undefined): string {
   const { dataDir } = hub().installation;

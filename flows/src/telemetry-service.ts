@@ -8,9 +8,13 @@
  */
 import { join } from 'node:path';
 import type { MicroBatch } from '@fieldproof/analytics/projection/batcher';
+import {
+  type ProgressReport,
+  startProgressReport,
+} from '@fieldproof/analytics/projection/progress-report';
 import { Projection, type ProjectionStatus } from '@fieldproof/analytics/projection/projection';
 import { type Handle, hub } from './hub.ts';
-import type { TailSettings } from './network-settings.ts';
+import { reportSettings, type TailSettings } from './network-settings.ts';
 import { plainBatch, plainReadings } from './plain-readings.ts';
 
 export type OutputMode = 'handle' | 'batch' | 'reading';
@@ -54,6 +58,8 @@ export class TelemetryService {
   readonly #projection: Projection;
   readonly #done: string[] = [];
   readonly #forget: (consumer: string) => void;
+  /** Tells the control process how far the reading is. */
+  readonly #report: ProgressReport | undefined;
   /** Batches that came while there was no node. */
   #undelivered: MicroBatch[] = [];
   #node: TelemetryNode | undefined;
@@ -77,6 +83,13 @@ export class TelemetryService {
       onStatus: () => this.#node?.status(this.#projection.status),
       onProblem: options.log,
     });
+    const control = reportSettings();
+    this.#report =
+      control &&
+      startProgressReport({
+        ...{ ...control, name: `flows-${options.id}` },
+        status: () => this.#projection.status,
+      });
     this.#forget = (consumer) => this.#projection.forgetConsumer(consumer);
     hub().forget.add(this.#forget);
   }
@@ -119,6 +132,7 @@ export class TelemetryService {
     if (this.#stopped) return;
     this.#stopped = true;
     clearTimeout(this.#orphan);
+    this.#report?.stop();
     const { services, forget, batches } = hub();
     forget.delete(this.#forget);
     if (services.get(this.#options.id) === this) services.delete(this.#options.id);

@@ -15,6 +15,10 @@ export interface CliIo {
   readonly fetch: typeof globalThis.fetch;
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
+  /** Whether `err` writes to a terminal. */
+  readonly isTty?: boolean;
+  /** Aborts on Ctrl-C or SIGTERM; a command that asks for it ends by itself then. */
+  readonly interrupted?: () => AbortSignal;
 }
 
 /** Options that every command takes. */
@@ -26,6 +30,8 @@ export interface ConnectionOptions {
 
 export interface ApiClient {
   readonly url: string;
+  /** The bearer token. */
+  readonly token: string;
   /** The JSON answer, or null for 204. @throws {ApiProblem} what the API answered with. */
   json<T>(method: string, path: string, body?: unknown): Promise<T>;
   /** The answer as text, of this media type. */
@@ -67,6 +73,7 @@ export async function apiClient(io: CliIo, options: ConnectionOptions): Promise<
   };
   return {
     url,
+    token,
     json: async <T>(method: string, path: string, body?: unknown): Promise<T> => {
       const response = await request(path, {
         method,

@@ -8,6 +8,7 @@ import { AnalyticsError } from '../errors.ts';
 import { type ApiClient, apiClient, type CliIo } from './api-client.ts';
 import { addAudit } from './commands/audit.ts';
 import { addDevices, addLatest, addQuery } from './commands/data.ts';
+import { addProject } from './commands/project.ts';
 import { addStatus } from './commands/status.ts';
 import { addToken } from './commands/token.ts';
 import { errorLine, exitCode } from './error-line.ts';
@@ -41,7 +42,7 @@ export type AddCommand = (program: Command, tools: CommandTools) => void;
 
 const COMMANDS: readonly AddCommand[] = [
   ...[addDevices, addLatest, addQuery, addStatus, addToken],
-  ...[addAudit],
+  ...[addProject, addAudit],
 ];
 
 const CONNECTION_HELP = `

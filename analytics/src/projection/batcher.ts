@@ -78,6 +78,8 @@ export interface SetAside {
 }
 
 interface InFlight {
+  /** The broker's time of its first entry that has one. */
+  readonly oldestMs: number | undefined;
   /** Both without content once it is done. */
   batch: MicroBatch;
   frames: readonly Frame[];
@@ -143,6 +145,14 @@ export class Batcher {
     return count;
   }
 
+  /** The broker's time of the oldest entry that was added and is not done, Unix ms. */
+  get oldestMs(): number | undefined {
+    for (const { state, oldestMs } of this.#inFlight) {
+      if (state !== 'done' && oldestMs !== undefined) return oldestMs;
+    }
+    return oldestOf(this.#items);
+  }
+
   get consumers(): readonly string[] {
     return this.#consumers;
   }
@@ -173,6 +183,7 @@ export class Batcher {
     this.#index = batch.toIndex;
     const wanted = batch.tables.length > 0 ? this.#consumers : [];
     const inFlight: InFlight = {
+      oldestMs: oldestOf(items),
       batch,
       frames: items.filter(({ tables }) => tables.length > 0).map(({ frame }) => frame),
       changes: items.flatMap(({ changes }) => changes),
@@ -281,6 +292,10 @@ export class Batcher {
       this.#options.advance(batch.toIndex, changes);
     }
   }
+}
+
+function oldestOf(items: readonly BatchItem[]): number | undefined {
+  return items.find(({ atMs }) => atMs !== undefined)?.atMs;
 }
 
 function toBatch(

@@ -29,6 +29,8 @@ export interface ProjectionOptions extends TailSource {
   readonly cursorPath: string;
   /** Frames of batches that nobody acknowledged. */
   readonly deadLetterPath: string;
+  /** False reads to the present end of the log and no further; `isAtEnd` says when. Default true. */
+  readonly live?: boolean;
   /** Of micro-batches, see BatcherOptions. */
   readonly limits?: Pick<
     BatcherOptions,
@@ -56,6 +58,10 @@ export interface ProjectionStatus {
   readonly cursorIndex: number;
   /** The broker's time of the newest entry that was read, Unix ms. */
   readonly lastEntryMs: number | undefined;
+  /** The broker's time of the oldest entry that was read and is not put away, Unix ms. */
+  readonly oldestUnstoredMs: number | undefined;
+  /** With `live: false`: everything was read; it may not be put away yet. */
+  readonly isAtEnd: boolean;
   readonly unacknowledged: number;
   readonly consumers: number;
   /** Since the start. */
@@ -86,6 +92,7 @@ export class Projection {
   #savedMs = 0;
   #nextIndex = 0;
   #connected = false;
+  #isAtEnd = false;
   #problem: AnalyticsError | undefined;
   #lastEntryMs: number | undefined;
   #counts = { readings: 0, deadLetters: 0, erased: 0 };
@@ -106,6 +113,8 @@ export class Projection {
       nextIndex: this.#nextIndex,
       cursorIndex: this.#durable?.index ?? 0,
       lastEntryMs: this.#lastEntryMs,
+      oldestUnstoredMs: this.#batcher?.oldestMs,
+      isAtEnd: this.#isAtEnd,
       unacknowledged: this.#batcher?.unacknowledged ?? 0,
       consumers: this.#consumers.length,
       ...this.#counts,
@@ -186,6 +195,11 @@ export class Projection {
         for await (const group of frames) {
           for (const frame of group) await this.#take(frame);
           this.#options.onStatus?.();
+        }
+        if (this.#options.live === false && !signal.aborted) {
+          this.#isAtEnd = true;
+          this.#options.onStatus?.();
+          return;
         }
       } catch (error) {
         if (signal.aborted) return;

@@ -56,7 +56,15 @@ export interface ProjectionStatus {
   readonly evidenceSize: number;
   /** Age of the oldest entry that is not yet in the store; 0 when there is none. */
   readonly lagMs: number;
+  /** Which projection it is, where several report the one that is furthest behind. */
+  readonly name?: string;
+  /** When it said so, Unix ms. */
+  readonly reportedMs?: number;
 }
 
-/** The lag, or null while nobody knows it. */
-export type ProjectionStatusProvider = () => ProjectionStatus | null;
+/**
+ * The lag, or null while nobody knows it.
+ *
+ * @param evidenceSize - entries in the log as the broker has just said; null while it does not answer.
+ */
+export type ProjectionStatusProvider = (evidenceSize: number | null) => ProjectionStatus | null;

@@ -22,6 +22,7 @@ import {
   problemOf,
   sendProblem,
 } from './problem.ts';
+import { ProjectionBoard } from './projection-board.ts';
 import type {
   BrokerStatus,
   DeclaredProfiles,
@@ -32,6 +33,7 @@ import { dashboardRoutes } from './routes/dashboard.ts';
 import { deviceRoutes } from './routes/devices.ts';
 import { healthRoutes } from './routes/health.ts';
 import { latestRoutes } from './routes/latest.ts';
+import { projectionRoutes } from './routes/projection.ts';
 import { queryRoutes } from './routes/query.ts';
 import { statusRoutes } from './routes/status.ts';
 import { tokenRoutes } from './routes/tokens.ts';
@@ -61,6 +63,7 @@ export interface ControlServerOptions {
   readonly brokerStatus?: BrokerStatus | undefined;
   /** Units, where the directory does not have them. */
   readonly declared?: DeclaredProfiles | undefined;
+  /** Default: what projections report to `PUT /v1/projection/<name>`. */
   readonly projection?: ProjectionStatusProvider | undefined;
   readonly network?: (() => string | null) | undefined;
   /** Route groups of other packages, added after ours. */
@@ -101,18 +104,19 @@ export async function createControlServer(options: ControlServerOptions): Promis
   await installOpenApi(app, version);
 
   const directory = options.directory ?? { devices: async () => NO_BROKER };
+  const board = new ProjectionBoard(clock);
   const context: ControlContext = {
     ...{ store, tokens, clock, log, version },
     storeKind: options.storeKind,
     requireScope: scopeChecker(tokens),
     views: deviceViews({ store, directory, declared: options.declared, clock }),
     brokerStatus: options.brokerStatus ?? { status: async () => NO_BROKER },
-    projection: options.projection ?? (() => null),
+    projection: options.projection ?? ((size) => board.status(size)),
     network: options.network ?? (() => null),
   };
   const groups = [
     ...[healthRoutes, deviceRoutes, latestRoutes, queryRoutes, statusRoutes],
-    ...[writeRoutes, tokenRoutes],
+    ...[writeRoutes, tokenRoutes, projectionRoutes(board)],
     ...(options.dashboard === undefined ? [] : [dashboardRoutes(options.dashboard)]),
     ...(options.routes ?? []),
   ];

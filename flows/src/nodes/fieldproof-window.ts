@@ -1,15 +1,15 @@
 /** `fieldproof-window`: mean, min, max and the like of each minute (or any length). A shell around `window-service.ts`. */
 
 import { join } from 'node:path';
+import { type RowGroup, WindowService } from '@fieldproof/analytics/projection/window-service';
 import type { WindowRow } from '@fieldproof/compute/window';
-import { windowTables } from '@fieldproof/compute/window-tables';
+import { durationName, windowTables } from '@fieldproof/compute/window-tables';
 import { consumersBehind, type NodeConfig } from '../consumers.ts';
 import { FlowsError } from '../errors.ts';
 import { forgetConsumer, type Handle, hub, isHandle } from '../hub.ts';
 import { stateFolder } from '../network-settings.ts';
 import type { Message, NodeApi, NodeBase, NodeDef } from '../node-red-api.ts';
 import { tablesOf } from '../plain-readings.ts';
-import { type RowGroup, WindowService } from '../window-service.ts';
 
 interface WindowDef extends NodeDef {
   /** Seconds, as texts or numbers. */
@@ -165,11 +165,5 @@ export default function register(RED: NodeApi): void {
 /** By the length of the rows, which may be from before the node's was changed. */
 function suffixOf(rows: readonly WindowRow[]): string {
   const { startMs, endMs } = rows[0]!;
-  return `_${durationName((endMs - startMs) / 1000)}`;
-}
-
-/** 60 → `1m`, 10 → `10s`, 3600 → `1h`. */
-function durationName(seconds: number): string {
-  if (seconds % 3600 === 0) return `${seconds / 3600}h`;
-  return seconds % 60 === 0 ? `${seconds / 60}m` : `${seconds}s`.replace('.', '_');
+  return `_${durationName(endMs - startMs)}`;
 }

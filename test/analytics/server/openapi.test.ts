@@ -27,7 +27,14 @@ describe('the API document', () => {
     expect(paths.sort()).toEqual(
       [
         ...['/', '/assets/{file}', '/favicon.svg', '/healthz', '/readyz', '/v1/devices'],
-        ...['/v1/latest', '/v1/openapi.json', '/v1/query', '/v1/status', '/v1/tokens'],
+        ...[
+          '/v1/latest',
+          '/v1/openapi.json',
+          '/v1/projection/{name}',
+          '/v1/query',
+          '/v1/status',
+          '/v1/tokens',
+        ],
         ...['/v1/tokens/{name}', '/v1/write', '/write'],
       ].sort(),
     );

@@ -17,6 +17,8 @@ interface Status {
     readonly nextIndex: number;
     readonly evidenceSize: number;
     readonly lagMs: number;
+    readonly name?: string;
+    readonly reportedMs?: number;
   } | null;
   readonly broker: { readonly ok: boolean; readonly detail: string };
 }
@@ -39,12 +41,22 @@ export const addStatus: AddCommand = (program, { run, io }) => {
       ['values', `${known(counts.values)} stored: readings and windows`],
       [
         'projection',
-        projection === null
-          ? 'lag unknown'
-          : `${projection.nextIndex} of ${projection.evidenceSize} entries, ${Math.round(projection.lagMs)} ms behind`,
+        projection === null ? 'lag unknown' : projectionText(projection, status.nowMs),
       ],
       ['broker', broker.ok ? 'answers' : broker.detail],
     ];
     io.out(rows.map(([name, text]) => `${name!.padEnd(12)}${printable(text!)}\n`).join(''));
   });
 };
+
+/** A report older than this says where the projection stopped, not where it is. */
+const STALE_MS = 30_000;
+
+function projectionText(projection: NonNullable<Status['projection']>, nowMs: number): string {
+  const { nextIndex, evidenceSize, lagMs, name, reportedMs = nowMs } = projection;
+  const behind = lagMs < 10_000 ? `${Math.round(lagMs)} ms` : ageText(lagMs);
+  const place = `${nextIndex} of ${evidenceSize} entries, ${behind} behind`;
+  const who = name === undefined ? '' : ` (${name})`;
+  const stale = nowMs - reportedMs > STALE_MS ? `, SILENT for ${ageText(nowMs - reportedMs)}` : '';
+  return `${place}${who}${stale}`;
+}

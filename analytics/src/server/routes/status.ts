@@ -23,7 +23,9 @@ const ANSWER = objectOf({
     properties: {
       nextIndex: { type: 'integer' },
       evidenceSize: { type: 'integer' },
-      lagMs: { type: 'number' },
+      lagMs: { type: 'number', description: 'age of the oldest entry that is not stored' },
+      name: { type: 'string', description: 'the projection that is furthest behind' },
+      reportedMs: UNIX_MS,
     },
   }),
   broker: {
@@ -44,7 +46,10 @@ const EXAMPLE = {
   versions: { fieldproof: '0.1.0', node: 'v20.20.2' },
   store: { kind: 'duckdb', ok: true, version: 'v1.5.5' },
   counts: { devices: 9, online: 8, values: 1204332 },
-  projection: { nextIndex: 20211, evidenceSize: 20212, lagMs: 180 },
+  projection: {
+    ...{ nextIndex: 20211, evidenceSize: 20212, lagMs: 180 },
+    ...{ name: 'telemetry', reportedMs: 1795244399000 },
+  },
   broker: { ok: true, detail: '', status: { received: 20212, accepted: 20209 } },
 };
 
@@ -88,7 +93,7 @@ export const statusRoutes: RouteGroup = (context) => {
             online: answer?.broker.ok ? (devices?.filter((d) => d.online).length ?? null) : null,
             values: devices?.reduce((sum, device) => sum + device.count, 0) ?? null,
           },
-          projection: projection(),
+          projection: projection(evidenceSizeOf(broker)),
           broker: broker.ok
             ? { ok: true, detail: '', status: broker.value }
             : { ok: false, detail: broker.detail },
@@ -97,6 +102,12 @@ export const statusRoutes: RouteGroup = (context) => {
     );
   };
 };
+
+/** Entries in the log as the broker states them. */
+function evidenceSizeOf(broker: BrokerAnswer<Readonly<Record<string, unknown>>>): number | null {
+  const evidence = broker.ok ? (broker.value.evidence as { entries?: unknown } | null) : null;
+  return typeof evidence?.entries === 'number' ? evidence.entries : null;
+}
 
 /** The network's id as the broker states it. */
 function networkOf(broker: BrokerAnswer<Readonly<Record<string, unknown>>>): string | null {

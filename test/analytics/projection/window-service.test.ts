@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type WindowBatch, WindowService } from '@fieldproof/analytics/projection/window-service';
 import type { ReadingTable } from '@fieldproof/compute/readings';
-import type { SharedBatch } from '@fieldproof/flows/hub';
-import { WindowService } from '@fieldproof/flows/window-service';
+
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 
 const NOON = 1_795_262_400_000;
@@ -38,7 +38,7 @@ const table = (timeMs: number, value: number): ReadingTable => ({
 });
 
 /** Entries `from` to `to`, each with one reading. */
-function batch(from: number, to: number, timeMs = NOON, atMs = now): SharedBatch {
+function batch(from: number, to: number, timeMs = NOON, atMs = now): WindowBatch {
   const entryIndexes = Array.from({ length: to - from + 1 }, (_, i) => from + i);
   return {
     stream: 't',
@@ -46,9 +46,6 @@ function batch(from: number, to: number, timeMs = NOON, atMs = now): SharedBatch
     entryIndexes,
     settled: [[from, to]],
     atMs,
-    take: () => true,
-    acknowledge: () => {},
-    letGo: () => {},
   };
 }
 

@@ -1,6 +1,7 @@
 /**
- * What is behind a window node: the windows of `@fieldproof/compute/window`, which entries are in them, and the rows
- * that are not yet stored, durable in one file (docs/decisions/005-windows-and-acknowledgements.md).
+ * Windows over a projection, behind a window node or `fieldproof project`: those of `@fieldproof/compute/window`, which
+ * entries are in them, and the rows that are not yet stored, durable in one file
+ * (docs/decisions/005-windows-and-acknowledgements.md).
  *
  * A batch is acknowledged when the state with it is on the disk; a repeated entry is skipped. Rows stay in the state
  * until every store behind the window has acknowledged them, and are sent again until then. So a crash at any instant
@@ -25,8 +26,8 @@ import {
 import { crc32c } from '@fieldproof/protocol/crc32c';
 import { type Interval, IntervalSet } from '@fieldproof/protocol/interval-set';
 import { Decoder, Encoder } from 'cbor-x';
-import { FlowsError } from './errors.ts';
-import type { SharedBatch } from './hub.ts';
+import { AnalyticsError } from '../errors.ts';
+import type { MicroBatch } from './batcher.ts';
 
 /** Between two writes of the state; longer when a write takes long. */
 const SAVE_MS = 250;
@@ -34,6 +35,14 @@ const SAVE_MS = 250;
 const CATCHING_UP_MS = 5000;
 const encoder = new Encoder({ useRecords: false, mapsAsObjects: true });
 const decoder = new Decoder({ useRecords: false, mapsAsObjects: true });
+
+/** What a window needs of a micro-batch. */
+export interface WindowBatch extends Pick<MicroBatch, 'tables' | 'settled' | 'atMs'> {
+  /** Which sequence of entries the indexes belong to. */
+  readonly stream: string;
+  /** For each table the index of its entry; undefined where there are no entries behind it. */
+  readonly entryIndexes: readonly number[] | undefined;
+}
 
 /** Rows that were emitted together. */
 export interface RowGroup {
@@ -88,7 +97,7 @@ export class WindowService {
       } catch (cause) {
         if ((cause as NodeJS.ErrnoException).code === 'ENOENT') continue;
         const message = `${path}: ${(cause as Error).message}`;
-        options.log(new FlowsError('ERR_WINDOW_STATE', message, { cause }));
+        options.log(new AnalyticsError('ERR_WINDOW_STATE', message, { cause }));
       }
     }
     return service;
@@ -111,7 +120,7 @@ export class WindowService {
   }
 
   /** Applies the entries of a batch that are new; resolves when they are durable, with false when it was closed before. */
-  async apply(batch: SharedBatch): Promise<boolean> {
+  async apply(batch: WindowBatch): Promise<boolean> {
     if (this.#isClosed) return false;
     const { tables, entryIndexes, settled, stream } = batch;
     let applied = this.#applied.get(stream);
@@ -145,12 +154,13 @@ export class WindowService {
    * Emits the windows that are due. While old evidence is being read, time is that of the evidence, so that a rebuild
    * gives the windows that there were.
    *
+   * @param options.isAtEnd - nothing more is to be read now: time is the clock's.
    * @returns rows that became due; they are in `unstored` from now on.
    */
-  async tick(): Promise<RowGroup | undefined> {
+  async tick({ isAtEnd = false } = {}): Promise<RowGroup | undefined> {
     if (this.#isClosed) return undefined;
     const nowMs = this.#options.clock();
-    const isCatchingUp = nowMs - this.#batchMs < CATCHING_UP_MS;
+    const isCatchingUp = !isAtEnd && nowMs - this.#batchMs < CATCHING_UP_MS;
     const rows = closeWindows(
       this.#windows,
       nowMs - (isCatchingUp ? this.#lagMs : 0),

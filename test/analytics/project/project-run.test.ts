@@ -1,0 +1,166 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { runCli } from '@fieldproof/analytics/cli/program';
+import { ProjectRun, type ProjectRunOptions } from '@fieldproof/analytics/project/project-run';
+import { httpLineSink } from '@fieldproof/analytics/projection/line-sink';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { FakeLog, fakeDevice, NOON } from '../projection/evidence.ts';
+import { FakeStore, TailServer, TOKEN, until } from '../projection/tail-server.ts';
+
+let folder = '';
+let log: FakeLog;
+let server: TailServer;
+let store: FakeStore;
+let urls = { tail: '', store: '' };
+const running: ProjectRun[] = [];
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'project-'));
+  log = new FakeLog();
+  server = new TailServer(log);
+  store = new FakeStore();
+  urls = { tail: await server.start(), store: await store.start() };
+});
+afterEach(async () => {
+  for (const run of running.splice(0)) await run.stop();
+  await server.stop();
+  await store.stop();
+  rmSync(folder, { recursive: true });
+});
+
+async function start(options: Partial<ProjectRunOptions> = {}): Promise<ProjectRun> {
+  const run = await ProjectRun.start({
+    name: 'project',
+    folder,
+    tail: { url: urls.tail, token: async () => TOKEN },
+    sink: httpLineSink({ url: urls.store }),
+    // An hour after the readings: all their windows are due.
+    clock: () => NOON + 3_600_000 + performance.now(),
+    ...options,
+  });
+  running.push(run);
+  return run;
+}
+
+/** Minutes of readings of three devices, one each second, an entry for ten of them. */
+function fill(minutes: number, fromMinute = 0): void {
+  for (let at = fromMinute * 60; at < (fromMinute + minutes) * 60; at += 10) {
+    const points = Array.from({ length: 10 }, (_, i) => [NOON / 1000 + at + i, at + i] as const);
+    for (const n of [0, 1, 2]) log.telemetry(fakeDevice(n), points);
+  }
+}
+
+describe('a run of the projector without Node-RED', () => {
+  test('with once it ends at the end of the log, with every reading and every window stored', async () => {
+    fill(3);
+    const run = await start({ once: true, windowsMs: [60_000] });
+    await run.ended;
+    await run.stop();
+    const raw = store.lines.filter((line) => line.startsWith('air,'));
+    expect(raw).toHaveLength(3 * 180);
+    const windows = store.lines.filter((line) => line.startsWith('air_1m,'));
+    const [first] = windows.filter((line) => line.endsWith(` ${NOON}000`));
+    expect(first).toContain('temp_mean=29.5,temp_min=0,temp_max=59,temp_count=60');
+    expect(new Set(windows.map((line) => line.split(' ')[2])).size).toBe(3);
+    expect(run.status.projection).toMatchObject({ cursorIndex: log.size, isAtEnd: true });
+  });
+
+  test('another run goes on where the last one stopped, and repeats no window', async () => {
+    fill(2);
+    const first = await start({ once: true, windowsMs: [60_000] });
+    await first.ended;
+    await first.stop();
+    const before = store.lines.length;
+    fill(1, 2);
+    const second = await start({ once: true, windowsMs: [60_000] });
+    await second.ended;
+    expect(store.lines.length - before).toBe(180 + 3);
+  });
+
+  test('killed at any request, the store holds each reading once and each window whole', async () => {
+    fill(4);
+    for (let round = 0; round < 6; round++) {
+      const seen = store.bodies.length;
+      const run = await start({ windowsMs: [60_000] });
+      await until(() => store.bodies.length > seen);
+      await run.stop();
+      fill(1, 4 + round);
+    }
+    const last = await start({ once: true, windowsMs: [60_000] });
+    await last.ended;
+    const values = [...store.points].filter(([key]) => key.startsWith('air,'));
+    expect(values).toHaveLength(10 * 180);
+    const counts = [...store.points].filter(([key]) => key.includes(' temp_count '));
+    expect(counts).toHaveLength(30);
+    expect(new Set(counts.map(([, count]) => count))).toEqual(new Set(['60']));
+  });
+
+  test('a store that is away holds the cursor, and everything arrives when it is back', async () => {
+    fill(1);
+    store.respond = () => ({ status: 503, text: '' });
+    const problems: string[] = [];
+    const run = await start({ onProblem: (error) => problems.push(error.message) });
+    await until(() => problems.length > 0);
+    const { cursorIndex, oldestUnstoredMs } = run.status.projection;
+    expect(cursorIndex).toBe(0);
+    expect(oldestUnstoredMs).toBe(NOON);
+    store.respond = () => undefined;
+    await until(() => run.status.projection.cursorIndex === log.size);
+    expect(store.points.size).toBe(180);
+    expect(run.status.projection.oldestUnstoredMs).toBeUndefined();
+  });
+
+  test('a token that is refused ends the run with its code', async () => {
+    const run = await start({ tail: { url: urls.tail, token: async () => 'other' } });
+    await expect(run.ended).rejects.toMatchObject({ code: 'ERR_TAIL_AUTH' });
+  });
+});
+
+describe('fieldproof project', () => {
+  const run = async (args: readonly string[], env: Record<string, string> = {}) => {
+    const out: string[] = [];
+    const err: string[] = [];
+    const abort = new AbortController();
+    const code = runCli(['project', '--data', folder, ...args], {
+      ...{ env, cwd: folder, fetch },
+      out: (text) => void out.push(text),
+      err: (text) => void err.push(text),
+      interrupted: () => abort.signal,
+    });
+    return { code, abort, out, err };
+  };
+  const tail = async () => {
+    const { writeFileSync } = await import('node:fs');
+    const file = join(folder, 'token');
+    writeFileSync(file, TOKEN);
+    return ['--broker-url', urls.tail, '--tail-token-file', file];
+  };
+
+  test('--once writes to INFLUX_URL and prints what it did', async () => {
+    fill(1);
+    const env = { INFLUX_URL: urls.store };
+    const { code, out } = await run([...(await tail()), '--once', '--json'], env);
+    expect(await code).toBe(0);
+    expect(JSON.parse(out.join(''))).toMatchObject({ nextIndex: log.size, readings: 180 });
+    expect(store.lines).toHaveLength(180);
+  });
+
+  test('Ctrl-C ends it cleanly, with the cursor behind what is stored', async () => {
+    fill(1);
+    const env = { INFLUX_URL: urls.store };
+    const { code, abort, err } = await run([...(await tail()), '--json'], env);
+    await until(() => store.lines.length === 180);
+    abort.abort();
+    expect(await code).toBe(0);
+    expect(err.join('')).toContain('entries');
+  });
+
+  test('says what is wrong with its arguments', async () => {
+    const bad = await run([...(await tail()), '--window', '7'], { INFLUX_URL: urls.store });
+    expect(await bad.code).toBe(2);
+    const none = await run(await tail());
+    expect(await none.code).toBe(4);
+    expect(none.err.join('')).toContain('ERR_TOKEN_MISSING');
+  });
+});
