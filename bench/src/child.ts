@@ -109,7 +109,7 @@ function wrap(name: string, child: ChildProcess) {
       const onClose = (): void => fail('ended');
       const end = (finish: () => void): void => {
         if (timer) clearTimeout(timer);
-        child.off('message', onMessage).off('close', onClose);
+        child.off('message', onMessage).off('close', onClose).off('error', onClose);
         finish();
       };
       child.on('message', onMessage).on('close', onClose).on('error', onClose);

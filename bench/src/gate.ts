@@ -4,8 +4,8 @@
  */
 
 import type { Benchmark } from './main.ts';
-import { startBroker, startLoad, temporaryFolder } from './network-under-test.ts';
-import { withResources } from './resources.ts';
+import { startBroker, startLoad } from './network-under-test.ts';
+import { temporaryFolder, withResources } from './resources.ts';
 import { benchCase, median } from './result.ts';
 
 const DEVICES = 100;
@@ -19,7 +19,7 @@ interface Sizes {
   readonly raw: number;
 }
 
-const FULL: Sizes = { runs: 3, messages: 40_000, warmUp: 10_000, raw: 10_000 };
+const FULL: Sizes = { runs: 3, messages: 20_000, warmUp: 5000, raw: 10_000 };
 const SHORT: Sizes = { runs: 1, messages: 2000, warmUp: 500, raw: 500 };
 
 export const gate: Benchmark = ({ short, progress, profileFolder }) =>

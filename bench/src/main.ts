@@ -29,6 +29,10 @@ const BENCHMARKS: Readonly<
     'messages per second verified and recorded by one broker, time of a PUBACK',
     async () => (await import('./gate.ts')).gate,
   ],
+  e2e: [
+    'readings per second from MQTT to InfluxDB, beside the unsigned pipeline',
+    async () => (await import('./e2e.ts')).e2e,
+  ],
 };
 
 const REPORTS = resolve(import.meta.dirname, '../../docs/reports');

@@ -1,7 +1,6 @@
 /** The processes of a network as they are deployed, on free ports and in one temporary folder. */
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Child, type Message, startModule } from './child.ts';
 import type { LoadResult } from './load-generator.ts';
@@ -33,13 +32,6 @@ export interface Load {
   ): Promise<LoadResult & { readonly receipts: number }>;
   /** Raw verifications per second on one thread. */
   verify(messages: number): Promise<number>;
-}
-
-/** A folder that is removed at the end. */
-export function temporaryFolder(own: Own): string {
-  const folder = mkdtempSync(join(tmpdir(), 'fieldproof-bench-'));
-  own(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
 }
 
 /** Starts `broker-main`. Limits on enrolment are lifted; everything else is as it comes. */

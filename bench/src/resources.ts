@@ -1,5 +1,9 @@
 /** Everything a benchmark starts is ended again, in reverse order: when it is done, fails, or is interrupted. */
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 type Close = () => Promise<void> | void;
 
 /** Hands over what is to be closed later. */
@@ -23,4 +27,11 @@ export async function withResources<T>(body: (own: Own) => Promise<T>): Promise<
     for (const signal of SIGNALS) process.off(signal, interrupted);
     await closeAll();
   }
+}
+
+/** A folder that is removed at the end. */
+export function temporaryFolder(own: Own): string {
+  const folder = mkdtempSync(join(tmpdir(), 'fieldproof-bench-'));
+  own(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
 }

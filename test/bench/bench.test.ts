@@ -3,6 +3,7 @@
 import { type BenchReport, benchCase, formatReport, median } from '@fieldproof/bench/result';
 import { describe, expect, test } from '@jest/globals';
 import { runProgram } from '../support/network.ts';
+import { describeWith } from '../support/services.ts';
 
 async function bench(...args: string[]): Promise<BenchReport> {
   const { code, stdout, stderr } = await runProgram('bench/src/main.ts', [...args, '--json']);
@@ -36,6 +37,19 @@ describe('a benchmark case', () => {
   test('takes the mean of the middle two of an even number', () => {
     expect(median([4, 1, 2, 3])).toBe(2.5);
   });
+});
+
+describeWith(['influxd', 'mosquitto'], 'npm run bench -- e2e', () => {
+  test('stores every reading that was sent, and its peers run beside it', async () => {
+    const report = await bench('e2e', '--short');
+    expect(report.cases).toHaveLength(2);
+    for (const { value, peers } of report.cases) {
+      expect(value).toBeGreaterThan(0);
+      expect(Object.keys(peers).length).toBeLessThanOrEqual(1);
+    }
+    expect(report.notes.join('\n')).toContain('Nothing was lost');
+    expect(report.notes.join('\n')).toMatch(/one by one, readings\/s tried: 200/);
+  }, 90_000);
 });
 
 describe('npm run bench', () => {
