@@ -51,6 +51,8 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #sent = new Map<string, IntervalSet>();
   readonly #acknowledged = new Map<string, IntervalSet>();
+  /** Sent and answered "later", their PUBACK still to come: it settles nothing. */
+  readonly #postponed = new Set<string>();
   readonly #digests = new Map<string, { readonly boot: Boot; readonly seq: number }>();
   #backlog: OutboxCursor | undefined;
   #live: OutboxCursor | undefined;
@@ -207,7 +209,8 @@ export class Session {
           reject(error);
           return;
         }
-        setOf(this.#acknowledged, bootKey(boot)).add(seq);
+        const postponed = this.#postponed.delete(placeKey(boot, seq));
+        if (!postponed) setOf(this.#acknowledged, bootKey(boot)).add(seq);
         resolve();
         this.wake();
       });
@@ -231,6 +234,7 @@ export class Session {
       log.warn('message from the network ignored', { topic, reason: reasonOf(error) });
       return;
     }
+    if (message.kind === 'reject' && !message.reject.permanent) this.#postpone(message.reject);
     // What was acknowledged by now, and not what will be while this waits its turn.
     const acknowledged = new Map(
       [...this.#acknowledged].map(([key, set]) => [key, IntervalSet.from(set.ranges())]),
@@ -250,6 +254,16 @@ export class Session {
         onMessage(message, settled);
       })
       .catch((error: unknown) => log.error('message not applied', { reason: reasonOf(error) }));
+  }
+
+  /** The PUBACK of a transient reject, before it or behind it, says nothing of the envelope. */
+  #postpone(reject: Parameters<Settlement['reject']>[0]): void {
+    const sent = this.#digests.get(Buffer.from(reject.digest).toString('hex'));
+    if (sent === undefined) return;
+    const key = bootKey(sent.boot);
+    const acknowledged = this.#acknowledged.get(key);
+    if (acknowledged?.has(sent.seq)) this.#acknowledged.set(key, without(acknowledged, sent.seq));
+    else this.#postponed.add(placeKey(sent.boot, sent.seq));
   }
 
   async #rejected(reject: Parameters<Settlement['reject']>[0]): Promise<void> {
@@ -318,4 +332,8 @@ function without(set: IntervalSet, seq: number): IntervalSet {
 
 function lost(reason: string): AgentError {
   return new AgentError('ERR_AGENT_UNREACHABLE', `session: ${reason}`);
+}
+
+function placeKey(boot: Boot, seq: number): string {
+  return `${bootKey(boot)}/${seq}`;
 }

@@ -339,6 +339,36 @@ describe('an agent and its network', () => {
     await until(() => agent.status().counts.pending <= 2 && sentOfBoot1() >= 4, 'settling');
   });
 
+  test('an envelope that was put off stays, whatever a receipt of 32 newer boots says', async () => {
+    await leaveBacklog();
+    const others = Array.from({ length: 31 }, (_, at): [number, Uint8Array, number, [], []] => [
+      3 + at,
+      new Uint8Array(4),
+      0,
+      [],
+      [],
+    ]);
+    let newest: [number, Uint8Array, number, [], []] = [2, new Uint8Array(4), -1, [], []];
+    const putOff = new Set<string>();
+    network.onPublish = (message, { ack }) => {
+      const { stamp } = message.envelope;
+      if (stamp.bootCounter === 2) newest = [2, stamp.bootSeed, stamp.seq, [], []];
+      if (stamp.bootCounter === 1 && !putOff.has(message.key)) {
+        putOff.add(message.key);
+        const later = { code: 'ERR_LOG_FULL', permanent: false, retryAfterMs: 300 };
+        network.sendReject(message, later);
+      }
+      ack();
+      // Never lists boot 1.
+      network.send('receipt', network.receiptOf([newest, ...others]));
+    };
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => putOff.size > 0, 'the old boot');
+    const timesSent = (key: string) => network.received.filter((each) => each.key === key).length;
+    await until(() => [...putOff].every((key) => timesSent(key) >= 2), 'the resend');
+  });
+
   test('a refused login is told as such, and tried again', async () => {
     network.connackCode = 5;
     const agent = await makeAgent();
