@@ -21,7 +21,8 @@ const jest = resolve(root, 'node_modules/jest/bin/jest.js');
 
 const child = spawn(
   process.execPath,
-  ['--experimental-vm-modules', '--no-warnings', jest, ...process.argv.slice(2)],
+  // A handle that some suite left open must not keep a finished run from ending.
+  ['--experimental-vm-modules', '--no-warnings', jest, '--forceExit', ...process.argv.slice(2)],
   {
     cwd: root,
     stdio: ['inherit', 'inherit', 'inherit'],
