@@ -243,6 +243,7 @@ export function statusOf(
   if (unacknowledged > 0 && lagS > 2) parts.push(`lag ${Math.round(lagS)} s`);
   if (unacknowledged > 0) parts.push(`${unacknowledged} unacknowledged`);
   if (status.waiting > 0) parts.push(`${status.waiting} without time`);
+  if (status.droppedWaiting > 0) parts.push(`${status.droppedWaiting} never placed`);
   if (unreadable > 0) parts.push(`${unreadable} unreadable`);
   if (deadLetters > 0) {
     return { fill: 'red', shape: 'dot', text: `${deadLetters} set aside · ${parts.join(' · ')}` };

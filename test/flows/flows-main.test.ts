@@ -143,6 +143,26 @@ test('killed again and again, the store holds each reading once in the end', asy
   await until(() => raw() === expected);
 });
 
+test('a store that refuses the password, then is down, is said in red, and nothing is lost', async () => {
+  const states = { id: 'st', type: 'status', z: 'tab', scope: ['s', 't'], wires: [['f']] };
+  const func = 'node.warn(msg.status.fill + " " + msg.status.text)';
+  const f = { id: 'f', type: 'function', z: 'tab', func, outputs: 0, wires: [] };
+  store.respond = () => ({ status: 401, text: '{"error":"authorization failed"}' });
+  const flows = await start([tab, network, telemetry(['s']), storeNode, states, f]);
+  let expected = fill(20);
+  await until(() => /red ERR_STORE_AUTH store: authorization failed/.test(flows.output()));
+  store.respond = () => ({ status: 503, text: 'down' });
+  expected += fill(20);
+  // A boot whose clock was never right stays visible.
+  log.telemetry(fakeDevice(9), [[-1, 1]], { bootMs: 5000 });
+  server.push();
+  await until(() => /red ERR_STORE_UNAVAILABLE store: down/.test(flows.output()));
+  store.respond = () => undefined;
+  await until(() => raw() === expected);
+  await until(() => /green index \d+ · 1 without time/.test(flows.output()));
+  expect(flows.output()).toMatch(/green \d+ lines stored/);
+});
+
 test('a redeploy, of whatever kind, goes on at the same place', async () => {
   let expected = fill(10);
   const flows = await start([tab, network, telemetry(['s']), storeNode]);

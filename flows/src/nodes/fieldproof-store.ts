@@ -77,7 +77,12 @@ export default function register(RED: NodeApi): void {
 
     const timer = setInterval(() => {
       if (failure !== undefined) {
-        this.status({ fill: 'red', shape: 'ring', text: failure.message.slice(0, 120) });
+        const { code = '', message } = failure as Error & { code?: string };
+        this.status({
+          fill: 'red',
+          shape: 'ring',
+          text: `${code} ${message}`.trim().slice(0, 120),
+        });
       } else if (refused > 0) {
         const text = `${refused} lines refused and set aside · ${lines} stored`;
         this.status({ fill: 'red', shape: 'dot', text });
