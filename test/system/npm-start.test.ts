@@ -140,11 +140,15 @@ describe('npm start with the demo fleet', () => {
     for (const name of ['this-machine', 'roadside-june', 'traffic-speed', 'machine-temperature']) {
       expect(devices.stdout).toContain(name);
     }
-    const query = await fieldproof('query', 'system', 'load1', '--from', '-15m', '--json');
+    const query = await fieldproof('query', 'system', 'load_1m', '--from', '-15m', '--json');
     expect(query.code).toBe(0);
-    expect(query.stdout).toMatch(/\d/);
+    const { series } = JSON.parse(query.stdout) as { series: { values: number[] }[] };
+    expect(series).toHaveLength(1);
+    expect(series[0]?.values.length).toBeGreaterThan(0);
+    expect(series[0]?.values.every((value) => value >= 0)).toBe(true);
     const status = await fieldproof('status', '--json');
-    expect(JSON.parse(status.stdout)).toBeTruthy();
+    expect(status.code).toBe(0);
+    expect(status.stdout).toContain(network.info.network);
   }, 60_000);
 
   test('has refused nothing and leaves nothing without a verdict', async () => {
