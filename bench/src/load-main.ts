@@ -7,7 +7,7 @@ import { createFleet, type FleetDevice, type FleetOptions } from './fleet.ts';
 import { LoadGenerator, type LoadRun } from './load-generator.ts';
 import { type MqttWriter, openWriter } from './mqtt-writer.ts';
 import { type PlainOptions, plainPackets } from './plain-load.ts';
-import { rawVerificationsPerSecond } from './raw-verify.ts';
+import { measureRawVerification } from './raw-verify.ts';
 
 /** Signed envelopes of enrolled devices, a connection each; or plain JSON over one connection. */
 export type LoadPlan =
@@ -38,8 +38,8 @@ async function obey(order: LoadOrder): Promise<void> {
     else await connect(plan.mqttPort, { clientId: 'bench', packets: plainPackets(plan) });
     process.send!({ event: 'prepared' });
   } else if (order.order === 'verify') {
-    const rate = rawVerificationsPerSecond(fleet, order.messages);
-    process.send!({ event: 'verified', rate });
+    const raw = measureRawVerification(fleet, order.messages);
+    process.send!({ event: 'verified', ...raw });
   } else {
     const result = await generator.start(order);
     const receipts = writers.reduce((sum, { received }) => sum + received, 0);

@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
 import { CloneWatch } from '@fieldproof/broker/gate/clones';
 import { Counters } from '@fieldproof/broker/gate/counters';
 import { judge, type Submission } from '@fieldproof/broker/gate/rules';
 import { judgeTopic } from '@fieldproof/broker/gate/topic-rules';
-import { packJob, runJob } from '@fieldproof/broker/gate/verify-job';
+import { digestOf, judgementOf, packJob, runJob } from '@fieldproof/broker/gate/verify-job';
 import { judgeConnect } from '@fieldproof/broker/mqtt/connect-rules';
 import { PacketGuard } from '@fieldproof/broker/mqtt/guard';
 import { maySubscribe } from '@fieldproof/broker/mqtt/hooks/authorize-subscribe';
@@ -90,9 +91,12 @@ describe('judge', () => {
     const bad = device.seal();
     bad[bad.length - 1]! ^= 1;
     const all = [submission(), submission({ envelope: bad }), submission({ kind: 'birth' })];
-    const { judgements, digests } = runJob(packJob(1, all), context);
-    expect(judgements).toEqual(all.map((one) => judge(one, context)));
-    expect(digests).toHaveLength(96);
+    const result = runJob(packJob(1, all), context);
+    all.forEach((one, i) => {
+      expect(judgementOf(result, i)).toEqual(judge(one, context));
+      const digest = createHash('sha256').update(one.envelope).digest();
+      expect(Buffer.from(digestOf(result, i))).toEqual(digest);
+    });
   });
 });
 

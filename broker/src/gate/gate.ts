@@ -84,7 +84,15 @@ export class Gate {
       this.judgeInOrder(session);
       return;
     }
-    const submission = { ...key, envelope, kind: topic.kind, at: slot.at, diagnose: mayDiagnose() };
+    const submission = {
+      envelope,
+      kind: topic.kind,
+      publicKey: key.publicKey,
+      kid: key.kid,
+      standing: key.standing,
+      at: slot.at,
+      diagnose: mayDiagnose(),
+    };
     verifier.submit(submission, (judgement, digest) => {
       slot.judgement = judgement;
       slot.digest = digest;

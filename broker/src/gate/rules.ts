@@ -110,15 +110,13 @@ function checkStanding(standing: Standing): void {
 function checkSignature(
   envelope: UnverifiedEnvelope,
   submission: Submission,
-  { network, verify }: JudgeContext,
+  context: JudgeContext,
 ): void {
   const { kind, publicKey, diagnose } = submission;
-  const verifies = (as: UpKind) =>
-    verifyEnvelope(envelope, { externalAad: aadOf(network, as), publicKey, verify });
-  if (verifies(kind)) return;
+  if (verifies(envelope, { as: kind, publicKey, context })) return;
   if (diagnose) {
     for (const other of Object.keys(UP_KINDS) as UpKind[]) {
-      if (other === kind || !verifies(other)) continue;
+      if (other === kind || !verifies(envelope, { as: other, publicKey, context })) continue;
       throw new BrokerError('ERR_WRONG_KIND', `kind: signed as ${other}, published as ${kind}`);
     }
   }
@@ -128,14 +126,31 @@ function checkSignature(
   );
 }
 
-const aads = new Map<string, Uint8Array>();
+function verifies(
+  envelope: UnverifiedEnvelope,
+  {
+    as,
+    publicKey,
+    context,
+  }: { readonly as: UpKind; readonly publicKey: Uint8Array; readonly context: JudgeContext },
+): boolean {
+  const { network, verify } = context;
+  return verifyEnvelope(envelope, { externalAad: aadOf(network, as), publicKey, verify });
+}
+
+/** By network, then by kind. */
+const aads = new Map<string, Map<UpKind, Uint8Array>>();
 
 function aadOf(network: string, kind: UpKind): Uint8Array {
-  const name = `${network}/${kind}`;
-  let aad = aads.get(name);
+  let ofNetwork = aads.get(network);
+  if (ofNetwork === undefined) {
+    ofNetwork = new Map();
+    aads.set(network, ofNetwork);
+  }
+  let aad = ofNetwork.get(kind);
   if (aad === undefined) {
     aad = upAad(network, kind);
-    aads.set(name, aad);
+    ofNetwork.set(kind, aad);
   }
   return aad;
 }

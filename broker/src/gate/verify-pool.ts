@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import type { Judgement, Submission } from './rules.ts';
 import type { Verifier } from './verifier.ts';
-import { DIGEST_BYTES, packJob, type VerifyResult } from './verify-job.ts';
+import { digestOf, judgementOf, packJob, type VerifyResult } from './verify-job.ts';
 
 const MIN_JOB = 16;
 const MAX_JOB = 64;
@@ -83,7 +83,7 @@ class VerifyPool implements Verifier {
         tasks.map((task) => task.submission),
       );
       thread.jobs.set(job.id, tasks);
-      thread.worker.postMessage(job, [job.bytes.buffer as ArrayBuffer]);
+      thread.worker.postMessage(job, [job.bytes.buffer, job.items.buffer] as ArrayBuffer[]);
     }
   }
 
@@ -112,8 +112,7 @@ class VerifyPool implements Verifier {
     thread.jobs.delete(result.id);
     this.dispatch();
     for (let i = 0; i < tasks.length; i++) {
-      const digest = result.digests.slice(i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES);
-      tasks[i]!.done(result.judgements[i]!, digest);
+      tasks[i]!.done(judgementOf(result, i), digestOf(result, i));
     }
   }
 

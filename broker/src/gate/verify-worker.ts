@@ -8,5 +8,5 @@ const { network } = workerData as { readonly network: string };
 
 parentPort!.on('message', (job: VerifyJob) => {
   const result = runJob(job, { network, verify });
-  parentPort!.postMessage(result, [result.digests.buffer as ArrayBuffer]);
+  parentPort!.postMessage(result, [result.digests.buffer, result.stamps.buffer] as ArrayBuffer[]);
 });

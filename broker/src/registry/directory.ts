@@ -25,7 +25,8 @@ export interface DirectoryOptions {
 export class Directory {
   private readonly options: DirectoryOptions;
   private readonly devices = new Map<string, Device>();
-  private readonly keys = new Map<string, Pick<DeviceKey, 'publicKey' | 'kid'>>();
+  /** As they are while the device is in good standing: handed out for every message. */
+  private readonly keys = new Map<string, DeviceKey>();
   /** Devices whose rows the database has yet to take, in log order. */
   private unwritten: Device[] = [];
   private writing: Promise<void> = Promise.resolve();
@@ -73,7 +74,7 @@ export class Directory {
     if (device === undefined || key === undefined) return null;
     if (device.status === 'suspended') return { ...key, standing: 'suspended' };
     const expired = device.credentialExpires <= this.options.now();
-    return { ...key, standing: expired ? 'expired' : 'good' };
+    return expired ? { ...key, standing: 'expired' } : key;
   }
 
   /**
@@ -112,7 +113,7 @@ export class Directory {
   private put(device: Device): void {
     const { deviceId, publicKey } = device;
     this.devices.set(deviceId, device);
-    this.keys.set(deviceId, { publicKey, kid: kidOf(publicKey) });
+    this.keys.set(deviceId, { publicKey, kid: kidOf(publicKey), standing: 'good' });
   }
 
   /** One transaction for all that have come in meanwhile. */
