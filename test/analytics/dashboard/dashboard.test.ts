@@ -219,9 +219,9 @@ describeWith(['chromium'], 'the dashboard in a browser', () => {
     const line = await card.locator('.spark-line').getAttribute('d');
     expect(line?.match(/M/g)).toHaveLength(2);
     const text = await card.innerText();
-    expect(text).toMatch(/\d+\.\d+ GB/);
-    expect(text).toMatch(/2\d\.\d+\s*%/);
-    expect(text).toMatch(/1\.\d+ kB\/s/);
+    expect(text).toMatch(/\d+(\.\d+)? GB/);
+    expect(text).toMatch(/2\d(\.\d+)?\s*%/);
+    expect(text).toMatch(/1(\.\d+)? kB\/s/);
     expect(text).not.toMatch(/count|mean|more/);
     await shot(page, 'windows-card');
     await card.click();
