@@ -10,12 +10,14 @@ import type { FastifyInstance } from 'fastify';
 import pino, { type Logger } from 'pino';
 import { AnalyticsError } from './errors.ts';
 import { openLate } from './late-store.ts';
+import { RebuildableStore } from './rebuild/rebuildable-store.ts';
 import { replaceFile } from './replace-file.ts';
 import { brokerClient } from './server/broker-directory.ts';
 import type { RouteGroup } from './server/context.ts';
 import { buildDashboard } from './server/dashboard-assets.ts';
 import type { ErrorTable } from './server/problem.ts';
 import type { DeclaredProfiles, ProjectionStatusProvider } from './server/providers.ts';
+import { rebuildRoutes } from './server/routes/rebuild.ts';
 import { createControlServer } from './server/server.ts';
 import { openTokenStore, type Scope } from './server/tokens.ts';
 import { openStore } from './store/open-store.ts';
@@ -84,8 +86,14 @@ export async function startControl(options: ControlOptions): Promise<RunningCont
   const { log = pino({ level: 'silent' }), clock = Date.now } = options;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const maxSeries = options.maxSeries === undefined ? {} : { maxSeries: options.maxSeries };
+  const isEmbedded = influxUrl === undefined || influxUrl === '';
+  const embedded = isEmbedded ? new RebuildableStore({ dataDir, ...maxSeries }) : undefined;
   const store = await openLate({
-    open: () => openStore({ influxUrl, dataDir, ...maxSeries }),
+    open: async () => {
+      if (embedded === undefined) return openStore({ influxUrl, dataDir, ...maxSeries });
+      await embedded.open();
+      return embedded;
+    },
     failed: (err) => log.warn({ err }, 'store: not reached, trying again'),
   });
   let app: FastifyInstance | null = null;
@@ -102,8 +110,9 @@ export async function startControl(options: ControlOptions): Promise<RunningCont
     const broker =
       brokerUrl === undefined ? undefined : brokerClient({ url: brokerUrl, tokenFile });
     app = await createControlServer({
-      ...{ store, tokens, clock, log, projection, declared, routes, errors },
-      storeKind: influxUrl === undefined || influxUrl === '' ? 'duckdb' : 'influxdb',
+      ...{ store, tokens, clock, log, projection, declared, errors },
+      routes: [...(embedded === undefined ? [] : [rebuildRoutes(embedded)]), ...(routes ?? [])],
+      storeKind: isEmbedded ? 'duckdb' : 'influxdb',
       version: packageVersion(),
       dashboard: await buildDashboard(),
       directory: broker,

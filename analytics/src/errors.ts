@@ -166,6 +166,22 @@ export const ANALYTICS_ERRORS = {
     what: 'The address answered, but not as the Fieldproof API does.',
     remedy: 'Check --url; it is the address of the control process, by default port 7881.',
   },
+  ERR_REBUILD_NONE: {
+    what: 'No rebuild of the embedded store is under way.',
+    remedy: 'Run fieldproof rebuild, which begins one; a restart of the control process ends it.',
+  },
+  ERR_REBUILD_INCOMPLETE: {
+    what: 'The rebuilt store may not take the place of the present one.',
+    remedy: 'Profiles that no evidence gives need --force or a --window; else run it again.',
+  },
+  ERR_REBUILD_TARGET: {
+    what: 'The database to rebuild into holds readings already.',
+    remedy: 'Choose another --database, or let --replace drop this one first.',
+  },
+  ERR_REBUILD_INTERRUPTED: {
+    what: 'The rebuild was ended before it was done.',
+    remedy: 'Run it again: the embedded store is as before, a database is continued.',
+  },
   ERR_AUDIT_INPUT: {
     what: 'A file or folder that an audit is to read is missing or is something else.',
     remedy: 'Point to the data folders of the broker and of the agents, and to the store file.',

@@ -9,6 +9,7 @@ import { type ApiClient, apiClient, type CliIo } from './api-client.ts';
 import { addAudit } from './commands/audit.ts';
 import { addDevices, addLatest, addQuery } from './commands/data.ts';
 import { addProject } from './commands/project.ts';
+import { addRebuild } from './commands/rebuild.ts';
 import { addStatus } from './commands/status.ts';
 import { addToken } from './commands/token.ts';
 import { errorLine, exitCode } from './error-line.ts';
@@ -42,7 +43,7 @@ export type AddCommand = (program: Command, tools: CommandTools) => void;
 
 const COMMANDS: readonly AddCommand[] = [
   ...[addDevices, addLatest, addQuery, addStatus, addToken],
-  ...[addProject, addAudit],
+  ...[addProject, addRebuild, addAudit],
 ];
 
 const CONNECTION_HELP = `

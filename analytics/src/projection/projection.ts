@@ -140,9 +140,10 @@ export class Projection {
     this.#abort.abort();
     this.#wake();
     clearTimeout(this.#flushTimer);
-    clearInterval(this.#tickTimer);
     clearTimeout(this.#saveTimer);
     await this.#running;
+    // It begins when the cursor is read, which may be after the call.
+    clearInterval(this.#tickTimer);
     await this.#saving;
     if (this.#durable !== undefined) await this.#save(this.#durable);
   }

@@ -57,6 +57,8 @@ const STATUSES: Partial<Record<AnalyticsErrorCode, number>> = {
   ERR_TOKEN_EXPIRED: 401,
   ERR_TOKEN_SCOPE: 403,
   ERR_TOKEN_NAME: 404,
+  ERR_REBUILD_NONE: 409,
+  ERR_REBUILD_INCOMPLETE: 409,
 };
 
 export const ANALYTICS_ERROR_TABLE: ErrorTable = { rows: ANALYTICS_ERRORS, statuses: STATUSES };
