@@ -164,3 +164,13 @@ describe('back-pressure', () => {
     expect(paused).toBeGreaterThan(0);
   }, 30_000);
 });
+
+test('the wrong kind is named however much good traffic there was before', async () => {
+  broker = await startTestBroker({ verifierThreads: 1 });
+  const device = await broker.device();
+  await device.connect();
+  await Promise.all(Array.from({ length: 200 }, () => device.publish('telemetry', device.seal())));
+  await device.publish('event', device.seal({ kind: 'telemetry' }));
+  await until(() => device.rejects.length > 0);
+  expect(device.rejects[0]?.code).toBe('ERR_WRONG_KIND');
+});

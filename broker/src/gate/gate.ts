@@ -15,7 +15,7 @@ import type { Counters } from './counters.ts';
 import type { EnvelopeKey, Evidence, Known } from './evidence.ts';
 import type { Receipts } from './receipts.ts';
 import { isPermanent, sealReject } from './rejects.ts';
-import { type Fault, seedBytes, type VerifiedStamp } from './rules.ts';
+import { type Fault, type Judgement, seedBytes, type VerifiedStamp } from './rules.ts';
 import type { DeviceKey, PublishDown, Session, Slot } from './session.ts';
 import { judgeTopic, type Publish } from './topic-rules.ts';
 import type { Verifier } from './verifier.ts';
@@ -91,12 +91,17 @@ export class Gate {
       kid: key.kid,
       standing: key.standing,
       at: slot.at,
-      diagnose: mayDiagnose(),
     };
-    verifier.submit(submission, (judgement, digest) => {
+    const judged = (judgement: Judgement, digest: Uint8Array) => {
       slot.judgement = judgement;
       slot.digest = digest;
       this.judgeInOrder(session);
+    };
+    verifier.submit({ ...submission, diagnose: false }, (judgement, digest) => {
+      // Only what fails is tried under the other kinds, and that is rationed.
+      if (judgement.fault?.code === 'ERR_SIGNATURE_INVALID' && mayDiagnose()) {
+        verifier.submit({ ...submission, diagnose: true }, judged);
+      } else judged(judgement, digest);
     });
   }
 
