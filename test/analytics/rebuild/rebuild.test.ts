@@ -117,6 +117,9 @@ describe('rebuilding the embedded store', () => {
     expect(await answers(control.store)).not.toEqual(before);
     expect(await rebuild([])).toMatchObject({ code: 0, out: 'rebuilt\n' });
     expect(await answers(control.store)).toEqual(before);
+    const { out } = await rebuild(['--json']);
+    expect(JSON.parse(out)).toMatchObject({ nextIndex: log.size, readings: 240, refused: 0 });
+    expect(await answers(control.store)).toEqual(before);
   }, 30_000);
 
   test('queries are answered and writes go on meanwhile, and nothing is lost or doubled', async () => {

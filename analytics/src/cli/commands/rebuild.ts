@@ -71,17 +71,38 @@ async function rebuildEmbedded(io: CliIo, options: Options): Promise<ProjectStat
   const run = { options, folder, sink, windows, interrupted: io.interrupted?.() };
   try {
     // The first run takes most of it; the second what came meanwhile, while writes wait.
-    await runOnce(io, run);
+    const most = await runOnce(io, run);
     await client.json('POST', '/v1/rebuild/hold');
-    const status = await runOnce(io, run);
+    const rest = await runOnce(io, run);
     await commit(client, options.force === true);
-    return status;
+    return together(most, rest);
   } catch (error) {
     await client.json('DELETE', '/v1/rebuild').catch(() => {});
     throw error;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** Both runs as one: places of the second, counts of both. */
+function together(first: ProjectStatus, second: ProjectStatus): ProjectStatus {
+  const [a, b] = [first.projection, second.projection];
+  const unprojectable: Record<string, number> = { ...a.unprojectable };
+  for (const [code, count] of Object.entries(b.unprojectable)) {
+    unprojectable[code] = (unprojectable[code] ?? 0) + count;
+  }
+  return {
+    ...second,
+    lines: first.lines + second.lines,
+    refused: first.refused + second.refused,
+    projection: {
+      ...b,
+      unprojectable,
+      readings: a.readings + b.readings,
+      erased: a.erased + b.erased,
+      deadLetters: a.deadLetters + b.deadLetters,
+    },
+  };
 }
 
 async function commit(client: ApiClient, force: boolean): Promise<void> {
