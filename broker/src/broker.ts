@@ -136,8 +136,10 @@ async function compose(
   cleanup.push(() => registry.close());
   const evidence = await openEvidence(config, { folder: data.path, keys, log, dependencies });
   cleanup.push(() => evidence.close());
-  const { report } = evidence;
-  if (report.droppedBytes > 0) log.warn(report, 'evidence log: a torn last frame was cut off');
+  for (const tail of evidence.report.dropped) {
+    if (tail.acknowledgedBytes === 0) log.warn(tail, 'evidence log: a torn write was cut off');
+    else log.error(tail, 'evidence log: the end of the file is lost, acknowledged entries with it');
+  }
 
   const directory = new Directory({
     network,

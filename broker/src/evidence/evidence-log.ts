@@ -19,6 +19,7 @@ import { nativeHasher, nativeSha256 } from '@fieldproof/protocol/merkle-node';
 import { consistencyProof, type GetNode, inclusionProof } from '@fieldproof/protocol/merkle-proof';
 import { getNodeFromTiles } from '@fieldproof/protocol/tlog-tile';
 import { BrokerError } from '../errors.ts';
+import { AcknowledgedMark } from './acknowledged-mark.ts';
 import { type BatchIndex, type EntryRef, type EnvelopeKey, tellWaiting } from './batch-index.ts';
 import { type FileLayer, nodeFiles, replaceFile } from './file-layer.ts';
 import type { ReleaseLock } from './file-lock.ts';
@@ -27,7 +28,7 @@ import type { LogTree } from './log-tree.ts';
 import { loadCheckpoint, type PublishedCheckpoint, Publisher } from './publisher.ts';
 import { type Commit, Recorder } from './recorder.ts';
 import { encodeReject } from './reject-log.ts';
-import { resumeWriter } from './segment-replay.ts';
+import { type DroppedTail, type ReplayResult, resumeWriter } from './segment-replay.ts';
 import { digestOf, type SegmentStore } from './segment-store.ts';
 import type { Boot, BootReceipt } from './settlement.ts';
 import { encodeSnapshot } from './snapshot.ts';
@@ -83,8 +84,10 @@ export interface EvidenceLogOptions {
 /** What the start found. */
 export interface StartReport {
   readonly size: number;
-  /** Bytes of a torn write that were cut off. */
+  /** Bytes of a torn write that were cut off the evidence. */
   readonly droppedBytes: number;
+  /** What was cut off, of the evidence and of the rejects. */
+  readonly dropped: readonly DroppedTail[];
   /** Frames that were read to rebuild the state. */
   readonly replayed: number;
   readonly usedSnapshot: boolean;
@@ -156,6 +159,7 @@ export class EvidenceLog {
     this.report = {
       size: state.segments.nextIndex,
       droppedBytes: state.segments.droppedBytes,
+      dropped: [state.segments.dropped, state.rejects.dropped].filter((tail) => tail !== undefined),
       replayed: state.replayed,
       usedSnapshot: state.usedSnapshot,
     };
@@ -169,6 +173,7 @@ export class EvidenceLog {
       ...common,
       folder: folders.segments,
       writer: parts.segmentWriter,
+      mark: parts.segmentMark,
       nextIndex: state.segments.nextIndex,
       onCommit: (commit) => this.#onCommit(commit),
     });
@@ -176,6 +181,7 @@ export class EvidenceLog {
       ...common,
       folder: folders.rejects,
       writer: parts.rejectWriter,
+      mark: parts.rejectMark,
       nextIndex: state.rejects.nextIndex,
       onCommit: () => undefined,
     });
@@ -222,8 +228,11 @@ export class EvidenceLog {
       const state = await readState({ files, folders, published, onFailure });
       const segmentWriter = await resumeWriter(files, folders.segments, state.segments);
       const rejectWriter = await resumeWriter(files, folders.rejects, state.rejects);
-      const parts = { files, settings, folders, published, state, segmentWriter, rejectWriter };
-      return new EvidenceLog(options, { ...parts, release });
+      return new EvidenceLog(options, {
+        ...{ files, settings, folders, published, state, segmentWriter, rejectWriter, release },
+        segmentMark: await markOf(files, folders.segments, state.segments),
+        rejectMark: await markOf(files, folders.rejects, state.rejects),
+      });
     } catch (error) {
       await release();
       throw error;
@@ -537,7 +546,21 @@ interface Parts {
   readonly state: StartState;
   readonly segmentWriter: Awaited<ReturnType<typeof resumeWriter>>;
   readonly rejectWriter: Awaited<ReturnType<typeof resumeWriter>>;
+  readonly segmentMark: AcknowledgedMark;
+  readonly rejectMark: AcknowledgedMark;
   readonly release: ReleaseLock;
+}
+
+/** The mark of a folder, which speaks of what was found in it. */
+async function markOf(
+  files: FileLayer,
+  folder: string,
+  { last }: ReplayResult,
+): Promise<AcknowledgedMark> {
+  const mark = new AcknowledgedMark(files, folder);
+  if (last !== undefined) mark.note(last);
+  await mark.settled();
+  return mark;
 }
 
 function refusal(error = new BrokerError('ERR_LOG_FULL', 'the disk refuses to be written')): {

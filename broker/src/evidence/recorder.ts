@@ -10,6 +10,7 @@
 import { frameSize, writeFrame } from '@fieldproof/protocol/frame';
 import { nativeHasher } from '@fieldproof/protocol/merkle-node';
 import { BrokerError } from '../errors.ts';
+import type { AcknowledgedMark } from './acknowledged-mark.ts';
 import type { FileLayer } from './file-layer.ts';
 import { SEGMENT_MAGIC } from './segment-file.ts';
 import { SegmentWriter } from './segment-writer.ts';
@@ -44,6 +45,8 @@ export interface RecorderOptions {
   /** The segment to go on with; without it a new one at `nextIndex`. */
   readonly writer: SegmentWriter | undefined;
   readonly nextIndex: number;
+  /** Told how far the segments are durable; the recorder closes it. */
+  readonly mark?: AcknowledgedMark;
   /** A clock that never steps, ms. */
   readonly monotonicMs: () => number;
   /** Called after fdatasync and before the entries' own callbacks. Must not throw. */
@@ -130,6 +133,7 @@ export class Recorder {
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.flush();
+    await this.#options.mark?.close();
     await this.#writer?.close();
     this.#writer = undefined;
   }
@@ -181,6 +185,7 @@ export class Recorder {
       return;
     }
     this.#nextIndex = firstIndex + records.length;
+    this.#options.mark?.note({ first: commit.segment, length: commit.offset + bytes });
     this.#committingBytes = 0;
     this.#options.onCommit(commit);
     for (const [i, record] of records.entries()) {

@@ -5,6 +5,7 @@ import { MemoryFiles } from './memory-files.ts';
 import { device, drain, envelope, openLog, put } from './open-log.ts';
 
 const SEGMENT = '/log/segments/0000000000000000.seg';
+const MARK = '/log/segments/acknowledged';
 const corrupt = expect.objectContaining({ code: 'ERR_LOG_CORRUPT' });
 
 /** Files of a log that was killed after `count` entries, without checkpoint or snapshot. */
@@ -16,6 +17,32 @@ async function killed(count: number, segmentBytes = 1 << 20): Promise<MemoryFile
   const after = files.afterKill();
   await log.close();
   return after;
+}
+
+/** A log of three acknowledged entries whose next commit, of `count`, is in the file and was never synced. */
+async function killedInCommit(count: number) {
+  const files = new MemoryFiles();
+  const log = await openLog(files);
+  for (let seq = 0; seq < 3; seq += 1) await put(log, envelope(seq));
+  const acknowledged = files.get(SEGMENT).length;
+  const cut = new Promise<MemoryFiles>((resolve) => {
+    files.fault = ({ name, path }) => {
+      if (name === 'sync' && path === SEGMENT) resolve(files.afterKill());
+      return undefined;
+    };
+  });
+  const outcomes = Array.from({ length: count }, (_, i) => put(log, envelope(3 + i)));
+  const after = withoutPublished(await cut);
+  files.fault = () => undefined;
+  await Promise.all(outcomes);
+  await log.close();
+  return { files: after, bytes: after.get(SEGMENT), acknowledged };
+}
+
+function damagedBehind(bytes: Uint8Array, at: number): Uint8Array {
+  const bad = bytes.slice();
+  bad[at + 30]! ^= 1;
+  return bad;
 }
 
 function frameOffsets(bytes: Uint8Array): number[] {
@@ -100,6 +127,86 @@ describe('a torn write', () => {
       expect(again.report).toMatchObject({ size: 3, droppedBytes: 0 });
       await again.close();
     }
+  });
+
+  test('of a commit of many frames goes whole, whichever of its pages survived', async () => {
+    const { files: whole, bytes, acknowledged } = await killedInCommit(40);
+    const page = 512;
+    for (let lost = Math.floor(acknowledged / page); lost * page < bytes.length; lost += 1) {
+      for (const fill of [0, 0xa5]) {
+        const bad = bytes.slice();
+        bad.fill(fill, Math.max(lost * page, acknowledged), (lost + 1) * page);
+        const files = whole.afterKill();
+        files.put(SEGMENT, bad);
+        const log = await openLog(files);
+        const [tail] = log.report.dropped;
+        expect(tail).toMatchObject({ file: SEGMENT, acknowledgedBytes: 0, index: log.size });
+        expect(log.size).toBeGreaterThanOrEqual(3);
+        for (let seq = 0; seq < 43; seq += 1) {
+          const kind = seq < log.report.size ? 'duplicate' : 'accepted';
+          expect(await put(log, envelope(seq))).toMatchObject({ kind });
+        }
+        await log.close();
+        const again = await openLog(files);
+        expect(again.report).toMatchObject({ size: 43, droppedBytes: 0, dropped: [] });
+        await again.close();
+      }
+    }
+  });
+
+  test('is damage where it was acknowledged, and where no mark says how far that was', async () => {
+    const { files: whole, bytes, acknowledged } = await killedInCommit(4);
+    const bad = bytes.slice();
+    bad[acknowledged - 1]! ^= 1;
+    for (const [content, withMark] of [
+      [bad, true],
+      [bad, false],
+      [damagedBehind(bytes, acknowledged), false],
+    ] as const) {
+      const files = whole.afterKill();
+      files.put(SEGMENT, content);
+      if (!withMark) await files.remove(MARK);
+      await expect(openLog(files)).rejects.toEqual(corrupt);
+    }
+    for (let at = 0; at < 32; at += 1) {
+      const files = whole.afterKill();
+      files.put(SEGMENT, bad);
+      const mark = files.get(MARK).slice();
+      mark[at]! ^= 0x40;
+      files.put(MARK, mark);
+      await expect(openLog(files)).rejects.toEqual(corrupt);
+    }
+  });
+
+  test('that took acknowledged entries is said as what it is', async () => {
+    const files = withoutPublished(await killed(3));
+    const bytes = files.get(SEGMENT);
+    const [, , second] = frameOffsets(bytes);
+    for (const cut of [second!, bytes.length - 1]) {
+      files.put(SEGMENT, bytes.slice(0, cut));
+      const log = await openLog(files.afterKill());
+      const acknowledgedBytes = bytes.length - second!;
+      const tail = { bytes: cut - second!, offset: second, index: 2, acknowledgedBytes };
+      expect(log.report.dropped).toEqual([expect.objectContaining(tail)]);
+      await log.close();
+    }
+    await files.remove(SEGMENT);
+    await expect(openLog(files)).rejects.toEqual(corrupt);
+  });
+
+  test('of the reject log is said too', async () => {
+    const files = new MemoryFiles();
+    const log = await openLog(files);
+    await put(log, envelope(0));
+    const key = { device: device(0), bootCounter: 1, bootSeed: new Uint8Array(4), seq: 1 };
+    await log.settleReject({ ...key, code: 'ERR_X' });
+    const rejects = '/log/rejects/0000000000000000.seg';
+    const bytes = files.get(rejects);
+    files.put(rejects, bytes.slice(0, -1));
+    const again = await openLog(files.afterKill());
+    expect(again.report.dropped).toMatchObject([{ file: rejects, index: 0, offset: 16 }]);
+    await again.close();
+    await log.close();
   });
 
   test('that took back what is published stops the start', async () => {
