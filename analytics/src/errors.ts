@@ -25,8 +25,8 @@ export const ANALYTICS_ERRORS = {
     remedy: 'Give the file of a token with the scope "tail".',
   },
   ERR_TAIL_RANGE: {
-    what: 'The cursor lies behind the end of the evidence log.',
-    remedy: 'The log was restored from an older copy: rebuild the store, or delete the cursor.',
+    what: 'The evidence log has no entry of that index, or does not keep it any more.',
+    remedy: 'Check that the broker is the one of before; what it has is read.',
   },
   ERR_TAIL_CORRUPT: {
     what: 'The broker sends evidence with a wrong checksum or index.',
@@ -35,6 +35,11 @@ export const ANALYTICS_ERRORS = {
   ERR_TAIL_OTHER_LOG: {
     what: 'The evidence log is not the one that the cursor belongs to.',
     remedy: 'Point to the broker of before, or delete the cursor to begin with this log.',
+  },
+  ERR_TAIL_FORKED: {
+    what: 'The evidence log no longer holds what the cursor has passed: it went back, or was restored from an older copy.',
+    remedy:
+      'Everything is read again from entry 0, for windows too. Readings whose evidence is gone stay in the store: fieldproof rebuild leaves them out.',
   },
   ERR_BATCH_SET_ASIDE: {
     what: 'Readings were sent several times and not acknowledged: something in the flow keeps them.',

@@ -160,6 +160,7 @@ export class TelemetryService {
     const projection = this.#projection;
     hub().batches.set(id, {
       stream: projection.logId ?? this.#options.id,
+      turn: projection.turn,
       tables: batch.tables,
       entryIndexes: batch.entryIndexes,
       settled: batch.settled,

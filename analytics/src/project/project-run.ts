@@ -162,7 +162,7 @@ export class ProjectRun {
     }
     for (const { name, service } of this.#windows) {
       if (!projection.take(id, name)) continue;
-      service.apply({ ...batch, stream: this.#options.name }).then(
+      service.apply({ ...batch, stream: this.#options.name, turn: this.#projection.turn }).then(
         (isDurable) => {
           if (isDurable) projection.acknowledge(id, name);
           else projection.letGo(id, name);

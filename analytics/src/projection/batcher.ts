@@ -30,8 +30,12 @@ export interface BatcherOptions {
   readonly maxTries?: number;
   /** Sends a batch; called again for the same batch when it is sent again. */
   readonly send: (batch: MicroBatch) => void;
-  /** The batch is done and all before it are: the cursor may move to `toIndex` with these changes. */
-  readonly advance: (toIndex: number, changes: readonly StateChange[]) => void;
+  /** The batch is done and all before it are: the cursor may move to `toIndex`, behind the entry `before`, with these changes. */
+  readonly advance: (
+    toIndex: number,
+    changes: readonly StateChange[],
+    before: BatchItem['before'],
+  ) => void;
   /** The batch needs nobody any more; before `advance`, and not in order. */
   readonly onDone?: (id: number) => void;
   /** Sets a batch aside durably. The cursor waits for it; when it fails it is tried again at the next resend. */
@@ -45,6 +49,8 @@ export interface BatchItem {
   readonly changes: readonly StateChange[];
   /** Where the cursor may go after it. */
   readonly nextIndex: number;
+  /** The bytes of the entry before that, or what the cursor file says of it. */
+  readonly before?: Uint8Array | string | undefined;
   /** The broker's time of the entry, Unix ms, where it has one. */
   readonly atMs: number | undefined;
   /** Whether this settles the entry; false for one that waits for a time anchor. */
@@ -84,6 +90,7 @@ interface InFlight {
   batch: MicroBatch;
   frames: readonly Frame[];
   readonly changes: readonly StateChange[];
+  readonly before: BatchItem['before'];
   /** Consumers that must still acknowledge; those in `held` have it. */
   readonly missing: Set<string>;
   readonly held: Set<string>;
@@ -118,12 +125,16 @@ export class Batcher {
   #bytes = 0;
   #openedMs = 0;
   #addedMs = 0;
-  #nextId = 1;
+  #nextId: number;
   #index: number;
 
-  /** @param index - the cursor: index of the first entry that will be added. */
-  constructor(index: number, options: BatcherOptions) {
+  /**
+   * @param index - the cursor: index of the first entry that will be added.
+   * @param nextId - above the ids of batches that consumers may still speak of.
+   */
+  constructor(index: number, options: BatcherOptions, nextId = 1) {
     this.#index = index;
+    this.#nextId = nextId;
     this.#options = { ...DEFAULTS, ...options };
   }
 
@@ -187,6 +198,7 @@ export class Batcher {
       batch,
       frames: items.filter(({ tables }) => tables.length > 0).map(({ frame }) => frame),
       changes: items.flatMap(({ changes }) => changes),
+      before: last.before,
       missing: new Set(wanted),
       held: new Set(),
       sentAtMs: nowMs,
@@ -229,6 +241,15 @@ export class Batcher {
       inFlight.sentAtMs = nowMs;
       this.#options.send(inFlight.batch);
     }
+  }
+
+  /** Gives up all batches, whose consumers are not heard any more; returns the id that the next batch would get. */
+  abandon(): number {
+    for (const { state, batch } of this.#inFlight.splice(0)) {
+      if (state !== 'done') this.#options.onDone(batch.id);
+    }
+    this.#items = [];
+    return this.#nextId;
   }
 
   /** Who has to acknowledge from now on; batches on their way no longer wait for others. */
@@ -288,8 +309,8 @@ export class Batcher {
     inFlight.batch = { ...inFlight.batch, tables: [], entryIndexes: [] };
     inFlight.frames = [];
     while (this.#inFlight[0]?.state === 'done') {
-      const { batch, changes } = this.#inFlight.shift()!;
-      this.#options.advance(batch.toIndex, changes);
+      const { batch, changes, before } = this.#inFlight.shift()!;
+      this.#options.advance(batch.toIndex, changes, before);
     }
   }
 }

@@ -13,11 +13,12 @@ import { logIdOf, type Outcome, project } from './projector.ts';
 import {
   applyChange,
   dumpState,
+  emptyState,
   type ProjectorState,
   restoreState,
   type StateChange,
 } from './projector-state.ts';
-import { readEntry, sleepMs, type TailSource, tail } from './tail-client.ts';
+import { entryHash, readEntry, sleepMs, type TailSource, tail } from './tail-client.ts';
 
 /** Between two writes of the cursor file, which holds the state of a whole fleet. */
 const SAVE_INTERVAL_MS = 200;
@@ -85,7 +86,9 @@ export class Projection {
   #batcher: Batcher | undefined;
   #consumers: readonly string[] = [];
   #head: ProjectorState | undefined;
-  #durable: { index: number; state: ProjectorState } | undefined;
+  #durable: Durable | undefined;
+  /** SHA-256 of the entry before `#nextIndex` in hex, or that entry. */
+  #before: string | Uint8Array | undefined;
   #running: Promise<void> | undefined;
   #saving: Promise<void> | undefined;
   #savedIndex = -1;
@@ -128,6 +131,11 @@ export class Projection {
   /** SHA-256 of the log's entry 0 in hex, once that is known. */
   get logId(): string | undefined {
     return this.#head?.logId;
+  }
+
+  /** Grows when the log had gone back and is read anew: what was made of its entries before counts no more. */
+  get turn(): number {
+    return this.#durable?.turn ?? 0;
   }
 
   /** Begins to read at the cursor. Call once. */
@@ -185,11 +193,15 @@ export class Projection {
       return;
     }
     while (!signal.aborted) {
+      let isReading = false;
       try {
         await this.#checkLog();
+        isReading = true;
+        const before = this.#before;
         const frames = tail({
           ...this.#options,
           from: this.#nextIndex,
+          before: before instanceof Uint8Array ? entryHash({ entry: before }) : before,
           signal,
           onConnection: (error) => this.#connection(error),
         });
@@ -204,25 +216,47 @@ export class Projection {
         }
       } catch (error) {
         if (signal.aborted) return;
-        this.#connection(asAnalyticsError(error));
-        await sleepMs(RETRY_MS, signal);
+        const known = asAnalyticsError(error);
+        const isShort = isReading && known.code === 'ERR_TAIL_RANGE';
+        this.#connection(isShort ? goneBack(known) : known);
+        if (isShort || known.code === 'ERR_TAIL_FORKED') await this.#beginAnew();
+        else await sleepMs(RETRY_MS, signal);
       }
     }
   }
 
   async #open(): Promise<void> {
-    const { cursorPath, deadLetterPath, limits, send } = this.#options;
-    const { problems, ...cursor } = await loadCursor(cursorPath);
+    const { problems, ...cursor } = await loadCursor(this.#options.cursorPath);
     for (const problem of problems) this.#report(problem);
-    this.#durable = { index: cursor.index, state: cursor.state };
+    this.#beginAt(cursor, 1);
     this.#savedIndex = cursor.index;
-    this.#head = restoreState(dumpState(cursor.state));
-    this.#nextIndex = cursor.index;
-    this.#batcher = new Batcher(cursor.index, {
+    this.#tickTimer = setInterval(() => this.#tick(), this.#options.tickMs ?? DEFAULT_TICK_MS);
+  }
+
+  /** The log no longer holds what was read: reads it from entry 0 again, which only repeats writes. */
+  async #beginAnew(): Promise<void> {
+    clearTimeout(this.#saveTimer);
+    this.#saveTimer = undefined;
+    await this.#saving;
+    const nextId = this.#batcher!.abandon();
+    this.#beginAt({ index: 0, state: emptyState(), turn: this.turn + 1 }, nextId);
+    this.#savedIndex = -1;
+    // Before anything is sent: a crash must not forget which turn it is.
+    await this.#save(this.#durable!);
+  }
+
+  #beginAt(cursor: Cursor, nextId: number): void {
+    const { deadLetterPath, limits, send } = this.#options;
+    const { index, state, before, turn = 0 } = cursor;
+    this.#durable = { index, state, before, turn };
+    this.#head = restoreState(dumpState(state));
+    this.#nextIndex = index;
+    this.#before = before;
+    const options: BatcherOptions = {
       ...limits,
       send,
       onDone: this.#options.onDone ?? (() => {}),
-      advance: (toIndex, changes) => this.#advance(toIndex, changes),
+      advance: (toIndex, changes, entry) => this.#advance(toIndex, changes, entry),
       setAside: async (letter) => {
         await appendBatch(deadLetterPath, letter);
         this.#counts.deadLetters++;
@@ -234,9 +268,9 @@ export class Projection {
         );
         this.#options.onStatus?.();
       },
-    });
+    };
+    this.#batcher = new Batcher(index, options, nextId);
     this.#batcher.setConsumers(this.#consumers);
-    this.#tickTimer = setInterval(() => this.#tick(), this.#options.tickMs ?? DEFAULT_TICK_MS);
   }
 
   /** A cursor means nothing in another log. */
@@ -257,20 +291,22 @@ export class Projection {
     for (const change of changes) applyChange(state, change);
     if (atMs !== undefined) this.#lastEntryMs = atMs;
     this.#count(outcome);
-    for (const index of released) await this.#takeReleased(index, frame.index);
+    for (const index of released) await this.#takeReleased(index, frame);
     await this.#add({
       frame,
       tables: outcome.type === 'readings' ? outcome.tables : [],
       changes,
       nextIndex: frame.index + 1,
+      before: frame.entry,
       atMs,
       settled: outcome.type !== 'waiting',
     });
     this.#nextIndex = frame.index + 1;
+    this.#before = frame.entry;
   }
 
-  /** An entry that waited for the anchor at `anchorIndex`: it is stored before the cursor passes the anchor. */
-  async #takeReleased(index: number, anchorIndex: number): Promise<void> {
+  /** An entry that waited for the anchor: it is stored before the cursor passes the anchor. */
+  async #takeReleased(index: number, anchor: Frame): Promise<void> {
     const frame = await this.#reread(index);
     if (frame === undefined) return;
     const { outcome } = project(frame, this.#head!);
@@ -280,7 +316,8 @@ export class Projection {
       frame,
       tables,
       changes: [],
-      nextIndex: anchorIndex,
+      nextIndex: anchor.index,
+      before: this.#before,
       atMs: undefined,
       settled: true,
     });
@@ -337,10 +374,11 @@ export class Projection {
     resume?.();
   }
 
-  #advance(toIndex: number, changes: readonly StateChange[]): void {
+  #advance(toIndex: number, changes: readonly StateChange[], before: Durable['before']): void {
     const durable = this.#durable!;
     for (const change of changes) applyChange(durable.state, change);
     durable.index = toIndex;
+    durable.before = before;
     this.#wake();
     if (this.#saveTimer !== undefined || this.#saving !== undefined) return;
     if (this.#abort.signal.aborted) return;
@@ -349,14 +387,16 @@ export class Projection {
       this.#saveTimer = undefined;
       this.#saving = this.#save(durable).finally(() => {
         this.#saving = undefined;
-        if (durable.index !== this.#savedIndex) this.#advance(durable.index, []);
+        if (durable.index !== this.#savedIndex) this.#advance(durable.index, [], durable.before);
       });
     }, wait);
   }
 
-  async #save(cursor: Cursor): Promise<void> {
-    if (cursor.index === this.#savedIndex) return;
-    const { index } = cursor;
+  async #save(durable: Durable): Promise<void> {
+    const { index, before } = durable;
+    if (index === this.#savedIndex) return;
+    const hash = before instanceof Uint8Array ? entryHash({ entry: before }) : before;
+    const cursor: Cursor = { ...durable, before: hash };
     this.#savedMs = performance.now();
     try {
       await saveCursor(this.#options.cursorPath, cursor);
@@ -391,6 +431,20 @@ export class Projection {
     this.#problem = error;
     if (isNew) this.#options.onProblem?.(error);
   }
+}
+
+/** What the cursor file says, or will say. */
+interface Durable {
+  index: number;
+  readonly state: ProjectorState;
+  /** The entry before `index`, or its SHA-256 in hex as the cursor file had it. */
+  before: string | Uint8Array | undefined;
+  readonly turn: number;
+}
+
+function goneBack(cause: AnalyticsError): AnalyticsError {
+  const message = `log: expected it to go on where it was read, got its end: ${cause.message}`;
+  return new AnalyticsError('ERR_TAIL_FORKED', message, { cause });
 }
 
 function asAnalyticsError(error: unknown): AnalyticsError {

@@ -5,6 +5,7 @@
  * Back-pressure is the generator's: while its user does not ask for more, the socket is not read. What frames mean is
  * in `projector.ts`.
  */
+import { createHash } from 'node:crypto';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { ProtocolError } from '@fieldproof/protocol/errors';
@@ -32,6 +33,8 @@ export interface TailSource {
 export interface TailOptions extends TailSource {
   /** Index of the first frame. */
   readonly from: number;
+  /** SHA-256 of the entry before it in hex, if that is known: a log that holds another one there is not read. */
+  readonly before?: string | undefined;
   /** False ends at the present end of the log; default true. */
   readonly live?: boolean;
   /** Ends the generator without an error. */
@@ -47,18 +50,21 @@ export interface TailOptions extends TailSource {
 /**
  * Frames from `from` on, in the groups in which they arrive. Reconnects with back-off when the connection fails.
  *
- * @throws {AnalyticsError} ERR_TAIL_AUTH, ERR_TAIL_RANGE, or ERR_TAIL_CORRUPT when the same index arrives damaged
- * three times in a row. ERR_TAIL_UNAVAILABLE only goes to `onConnection`, except with `live: false`.
+ * @throws {AnalyticsError} ERR_TAIL_AUTH, ERR_TAIL_RANGE or ERR_TAIL_FORKED when the log does not hold, or no longer
+ * holds, what comes before, or ERR_TAIL_CORRUPT when the same index arrives damaged three times in a row. ERR_TAIL_UNAVAILABLE only goes to `onConnection`, except with `live: false`.
  */
 export async function* tail(options: TailOptions): AsyncGenerator<readonly Frame[]> {
   const { signal, sleep = sleepMs, random = Math.random, live = true } = options;
   let next = options.from;
+  let last: Frame | undefined;
   let failures = 0;
   let corrupt = { index: -1, times: 0 };
   while (!signal.aborted) {
     try {
-      for await (const frames of connection({ ...options, from: next })) {
-        next = frames[frames.length - 1]!.index + 1;
+      const before = last === undefined ? options.before : entryHash(last);
+      for await (const frames of connection({ ...options, from: next, before })) {
+        last = frames[frames.length - 1]!;
+        next = last.index + 1;
         failures = 0;
         yield frames;
       }
@@ -109,6 +115,11 @@ export async function readEntry(
   }
 }
 
+/** SHA-256 of a frame's entry in hex: which entry that is. */
+export function entryHash({ entry }: Pick<Frame, 'entry'>): string {
+  return createHash('sha256').update(entry).digest('hex');
+}
+
 /** Waits; resolves early when the signal aborts. */
 export function sleepMs(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
@@ -125,7 +136,10 @@ export function sleepMs(ms: number, signal: AbortSignal): Promise<void> {
 
 /** The frames of one connection. What came whole before damage is given before the error. */
 async function* connection(options: TailOptions): AsyncGenerator<readonly Frame[]> {
-  const { from, live = true, signal } = options;
+  const { before, live = true, signal } = options;
+  // The entry before is asked for again: a broker that came back may have lost entries and got others since.
+  const from = before === undefined ? options.from : options.from - 1;
+  let isChecked = before === undefined;
   const response = await get(options, `/v1/tail?from=${from}${live ? '' : '&live=0'}`, signal);
   options.onConnection?.(undefined);
   const reader = new FrameReader(from);
@@ -133,6 +147,10 @@ async function* connection(options: TailOptions): AsyncGenerator<readonly Frame[
     for await (const chunk of response as AsyncIterable<Buffer>) {
       reader.push(chunk);
       const { frames, error } = takeFrames(reader);
+      if (!isChecked && frames.length > 0) {
+        if (entryHash(frames.shift()!) !== before) throw forked(from);
+        isChecked = true;
+      }
       if (frames.length > 0) yield frames;
       if (error !== undefined) throw error;
     }
@@ -218,6 +236,11 @@ function asTailError(error: unknown): AnalyticsError {
   }
   const { code, message } = error as NodeJS.ErrnoException;
   return unavailable(`broker: ${code ?? message}`, error);
+}
+
+function forked(index: number): AnalyticsError {
+  const message = `log: entry ${index} is not the one that was read before`;
+  return new AnalyticsError('ERR_TAIL_FORKED', message);
 }
 
 function corruptError(message: string, cause?: unknown): AnalyticsError {

@@ -40,6 +40,8 @@ const decoder = new Decoder({ useRecords: false, mapsAsObjects: true });
 export interface WindowBatch extends Pick<MicroBatch, 'tables' | 'settled' | 'atMs'> {
   /** Which sequence of entries the indexes belong to. */
   readonly stream: string;
+  /** Greater than before when the stream is read anew from its beginning, as another log. Default 0. */
+  readonly turn?: number;
   /** For each table the index of its entry; undefined where there are no entries behind it. */
   readonly entryIndexes: readonly number[] | undefined;
 }
@@ -59,7 +61,7 @@ export interface WindowServiceOptions extends WindowOptions {
 interface Saved {
   readonly format: 1;
   readonly windows: PlainWindowState;
-  readonly applied: readonly (readonly [string, readonly Interval[]])[];
+  readonly applied: readonly (readonly [string, readonly Interval[], number?])[];
   readonly unstored: readonly RowGroup[];
   readonly nextId: number;
 }
@@ -68,6 +70,7 @@ export class WindowService {
   readonly #options: WindowServiceOptions;
   #windows: WindowState;
   #applied = new Map<string, IntervalSet>();
+  readonly #turns = new Map<string, number>();
   #unstored: RowGroup[] = [];
   #nextId = 1;
   /** Told whether what was there when they were added is on the disk. */
@@ -122,7 +125,11 @@ export class WindowService {
   /** Applies the entries of a batch that are new; resolves when they are durable, with false when it was closed before. */
   async apply(batch: WindowBatch): Promise<boolean> {
     if (this.#isClosed) return false;
-    const { tables, entryIndexes, settled, stream } = batch;
+    const { tables, entryIndexes, settled, stream, turn = 0 } = batch;
+    const known = this.#turns.get(stream) ?? 0;
+    // On its way when the stream began anew.
+    if (turn < known) return this.#nextSave();
+    if (turn > known) this.#beginAnew(stream, turn);
     let applied = this.#applied.get(stream);
     if (applied === undefined) {
       applied = new IntervalSet();
@@ -194,6 +201,14 @@ export class WindowService {
     }
   }
 
+  /** The entries so far are not those of the log any more: windows are made again of all that it holds. */
+  #beginAnew(stream: string, turn: number): void {
+    this.#turns.set(stream, turn);
+    if (!this.#applied.delete(stream)) return;
+    this.#windows = createWindowState(this.#options);
+    this.#seenMs = Number.NEGATIVE_INFINITY;
+  }
+
   #see(atMs: number): void {
     const nowMs = this.#options.clock();
     this.#batchMs = nowMs;
@@ -233,7 +248,11 @@ export class WindowService {
     const saved: Saved = {
       format: 1,
       windows: windowStateToPlain(this.#windows),
-      applied: [...this.#applied].map(([stream, set]) => [stream, set.ranges()]),
+      applied: [...this.#applied].map(([stream, set]) => [
+        stream,
+        set.ranges(),
+        this.#turns.get(stream) ?? 0,
+      ]),
       unstored: this.#unstored,
       nextId: this.#nextId,
     };
@@ -252,6 +271,7 @@ export class WindowService {
     this.#unstored = [...saved.unstored];
     this.#nextId = saved.nextId;
     this.#applied = new Map(saved.applied.map(([id, ranges]) => [id, IntervalSet.from(ranges)]));
+    for (const [id, , turn = 0] of saved.applied) this.#turns.set(id, turn);
     if (saved.windows.options.windowMs !== windowMs) {
       const old = windowStateFromPlain(saved.windows);
       const rows = closeWindows(

@@ -2,11 +2,13 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MicroBatch } from '@fieldproof/analytics/projection/batcher';
+import { decodeCursor } from '@fieldproof/analytics/projection/cursor-file';
 import { httpLineSink } from '@fieldproof/analytics/projection/line-sink';
 import { Projection, type ProjectionOptions } from '@fieldproof/analytics/projection/projection';
 import { StoreWriter } from '@fieldproof/analytics/projection/store-writer';
+import { entryHash } from '@fieldproof/analytics/projection/tail-client';
 import { readFrame } from '@fieldproof/protocol/frame';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { FakeLog, fakeDevice, NOON } from './evidence.ts';
 import { FakeStore, TailServer, TOKEN, until } from './tail-server.ts';
 
@@ -192,4 +194,68 @@ test('a cursor is not used on another log', async () => {
   await until(() => second.status.problem !== undefined);
   expect(second.status.problem).toMatchObject({ code: 'ERR_TAIL_OTHER_LOG' });
   expect(store.lines).toHaveLength(12);
+});
+
+describe('a log that has gone back', () => {
+  const fork = (size: number, name: string) => {
+    log.frames.length = size;
+    const device = fakeDevice(3);
+    for (let i = 0; i < 4; i++) log.telemetry(device, [[NOON / 1000 + 1e6 + i, name.length + i]]);
+  };
+
+  test('is read anew from entry 0, by a cursor that lies behind its end or among other entries', async () => {
+    for (const grown of [0, 40]) {
+      fill(20);
+      const { made } = storing();
+      await until(() => made.status.cursorIndex === log.size);
+      await made.stop();
+      fork(8, 'restored');
+      fill(grown, 5);
+      const problems: string[] = [];
+      const before = store.lines.length;
+      const again = projection({
+        send: (batch) => {
+          if (!again.take(batch.id, 'store')) return;
+          store.lines.push(...batch.tables.map(() => ''));
+          again.acknowledge(batch.id, 'store');
+        },
+        onProblem: (error) => problems.push((error as { code?: string }).code ?? error.message),
+      });
+      await until(() => again.status.cursorIndex === log.size);
+      expect(problems).toEqual(['ERR_TAIL_FORKED']);
+      expect(again.status).toMatchObject({ connected: true, problem: undefined });
+      // Every entry with readings, those before the fork too.
+      expect(store.lines.length - before).toBe(
+        log.frames.filter(({ body }) => body.length > 0).length,
+      );
+      expect(again.turn).toBe(grown === 0 ? 1 : 2);
+      await again.stop();
+    }
+  });
+
+  test('while its broker was away for a moment is noticed at the reconnect', async () => {
+    fill(20);
+    const { made } = storing();
+    await until(() => made.status.cursorIndex === log.size);
+    server.cut();
+    fork(8, 'restored');
+    fill(60, 5);
+    await until(() => made.status.cursorIndex === log.size && made.turn === 1);
+    for (const { index } of log.frames.slice(9)) expect(index).toBeLessThan(log.size);
+    const stored = new Set([...store.points.keys()].map((key) => key.split(' ')[2]));
+    for (let i = 0; i < 4; i++) expect(stored).toContain(String((NOON / 1000 + 1e6 + i) * 1e6));
+  });
+
+  test('that only grew while the broker was away is not', async () => {
+    fill(20);
+    const { made } = storing();
+    await until(() => made.status.cursorIndex === log.size);
+    server.cut();
+    fill(20);
+    await until(() => made.status.cursorIndex === log.size);
+    expect(made.turn).toBe(0);
+    await made.stop();
+    const cursor = readFileSync(join(folder, 'a.cursor'));
+    expect(decodeCursor(cursor).before).toBe(entryHash(log.frames[log.size - 1]!));
+  });
 });

@@ -198,3 +198,18 @@ test('another size emits the windows that have ended, under their own length', a
   ]);
   await second.close();
 });
+
+test('a stream that is read anew makes its windows again, and counts nothing twice', async () => {
+  const first = await open();
+  await first.apply(batch(0, 7));
+  await first.close();
+  const second = await open();
+  await second.apply({ ...batch(0, 4), turn: 1 });
+  await second.apply(batch(5, 9));
+  await second.close();
+  const third = await open();
+  await third.apply({ ...batch(3, 5), turn: 1 });
+  now += 70_000;
+  expect((await third.tick())?.rows).toMatchObject([{ count: 6, sum: 15, startMs: NOON }]);
+  await third.close();
+});
