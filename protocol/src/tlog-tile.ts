@@ -34,16 +34,52 @@ export interface NodeTile {
   readonly count: number;
 }
 
-/** A tile that was read, and the nodes above its hashes that were computed so far. */
-interface TileNodes {
-  readonly hashes: readonly Uint8Array[];
-  readonly inner: Map<number, Uint8Array>;
+/**
+ * A hash tile that was read, and the nodes above its hashes that were computed so far: 16 kB at most. Who keeps it
+ * from one proof to the next hashes nothing twice.
+ */
+export class HashTile {
+  readonly width: number;
+  readonly #bytes: Uint8Array;
+  /** The nodes above, by place: aligned spans number like a binary heap, that of all 256 hashes is 1, its halves 2, 3. */
+  readonly #inner = new Uint8Array(TILE_WIDTH * HASH_BYTES);
+  readonly #isKnown = new Uint8Array(TILE_WIDTH);
+
+  /** @throws {ProtocolError} ERR_TILE_MALFORMED unless the bytes are 1 to 256 hashes. */
+  constructor(bytes: Uint8Array) {
+    this.width = bytes.length / HASH_BYTES;
+    if (!Number.isInteger(this.width) || this.width < 1 || this.width > TILE_WIDTH) {
+      throw malformed(`tile: expected 1 to ${TILE_WIDTH} hashes, got ${bytes.length} bytes`);
+    }
+    this.#bytes = bytes;
+  }
+
+  /**
+   * The node over `count` hashes from `offset` on, a power of two aligned to itself, within the width.
+   *
+   * @returns a view of the tile: not to be written to.
+   */
+  node(offset: number, count: number, hasher: Hasher): Uint8Array {
+    if (count === 1) return hashAt(this.#bytes, offset);
+    const place = (TILE_WIDTH + offset) / count;
+    if (this.#isKnown[place] === 0) {
+      const half = count / 2;
+      const left = this.node(offset, half, hasher);
+      const right = this.node(offset + half, half, hasher);
+      this.#inner.set(hasher.nodeHash(left, right), place * HASH_BYTES);
+      this.#isKnown[place] = 1;
+    }
+    return hashAt(this.#inner, place);
+  }
 }
 
-/** Reads the bytes of a hash tile: `width` hashes, or the full tile if that exists by now. */
+/**
+ * Reads a hash tile: the bytes of its `width` hashes, or of the full tile if that exists by now. A {@link HashTile} at
+ * least that wide does as well.
+ */
 export type ReadTile = (
   tile: Tile & { readonly level: number },
-) => Uint8Array | Promise<Uint8Array>;
+) => Uint8Array | HashTile | Promise<Uint8Array | HashTile>;
 
 /**
  * The path of a tile below the log's prefix, such as `tile/0/x001/x234/067.p/5`.
@@ -192,9 +228,7 @@ export function decodeEntryBundle(bundle: Uint8Array, width?: number): Uint8Arra
  * @throws {ProtocolError} ERR_TILE_MALFORMED when the tile has another length.
  */
 export function decodeTile(bytes: Uint8Array, width: number): Uint8Array[] {
-  if (bytes.length !== width * HASH_BYTES && bytes.length !== TILE_WIDTH * HASH_BYTES) {
-    throw malformed(`tile: expected ${width * HASH_BYTES} bytes, got ${bytes.length}`);
-  }
+  checkTile(bytes, width);
   return Array.from({ length: width }, (_, i) =>
     bytes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES),
   );
@@ -215,11 +249,13 @@ export function getNodeFromTiles(
   hasher: Hasher = portableHasher,
 ): GetNode {
   checkBetween('size', size, [0, Number.MAX_SAFE_INTEGER]);
-  const tiles = new Map<string, Promise<TileNodes>>();
+  const tiles = new Map<string, Promise<HashTile>>();
 
-  async function load(level: number, index: number, width: number): Promise<TileNodes> {
-    const bytes = await readTile({ level, index, width });
-    return { hashes: decodeTile(bytes, width), inner: new Map() };
+  async function load(level: number, index: number, width: number): Promise<HashTile> {
+    const tile = await readTile({ level, index, width });
+    if (!(tile instanceof HashTile)) return new HashTile(checkTile(tile, width));
+    if (tile.width < width) throw malformed(`tile: expected ${width} hashes, got ${tile.width}`);
+    return tile;
   }
 
   return async (level, index) => {
@@ -239,29 +275,8 @@ export function getNodeFromTiles(
       // A failed read may be tried again.
       tile.catch(() => tiles.delete(key));
     }
-    return nodeInTile(await tile, [offset, count], hasher);
+    return (await tile).node(offset, count, hasher);
   };
-}
-
-/** The node over `count` hashes of a tile from `offset` on, remembered with all below it. */
-function nodeInTile(
-  tile: TileNodes,
-  [offset, count]: readonly [number, number],
-  hasher: Hasher,
-): Uint8Array {
-  if (count === 1) return tile.hashes[offset]!;
-  // Aligned spans number like a binary heap: the span of all 256 hashes is 1, its halves 2 and 3.
-  const place = (TILE_WIDTH + offset) / count;
-  let node = tile.inner.get(place);
-  if (node === undefined) {
-    const half = count / 2;
-    node = hasher.nodeHash(
-      nodeInTile(tile, [offset, half], hasher),
-      nodeInTile(tile, [offset + half, half], hasher),
-    );
-    tile.inner.set(place, node);
-  }
-  return node;
 }
 
 /** The files, 256 wide and then one partial, in which items `before` to `after` lie. */
@@ -275,6 +290,16 @@ function partsForGrowth(before: number, after: number): { index: number; width: 
 
 function digits(n: number): string {
   return String(n).padStart(3, '0');
+}
+
+function hashAt(bytes: Uint8Array, place: number): Uint8Array {
+  return bytes.subarray(place * HASH_BYTES, (place + 1) * HASH_BYTES);
+}
+
+/** The bytes, which are `width` hashes or a full tile. */
+function checkTile(bytes: Uint8Array, width: number): Uint8Array {
+  if (bytes.length === width * HASH_BYTES || bytes.length === TILE_WIDTH * HASH_BYTES) return bytes;
+  throw malformed(`tile: expected ${width * HASH_BYTES} bytes, got ${bytes.length}`);
 }
 
 function checkGrowth(from: number, to: number): void {

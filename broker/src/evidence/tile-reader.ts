@@ -1,21 +1,26 @@
 /**
- * Reads published hash tiles for proofs. Some are kept in memory: those of the upper levels are in every proof, and a
- * file with a given name never changes.
+ * Reads published hash tiles for proofs. Some are kept in memory, with the nodes that were computed above them: those
+ * of the upper levels are in every proof, and a file with a given name never changes.
  */
 
 import { join } from 'node:path';
-import { HASH_BYTES } from '@fieldproof/protocol/merkle';
-import { type ReadTile, TILE_WIDTH, tilePath, tileWidth } from '@fieldproof/protocol/tlog-tile';
+import {
+  HashTile,
+  type ReadTile,
+  TILE_WIDTH,
+  tilePath,
+  tileWidth,
+} from '@fieldproof/protocol/tlog-tile';
 import type { FileLayer } from './file-layer.ts';
 import { corrupt } from './segment-file.ts';
 
-/** 8 KiB each. */
+/** 16 kB each, nodes included. */
 const KEPT_TILES = 512;
 
 export class TileReader {
   readonly #files: FileLayer;
   readonly #folder: string;
-  readonly #kept = new Map<string, Uint8Array>();
+  readonly #kept = new Map<string, HashTile>();
 
   constructor(files: FileLayer, folder: string) {
     this.#files = files;
@@ -30,23 +35,28 @@ export class TileReader {
   forPublished(publishedSize: number): ReadTile {
     return async ({ level, index, width }) => {
       const widthOnDisk = tileWidth(level, index, publishedSize);
-      const bytes =
+      const tile =
         (await this.#read(tilePath({ level, index, width: widthOnDisk }))) ??
         (await this.#read(tilePath({ level, index, width: TILE_WIDTH })));
-      if (bytes === undefined) {
+      if (tile === undefined) {
         throw corrupt(this.#folder, `expected tile ${tilePath({ level, index, width })}, got none`);
       }
-      return bytes.subarray(0, width * HASH_BYTES);
+      return tile;
     };
   }
 
-  async #read(path: string): Promise<Uint8Array | undefined> {
-    const bytes = this.#kept.get(path) ?? (await this.#files.readFile(join(this.#folder, path)));
-    if (bytes === undefined) return undefined;
+  async #read(path: string): Promise<HashTile | undefined> {
+    const tile = this.#kept.get(path) ?? (await this.#load(path));
+    if (tile === undefined) return undefined;
     this.#kept.delete(path);
-    this.#kept.set(path, bytes);
+    this.#kept.set(path, tile);
     const [oldest] = this.#kept.keys();
     if (this.#kept.size > KEPT_TILES) this.#kept.delete(oldest!);
-    return bytes;
+    return tile;
+  }
+
+  async #load(path: string): Promise<HashTile | undefined> {
+    const bytes = await this.#files.readFile(join(this.#folder, path));
+    return bytes === undefined ? undefined : new HashTile(bytes);
   }
 }
