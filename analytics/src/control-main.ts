@@ -1,5 +1,6 @@
+#!/usr/bin/env node
 /**
- * The control process: `node --import tsx analytics/src/control-main.ts [--config FILE] [--port 7881] …`.
+ * The control process: `fieldproof-control`, from sources `node --import tsx analytics/src/control-main.ts [--config FILE] [--port 7881] …`.
  *
  * One JSON line on stdout when it serves; logs go to stderr; ends on SIGTERM, SIGINT or when its
  * parent is gone (docs/spec/processes.md section 5).

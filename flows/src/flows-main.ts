@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /**
  * The flows process (docs/spec/processes.md): Node-RED with Fieldproof's nodes until it is told to end.
  *

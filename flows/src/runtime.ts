@@ -2,7 +2,7 @@
  * Node-RED within this process: express and HTTP around it, its settings, the first flow, and a start that either
  * serves flows or fails with a code. One runtime for each process, as Node-RED allows no more.
  */
-import { copyFile, mkdir, stat, symlink } from 'node:fs/promises';
+import { copyFile, mkdir, readlink, rm, stat, symlink } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
@@ -113,16 +113,25 @@ async function stop(RED: NodeRed, server: Server): Promise<void> {
 async function prepareUserDir(userDir: string): Promise<void> {
   const scope = join(userDir, 'node_modules', '@fieldproof');
   await mkdir(scope, { recursive: true, mode: 0o700 });
-  await symlink(PACKAGE, join(scope, 'flows'), 'dir').catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error;
-  });
+  await linkPackage(join(scope, 'flows'));
   const flows = join(userDir, 'flows.json');
   const exists = await stat(flows).then(
     () => true,
     () => false,
   );
   // Only the first time: from then on the flows are the user's.
-  if (!exists) await copyFile(join(PACKAGE, 'src', 'default-flow.json'), flows);
+  if (!exists) await copyFile(join(import.meta.dirname, 'default-flow.json'), flows);
+}
+
+/** Where Node-RED finds the nodes. A link of an installation elsewhere is replaced; a folder is the user's. */
+async function linkPackage(path: string): Promise<void> {
+  const target = await readlink(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT' && error.code !== 'EINVAL') throw error;
+    return error.code === 'EINVAL' ? PACKAGE : undefined;
+  });
+  if (target === PACKAGE) return;
+  if (target !== undefined) await rm(path);
+  await symlink(PACKAGE, path, 'dir');
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {

@@ -88,16 +88,12 @@ export class SupervisedProcess {
     const { name, entry, args, env, logFile } = this.#options;
     const log = openSync(logFile, 'a', 0o600);
     const startedAt = Date.now();
-    const child = spawn(
-      process.execPath,
-      ['--import', import.meta.resolve('tsx'), entry, ...args],
-      {
-        env: { ...process.env, ...env },
-        stdio: ['ignore', log, log, 'ipc'],
-        // its own group: Ctrl-C reaches us alone, and we stop the others in order
-        detached: true,
-      },
-    );
+    const child = spawn(process.execPath, [...loaderFor(entry), entry, ...args], {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', log, log, 'ipc'],
+      // its own group: Ctrl-C reaches us alone, and we stop the others in order
+      detached: true,
+    });
     closeSync(log);
     this.#child = child;
     return new Promise<Ready>((resolve, reject) => {
@@ -149,6 +145,11 @@ export class SupervisedProcess {
       );
     }, this.#backoffMs);
   }
+}
+
+/** Sources need the loader that runs them; a package is compiled and has none. */
+function loaderFor(entry: string): readonly string[] {
+  return entry.endsWith('.ts') ? ['--import', import.meta.resolve('tsx')] : [];
 }
 
 function isEvent(message: unknown): message is Ready {

@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** `npm start`: the whole network on this machine. DESIGN: docs/spec/processes.md. */
 
 import { FieldproofError } from '@fieldproof/protocol/errors';

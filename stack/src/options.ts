@@ -1,4 +1,4 @@
-/** Options of `npm start`. Defaults < environment < flags. */
+/** Options of `npm start`, in a package `fieldproof-network`. Defaults < environment < flags. */
 
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { StackError } from './errors.ts';
@@ -16,12 +16,16 @@ export interface StartOptions {
 
 export const DEFAULT_PORT_BASE = 7880;
 
+const IS_SOURCE = import.meta.url.endsWith('.ts');
+const START = IS_SOURCE ? 'npm start' : 'fieldproof-network';
+const WITH = IS_SOURCE ? `${START} --` : START;
+
 const HELP = `
 Examples:
-  npm start                                   everything on this machine, data in ./data
-  npm start -- --no-demo --data /srv/fieldproof
-  npm start -- --lan                          let devices of the local network join
-  INFLUX_URL=http://127.0.0.1:8086 npm start
+  ${START.padEnd(44)}everything on this machine, data in ./data
+  ${WITH} --no-demo --data /srv/fieldproof
+  ${`${WITH} --lan`.padEnd(44)}let devices of the local network join
+  INFLUX_URL=http://127.0.0.1:8086 ${START}
 
 Ports, from --port-base: +0 broker HTTP, +1 control (dashboard, API), +2 Node-RED editor,
 +3 MQTT on loopback, +4 MQTT over TLS and +5 HTTPS (both only with --lan).`;
@@ -34,7 +38,7 @@ export function parseOptions(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): StartOptions | null {
-  const command = new Command('npm start --')
+  const command = new Command(WITH)
     .description('Starts the whole Fieldproof network on this machine.')
     .option('--data <dir>', 'data folder', env.FIELDPROOF_DATA ?? './data')
     .option('--no-demo', 'without the demo fleet that replays recorded data')

@@ -1,12 +1,14 @@
 /** The built package in a Node-RED that knows nothing of this repository: no tsx, its own user folder. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
+import { bundleFlows } from '../../tools/bundle.ts';
+import { type Manifest, publishedManifest } from '../../tools/manifest.ts';
 import { FakeLog, fakeDevice } from '../analytics/projection/evidence.ts';
 import { FakeStore, TailServer, TOKEN, until } from '../analytics/projection/tail-server.ts';
 
@@ -25,10 +27,13 @@ afterEach(async () => {
 });
 
 test('the built nodes register, show in the editor, and store readings and windows', async () => {
-  const build = spawnSync(process.execPath, [join(FLOWS, 'scripts/build.mjs')]);
-  expect(build.stderr.toString()).toBe('');
+  const manifest = JSON.parse(readFileSync(join(FLOWS, 'package.json'), 'utf8')) as Manifest;
+  const shared = { license: 'x', engines: {}, versions: {} };
+  const published = JSON.stringify(publishedManifest(manifest, shared));
   const installed = join(folder, 'node_modules/@fieldproof/flows');
-  cpSync(join(FLOWS, 'dist'), installed, { recursive: true });
+  mkdirSync(join(installed, 'dist'), { recursive: true });
+  writeFileSync(join(installed, 'package.json'), published);
+  await bundleFlows(join(installed, 'dist'), ['bcryptjs', 'express', 'node-red']);
   const from = Math.floor(Date.now() / 1000) - 600;
   for (let i = 0; i < 10; i++) log.telemetry(fakeDevice(i % 2), [[from + i, i]]);
   writeFileSync(join(folder, 'token'), TOKEN);

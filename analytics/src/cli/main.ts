@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** Entry of the `fieldproof` command. */
 import { runCli } from './program.ts';
 

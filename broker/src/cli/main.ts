@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** `fieldproof-broker`: runs a broker, and administers the one of a data folder. */
 
 import { Command, Option } from 'commander';

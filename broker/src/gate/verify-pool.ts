@@ -5,6 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
+import { workerFile } from '../worker-file.ts';
 import type { Judgement, Submission } from './rules.ts';
 import type { Verifier } from './verifier.ts';
 import { digestOf, judgementOf, packJob, type VerifyResult } from './verify-job.ts';
@@ -97,7 +98,7 @@ class VerifyPool implements Verifier {
   }
 
   private startThread(): Thread {
-    const worker = new Worker(new URL('./verify-worker.mjs', import.meta.url), {
+    const worker = new Worker(workerFile('./verify-worker', import.meta.url), {
       workerData: { network: this.options.network },
     });
     const thread: Thread = { worker, jobs: new Map() };

@@ -1,0 +1,27 @@
+#!/usr/bin/env node
+/** Entry of the `fieldproof-agent` command. */
+import { runCli } from './cli.ts';
+
+function untilStopped(): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const stop = () => {
+      // A second signal does not wait.
+      if (asked) process.exit(130);
+      asked = true;
+      resolve();
+    };
+    process.on('SIGINT', stop);
+    process.on('SIGTERM', stop);
+  });
+}
+
+process.exitCode = await runCli(process.argv.slice(2), {
+  env: process.env,
+  out: (text) => process.stdout.write(text),
+  err: (text) => process.stderr.write(text),
+  untilStopped,
+  send: process.send?.bind(process),
+});
+// An IPC channel would keep a finished process alive.
+process.disconnect?.();
