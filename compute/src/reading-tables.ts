@@ -8,7 +8,13 @@
 
 import { isAbsolute } from '@fieldproof/protocol/readings-decode';
 import type { DecodedReadings, ReadingRun } from '@fieldproof/protocol/readings-sink';
-import type { FieldType, ReadingColumn, ReadingSource, ReadingTable } from './readings.ts';
+import type {
+  FieldType,
+  FloatColumn,
+  ReadingColumn,
+  ReadingSource,
+  ReadingTable,
+} from './readings.ts';
 
 /** What every table of an envelope shares. */
 export interface TableContext {
@@ -37,6 +43,13 @@ interface BuiltColumn {
   values: Float64Array | (Value | undefined)[];
 }
 
+/** Of a profile; with more the general way is taken. */
+const MAX_REGULAR_COLUMNS = 32;
+/** Numbers that are allocated at once: an ArrayBuffer for each column costs more than what is in it. */
+const POOL_FLOATS = 4096;
+let pool = new Float64Array(POOL_FLOATS);
+let poolUsed = 0;
+
 const FIELD_TYPES = { number: 'float', string: 'string', boolean: 'boolean' } as const;
 
 /**
@@ -45,6 +58,48 @@ const FIELD_TYPES = { number: 'float', string: 'string', boolean: 'boolean' } as
  * @throws {RangeError} when there are relative times and `offsetMs` is not finite.
  */
 export function readingTables(decoded: DecodedReadings, context: TableContext): ReadingTable[] {
+  return regularTables(decoded, context) ?? generalTables(decoded, context);
+}
+
+/**
+ * The usual payload, straight to its tables: numbers only, the metrics of a profile one after the other, each at the
+ * same instants. Undefined for any other.
+ */
+function regularTables(
+  decoded: DecodedReadings,
+  context: TableContext,
+): ReadingTable[] | undefined {
+  const { runs, timesUs, values } = decoded;
+  const { device, cell, group, source, offsetMs } = context;
+  const tables: ReadingTable[] = [];
+  for (let from = 0; from < runs.length; ) {
+    const { profile, start, end } = runs[from]!;
+    const rows = end - start;
+    for (const table of tables) if (table.profile === profile) return undefined;
+    const timesMs = floats(rows);
+    for (let i = 0; i < rows; i++) timesMs[i] = timeMs(timesUs[start + i]!, offsetMs);
+    if (!isAscending(timesMs)) return undefined;
+    const columns: FloatColumn[] = [];
+    for (; from < runs.length; from++) {
+      const run = runs[from]!;
+      if (run.profile !== profile) break;
+      if (run.type !== 'number' || run.end - run.start !== rows) return undefined;
+      // So few that a search through all of them is the fastest.
+      if (columns.length === MAX_REGULAR_COLUMNS) return undefined;
+      for (const { metric } of columns) if (metric === run.metric) return undefined;
+      for (let i = 0; i < rows; i++) {
+        if (timesUs[run.start + i] !== timesUs[start + i]) return undefined;
+      }
+      const column = floats(rows);
+      for (let i = 0; i < rows; i++) column[i] = values[run.start + i]!;
+      columns.push({ metric: run.metric, unit: run.unit, type: 'float', values: column });
+    }
+    tables.push({ profile, device, cell, group, source, timesMs, columns });
+  }
+  return tables;
+}
+
+function generalTables(decoded: DecodedReadings, context: TableContext): ReadingTable[] {
   const builders: Builder[] = [];
   for (const run of decoded.runs) {
     if (run.type === 'data' || run.type === 'sum') continue;
@@ -140,6 +195,18 @@ function valuesOf(decoded: DecodedReadings, run: ReadingRun): BuiltColumn['value
 function valueAt({ values, objects }: DecodedReadings, run: ReadingRun, i: number) {
   if (run.type === 'number') return values[i]!;
   return run.type === 'boolean' ? values[i] === 1 : (objects[values[i]!] as string);
+}
+
+/** Room for so many numbers. */
+function floats(length: number): Float64Array {
+  if (length > POOL_FLOATS / 8) return new Float64Array(length);
+  if (poolUsed + length > POOL_FLOATS) {
+    pool = new Float64Array(POOL_FLOATS);
+    poolUsed = 0;
+  }
+  const part = new Float64Array(pool.buffer, poolUsed * 8, length);
+  poolUsed += length;
+  return part;
 }
 
 function timeMs(timeUs: number, offsetMs: number): number {

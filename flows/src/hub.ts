@@ -2,8 +2,7 @@
  * What the nodes share within a process: the batches behind handles, who acknowledges them, and the settings of the
  * installation (docs/decisions/005-windows-and-acknowledgements.md).
  *
- * It hangs on `globalThis`, because Node-RED loads nodes as CommonJS while the rest of the process is ESM, which
- * makes two copies of every module.
+ * It hangs on `globalThis`: in the packed nodes every node is a bundle with its own copy of every module.
  */
 import type { ReadingTable } from '@fieldproof/compute/readings';
 import type { Interval } from '@fieldproof/protocol/interval-set';

@@ -133,6 +133,12 @@ export class ReadingSink implements DecodedReadings {
     this.runs[this.runs.length - 1]!.end = index + 1;
   }
 
+  /** Counts readings of the current run whose times and values the caller has written behind the last one. */
+  extend(readings: number): void {
+    this.count += readings;
+    this.runs[this.runs.length - 1]!.end = this.count;
+  }
+
   /** Adds a string or data reading to the current run. */
   addObject(timeUs: number, value: string | Uint8Array): void {
     this.add(timeUs, this.objects.length);

@@ -172,3 +172,49 @@ export function mutate(
   }
   return Uint8Array.from(list);
 }
+
+const edge = fc.constantFrom(0, 1, 23, 24, 255, 256, 65535, 65536);
+const shortInteger = fc.oneof(
+  edge,
+  fc.integer({ min: -300, max: 300 }),
+  edge.map((x) => -1 - x),
+);
+const steadyNumber: fc.Arbitrary<CborValue> = fc.oneof(
+  { weight: 3, arbitrary: shortInteger as fc.Arbitrary<CborValue> },
+  {
+    weight: 5,
+    arbitrary: fc
+      .tuple(fc.integer({ min: -19, max: 1 }), shortInteger)
+      .map((pair) => new Tagged(4, pair) as CborValue),
+  },
+  number,
+);
+
+/** One metric in many records of value and time alone, beside base fields of every kind: what devices send. */
+export const steadyPack: fc.Arbitrary<Uint8Array> = fc
+  .tuple(
+    rare(baseTime),
+    rare(fc.oneof(number, decimalFraction)),
+    rare(number),
+    fc.array(fc.tuple(steadyNumber, fc.oneof({ weight: 6, arbitrary: edge }, time)), {
+      minLength: 3,
+      maxLength: 20,
+    }),
+  )
+  .map(([bt, bv, bs, records]) => {
+    const first = new Map<CborValue, CborValue>([
+      [-2, 'air/t'],
+      [2, 1],
+    ]);
+    if (bt !== undefined) first.set(-3, bt);
+    if (bv !== undefined) first.set(-5, bv);
+    if (bs !== undefined) first.set(-6, bs);
+    const steady = records.map(
+      ([v, t]) =>
+        new Map<CborValue, CborValue>([
+          [2, v],
+          [6, t as CborValue],
+        ]),
+    );
+    return encode([first, ...steady]);
+  });

@@ -7,7 +7,7 @@ import { readingsFromSenml } from '@fieldproof/protocol/senml-readings';
 import { SenmlWalker } from '@fieldproof/protocol/senml-walker';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { anyPack, mutate, mutations, validPack } from './senml-packs.ts';
+import { anyPack, mutate, mutations, steadyPack, validPack } from './senml-packs.ts';
 
 const walker = new SenmlWalker();
 
@@ -79,6 +79,50 @@ describe('the fast SenML reader', () => {
       }),
       { numRuns: 6000 },
     );
+  });
+
+  test('reads records of value and time alone as the plain reader does, whole, cut and changed', () => {
+    let accepted = 0;
+    fc.assert(
+      fc.property(steadyPack, fc.nat(), mutations, (bytes, cut, steps) => {
+        for (const each of [bytes, bytes.subarray(0, cut % bytes.length), mutate(bytes, steps)]) {
+          const { fast, plain } = bothReaders(each);
+          expect(fast).toEqual(plain);
+          if (plain !== 'refused') accepted++;
+        }
+      }),
+      { numRuns: 4000 },
+    );
+    expect(accepted).toBeGreaterThan(1000);
+  });
+
+  test('reads the numbers of a run up to the limit of items and no further', () => {
+    const first = [
+      [-2, 'a'],
+      [-3, 1780000000],
+      [2, 1],
+    ] as [unknown, unknown][];
+    const steady = [
+      [2, new Tagged(4, [-1, 15])],
+      [6, 1],
+    ] as [unknown, unknown][];
+    // 1 + 7 items, then 8 for each.
+    const most = pack(first, ...Array.from({ length: 4999 }, () => steady));
+    const { fast, plain } = bothReaders(most);
+    expect(fast).toEqual(plain);
+    expect(walker.walk(most).count).toBe(5000);
+    const more = [
+      [2, 1],
+      [6, 1],
+      [9, [1, 2]],
+    ] as [unknown, unknown][];
+    const tooMany = pack(
+      first,
+      ...Array.from({ length: 10 }, () => more),
+      ...Array.from({ length: 4989 }, () => steady),
+    );
+    expect(bothReaders(tooMany).fast).toBe('refused');
+    expect(bothReaders(tooMany).plain).toBe('refused');
   });
 
   test('refuses every truncation of a good payload', () => {
