@@ -218,7 +218,7 @@ async function compose(
         nonces,
         deviceKey: (id) => directory.deviceKey(id),
       }),
-    backPressure: new BackPressure(evidence),
+    backPressure: new BackPressure(config),
     limits: config,
     now,
     onSession: ({ deviceId }) => log.debug({ deviceId }, 'session: begins'),
@@ -263,12 +263,14 @@ async function compose(
     https: null,
     mqtts: null,
   };
+  const httpCounts = { dropped: 0, stalled: 0 };
   const status = createStatus({
     network,
     startedAt,
     addresses,
     counters,
     mqtt: server,
+    http: httpCounts,
     evidence,
     directory,
     now,
@@ -294,6 +296,7 @@ async function compose(
     descriptor,
     evidence,
     access: access satisfies Access,
+    maxTails: config.maxTails,
     registry,
     directory,
     publishDown,
@@ -311,8 +314,15 @@ async function compose(
     random,
     now,
   };
-  const http = createHttpServer({ logger: log, tls: null, isReady: () => ready, routes });
-  const https = tls && createHttpServer({ logger: log, tls, isReady: () => ready, routes });
+  const common = {
+    logger: log,
+    isReady: () => ready,
+    limits: { maxConnections: config.maxHttpConnections, stallMs: config.httpStallMs },
+    counts: httpCounts,
+    routes,
+  };
+  const http = createHttpServer({ ...common, tls: null });
+  const https = tls && createHttpServer({ ...common, tls });
   const plain = server.plainListener();
   const secure = tls && server.tlsListener(tls);
   cleanup.push(async () => {

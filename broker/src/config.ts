@@ -33,8 +33,22 @@ export interface BrokerConfig {
   /** Longest MQTT packet after login; a longer one ends the connection. Envelopes above 60,000 bytes are rejected. */
   readonly maxPacketBytes: number;
   readonly connectTimeoutMs: number;
-  /** Bytes on their way to the disk above which PUBACKs wait and sockets pause. */
+  /** Bytes taken in and not settled (a message counts 1 KiB more than it has) above which no socket is read. */
   readonly maxPendingBytes: number;
+  /** The same for one connection. */
+  readonly maxInFlightBytes: number;
+  /** Messages of one connection not settled, above which it is not read. */
+  readonly maxInFlight: number;
+  /** Bytes that a device has not taken of what was sent to it, above which it is cut off. */
+  readonly maxUnsentBytes: number;
+  /** How long a device may take nothing of what was sent to it. */
+  readonly drainTimeoutMs: number;
+  /** HTTP connections, of each listener. */
+  readonly maxHttpConnections: number;
+  /** How long an HTTP client may take nothing of an answer. */
+  readonly httpStallMs: number;
+  /** Tails read at the same time. */
+  readonly maxTails: number;
   /** Least time between two receipts of a device. */
   readonly receiptIntervalMs: number;
   /** A receipted entry is in a published checkpoint after at most this. */
@@ -68,6 +82,13 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   maxPacketBytes: 262_144,
   connectTimeoutMs: 10_000,
   maxPendingBytes: 32 * 1024 * 1024,
+  maxInFlightBytes: 4 * 1024 * 1024,
+  maxInFlight: 2000,
+  maxUnsentBytes: 1024 * 1024,
+  drainTimeoutMs: 30_000,
+  maxHttpConnections: 10_000,
+  httpStallMs: 60_000,
+  maxTails: 64,
   receiptIntervalMs: 2000,
   mergeDelayMs: 10_000,
   publishIntervalMs: 1000,
@@ -90,6 +111,13 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   maxPacketBytes: [61_440, 16 * 1024 * 1024],
   connectTimeoutMs: [100, 600_000],
   maxPendingBytes: [65_536, 2 ** 32],
+  maxInFlightBytes: [65_536, 2 ** 32],
+  maxInFlight: [1, 65_535],
+  maxUnsentBytes: [65_536, 2 ** 30],
+  drainTimeoutMs: [100, 600_000],
+  maxHttpConnections: [1, 1_000_000],
+  httpStallMs: [100, 3_600_000],
+  maxTails: [1, 100_000],
   receiptIntervalMs: [0, 600_000],
   mergeDelayMs: [1000, 86_400_000],
   publishIntervalMs: [10, 60_000],

@@ -104,7 +104,7 @@ export const BROKER_ERRORS = {
     remedy: 'The detail names what is wrong; the routes are in broker/README.md.',
   },
   ERR_RATE_LIMIT: {
-    what: 'Too many requests from this address.',
+    what: 'Too many requests from this address, or too many tails at a time.',
     remedy: 'Wait as long as Retry-After says.',
   },
   ERR_INTERNAL: {

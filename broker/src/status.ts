@@ -17,6 +17,7 @@ export interface StatusOptions {
     readonly isRefusing: boolean;
     readonly checkpoint: { readonly size: number } | null;
   };
+  readonly http: { readonly dropped: number; readonly stalled: number };
   readonly directory: Directory;
   readonly now: () => number;
 }
@@ -24,7 +25,8 @@ export interface StatusOptions {
 /** Makes the function that takes a snapshot. */
 export function createStatus(options: StatusOptions) {
   return () => {
-    const { network, startedAt, addresses, counters, mqtt, evidence, directory, now } = options;
+    const { network, startedAt, addresses, counters, mqtt, http, evidence, directory, now } =
+      options;
     return {
       network,
       startedAt,
@@ -39,6 +41,8 @@ export function createStatus(options: StatusOptions) {
         writable: !evidence.isRefusing,
       },
       mqtt: mqtt.status(),
+      /** Connections above the limit, and readers that were cut off. */
+      http: { ...http },
       devices: directory.count,
     };
   };

@@ -32,9 +32,15 @@ const TILE =
 
 export function addEvidenceRoutes(
   app: FastifyInstance,
-  options: { readonly evidence: EvidenceSource; readonly access: Access },
+  options: {
+    readonly evidence: EvidenceSource;
+    readonly access: Access;
+    /** Read at the same time; each holds up to a commit of frames while its reader is slow. */
+    readonly maxTails: number;
+  },
 ): void {
-  const { evidence, access } = options;
+  const { evidence, access, maxTails } = options;
+  let tails = 0;
 
   app.get('/log/evidence/*', async (request, reply) => {
     const path = (request.params as { readonly '*': string })['*'];
@@ -57,9 +63,17 @@ export function addEvidenceRoutes(
     if (query.live !== undefined && query.live !== '0' && query.live !== '1') {
       throw new BrokerError('ERR_REQUEST', 'live: expected 0 or 1');
     }
+    if (tails >= maxTails) {
+      reply.header('retry-after', 5);
+      throw new BrokerError('ERR_RATE_LIMIT', `tails: expected at most ${maxTails} at a time`);
+    }
     const ended = new AbortController();
-    reply.raw.once('close', () => ended.abort());
     const frames = evidence.tail(from, { live: query.live !== '0', signal: ended.signal });
+    tails += 1;
+    reply.raw.once('close', () => {
+      tails -= 1;
+      ended.abort();
+    });
     reply.header('content-type', FRAMES).header('cache-control', 'no-store');
     // Without this a reader learns only with the first frame that it is connected.
     reply.raw.once('pipe', () => reply.raw.flushHeaders());

@@ -5,6 +5,7 @@ import { BrokerError } from '../errors.ts';
 import { type AdminRoutesOptions, addAdminRoutes } from './admin-routes.ts';
 import { addDownRoute } from './down-route.ts';
 import { addEvidenceRoutes } from './evidence-routes.ts';
+import { type HttpCounts, type HttpLimits, limitHttp } from './http-limits.ts';
 import { sendProblem } from './problem.ts';
 import { addPublicRoutes, type PublicRoutesOptions } from './public-routes.ts';
 
@@ -16,6 +17,8 @@ export interface HttpServerOptions {
   readonly tls: { readonly key: string; readonly cert: string } | null;
   /** False while the broker starts or stops: everything but `/healthz` answers 503. */
   readonly isReady: () => boolean;
+  readonly limits: HttpLimits;
+  readonly counts: HttpCounts;
   readonly routes: PublicRoutesOptions &
     AdminRoutesOptions &
     Parameters<typeof addDownRoute>[1] &
@@ -34,6 +37,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     ...(tls && { https: { ...tls, handshakeTimeout: 10_000 } }),
   }) as unknown as FastifyInstance;
 
+  limitHttp(app.server, options.limits, options.counts);
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.setErrorHandler(sendProblem);
   app.setNotFoundHandler((request, reply) => {

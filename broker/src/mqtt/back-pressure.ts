@@ -1,37 +1,115 @@
 /**
- * Pauses reading from clients while too much is on its way to the disk. Nothing is refused: TCP holds the senders
- * back. docs/spec/settlement.md section 1.2.
+ * Stops reading a connection while too much of what came in is not settled, or while it does not take what is sent
+ * to it. Nothing is refused: TCP holds the sender back. docs/spec/settlement.md section 1.2.
+ *
+ * Aedes by itself reads on whenever a sender's bytes come in small pieces, whether or not earlier messages are
+ * acknowledged; so what is on its way (verification, commits, rejects) is counted here, for each connection and for
+ * all.
  */
 
 import type { Duplex } from 'node:stream';
-import type { Evidence } from '../gate/evidence.ts';
+
+export interface IntakeLimits {
+  /** Bytes on their way, over all connections. */
+  readonly maxPendingBytes: number;
+  /** The same for one connection, so that one sender does not hold up the others. */
+  readonly maxInFlightBytes: number;
+  /** Messages of one connection on their way. */
+  readonly maxInFlight: number;
+}
+
+/** What a message costs in memory beside its bytes: the packet, its place in the order, callbacks. */
+export const MESSAGE_COST_BYTES = 1024;
+
+interface Intake {
+  messages: number;
+  bytes: number;
+  awaitsDrain: boolean;
+}
 
 export class BackPressure {
-  private readonly evidence: Pick<Evidence, 'isFull' | 'drained'>;
+  private readonly limits: IntakeLimits;
+  private readonly intakes = new WeakMap<Duplex, Intake>();
+  /** Held because of what all connections together have on its way; in the order in which they may go on. */
   private readonly paused = new Set<Duplex>();
+  private bytes = 0;
+  private isResuming = false;
 
-  constructor(evidence: Pick<Evidence, 'isFull' | 'drained'>) {
-    this.evidence = evidence;
+  constructor(limits: IntakeLimits) {
+    this.limits = limits;
   }
 
+  /** Connections that are not read because of the limit for all. */
   get pausedConnections(): number {
     return this.paused.size;
   }
 
+  /** Bytes taken in and not settled, each message counted with {@link MESSAGE_COST_BYTES}. */
+  get pendingBytes(): number {
+    return this.bytes;
+  }
+
+  /** A message was taken in. @returns what to call once, when it is settled. */
+  enter(connection: Duplex, bytes: number): () => void {
+    const intake = this.intakeOf(connection);
+    const cost = bytes + MESSAGE_COST_BYTES;
+    intake.messages += 1;
+    intake.bytes += cost;
+    this.bytes += cost;
+    return () => {
+      intake.messages -= 1;
+      intake.bytes -= cost;
+      this.bytes -= cost;
+      if (this.paused.size > 0) this.resumeSoon();
+    };
+  }
+
   /** Whether a connection must not be read now; it is told with `readable` when it may again. */
   holds(connection: Duplex): boolean {
-    if (!this.evidence.isFull) return false;
-    const isFirst = this.paused.size === 0;
+    const { maxPendingBytes, maxInFlightBytes, maxInFlight } = this.limits;
+    const intake = this.intakeOf(connection);
+    if (connection.writableNeedDrain) {
+      this.awaitDrain(connection, intake);
+      return true;
+    }
+    // Aedes asks again after each message that is settled, so these two need nobody to wake them.
+    if (intake.messages >= maxInFlight || intake.bytes >= maxInFlightBytes) return true;
+    if (this.bytes < maxPendingBytes) return false;
     this.paused.add(connection);
-    if (isFirst) void this.evidence.drained().then(() => this.resume());
     return true;
   }
 
-  private resume(): void {
-    const connections = [...this.paused];
-    this.paused.clear();
-    for (const connection of connections) {
-      if (!connection.destroyed) connection.emit('readable');
+  private intakeOf(connection: Duplex): Intake {
+    let intake = this.intakes.get(connection);
+    if (intake === undefined) {
+      intake = { messages: 0, bytes: 0, awaitsDrain: false };
+      this.intakes.set(connection, intake);
+      connection.once('close', () => this.paused.delete(connection));
     }
+    return intake;
+  }
+
+  /** What was sent may be a receipt, of which Aedes does not wait for the end. */
+  private awaitDrain(connection: Duplex, intake: Intake): void {
+    if (intake.awaitsDrain) return;
+    intake.awaitsDrain = true;
+    connection.once('drain', () => {
+      intake.awaitsDrain = false;
+      if (!connection.destroyed) connection.emit('readable');
+    });
+  }
+
+  /** Not at once: it is called from within a verdict. */
+  private resumeSoon(): void {
+    if (this.isResuming) return;
+    this.isResuming = true;
+    setImmediate(() => {
+      this.isResuming = false;
+      for (const connection of [...this.paused]) {
+        if (this.bytes >= this.limits.maxPendingBytes) return;
+        this.paused.delete(connection);
+        if (!connection.destroyed) connection.emit('readable');
+      }
+    });
   }
 }

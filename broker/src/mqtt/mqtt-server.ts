@@ -22,6 +22,10 @@ export interface MqttServerOptions {
   readonly limits: GuardLimits & {
     readonly maxConnections: number;
     readonly connectTimeoutMs: number;
+    /** Bytes that a client has not taken of what was sent to it, above which it is cut off. */
+    readonly maxUnsentBytes: number;
+    /** How long a client may take nothing of what was sent to it. */
+    readonly drainTimeoutMs: number;
   };
   readonly now: () => number;
   readonly onSession: (session: Session) => void;
@@ -35,11 +39,14 @@ export interface MqttStatus {
   readonly sessions: number;
   /** Connections ended by the guard, by clause, and refused logins by return code. */
   readonly refused: Readonly<Record<string, number>>;
+  /** Connections that are not read because of `maxPendingBytes`. */
   readonly paused: number;
+  /** Bytes taken in and not settled. */
+  readonly pendingBytes: number;
 }
 
-/** Unwritten output of a slow client is given so long. */
-const DRAIN_TIMEOUT_MS = 30_000;
+/** Under `refused`: clients that did not take what was sent to them. */
+const SLOW_READER = 'slow reader';
 /** Packets that may follow a CONNECT before its CONNACK; one read of the socket bounds their bytes. */
 const QUEUE_LIMIT = 1000;
 
@@ -109,6 +116,11 @@ export class MqttServer {
       return false;
     }
     // Straight to the client: the emitter shared by all would make one slow reader hold up the others.
+    if (client.conn.writableLength > this.options.limits.maxUnsentBytes) {
+      this.cutSlowReader(client);
+      done?.();
+      return false;
+    }
     const payload = Buffer.from(envelope.buffer, envelope.byteOffset, envelope.length);
     client.publish({ cmd: 'publish', topic, payload, qos, retain: false, dup: false }, () =>
       done?.(),
@@ -127,6 +139,7 @@ export class MqttServer {
       sessions: this.clients.size,
       refused: Object.fromEntries(this.refused),
       paused: this.options.backPressure.pausedConnections,
+      pendingBytes: this.options.backPressure.pendingBytes,
     };
   }
 
@@ -138,10 +151,10 @@ export class MqttServer {
   }
 
   private aedesOptions() {
-    const { network, gate, judgeLogin, limits } = this.options;
+    const { network, gate, judgeLogin, limits, backPressure } = this.options;
     return {
       connectTimeout: limits.connectTimeoutMs,
-      drainTimeout: DRAIN_TIMEOUT_MS,
+      drainTimeout: limits.drainTimeoutMs,
       queueLimit: QUEUE_LIMIT,
       ...createAuthenticate({
         judgeLogin,
@@ -155,6 +168,7 @@ export class MqttServer {
       authorizePublish: createAuthorizePublish({
         gate,
         sessionOf: (client) => this.sessions.get(client),
+        enter: (connection, bytes) => backPressure.enter(connection, bytes),
       }),
       authorizeSubscribe: createAuthorizeSubscribe(network),
       authorizeForward: createAuthorizeForward(network),
@@ -199,6 +213,9 @@ export class MqttServer {
     const notice = (event: string) => (client: Client, error: Error) =>
       this.options.onNotice(event, { client: client.id, error: error.message });
     this.aedes.on('clientError', notice('client-error'));
+    this.aedes.on('clientError', (_client, { message }) => {
+      if (message === 'drain timeout') this.countRefused(SLOW_READER);
+    });
     this.aedes.on('connectionError', notice('connection-error'));
   }
 
@@ -208,6 +225,13 @@ export class MqttServer {
     const payload = Buffer.from(JSON.stringify({ online, since: this.options.now() }));
     const packet = { cmd: 'publish', topic, payload, qos: 0, retain: true, dup: false } as const;
     if (!this.aedes.closed) this.aedes.publish(packet, () => {});
+  }
+
+  private cutSlowReader(client: Client): void {
+    if (client.conn.destroyed) return;
+    this.countRefused(SLOW_READER);
+    this.options.onNotice('connection-ended', { client: client.id, clause: SLOW_READER });
+    client.conn.destroy();
   }
 
   private countRefused(why: string): void {

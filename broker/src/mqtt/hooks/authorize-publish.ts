@@ -6,6 +6,7 @@
  * subscribe to. It runs before PUBACK, which is why PUBACK can mean *settled*.
  */
 
+import type { Duplex } from 'node:stream';
 import type { Client, PublishPacket } from 'aedes';
 import type { Gate } from '../../gate/gate.ts';
 import type { Session } from '../../gate/session.ts';
@@ -16,6 +17,8 @@ const EMPTY = Buffer.alloc(0);
 export function createAuthorizePublish(options: {
   readonly gate: Pick<Gate, 'receive'>;
   readonly sessionOf: (client: Client) => Session | undefined;
+  /** Counts a message that was taken in. @returns what to call when it is settled. */
+  readonly enter: (connection: Duplex, bytes: number) => () => void;
 }) {
   return (
     client: Client | null,
@@ -29,7 +32,9 @@ export function createAuthorizePublish(options: {
     }
     const { topic, retain, qos, payload } = packet;
     const envelope = typeof payload === 'string' ? Buffer.from(payload) : payload;
+    const leave = options.enter(client!.conn, envelope.length);
     options.gate.receive(session, { topic, retain, qos, envelope }, () => {
+      leave();
       packet.topic = NOWHERE;
       packet.payload = EMPTY;
       packet.retain = false;

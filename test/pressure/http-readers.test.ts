@@ -1,0 +1,119 @@
+/**
+ * HTTP clients that ask and never read, and those that are too many, at a broker process and at a control server: each
+ * holds a bounded part of the answer and is cut off; one that waits for news is not.
+ */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { encode } from '@fieldproof/protocol/cbor';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { until } from '../support/network.ts';
+import { type BrokerProcess, startBrokerProcess } from './support/broker-process.ts';
+import { Flooder, sealed } from './support/flooder.ts';
+import { memoryOf } from './support/process-memory.ts';
+
+const MAX_TAILS = 16;
+const STALL_MS = 1000;
+const MESSAGES = 1200;
+/** 16 tails of a 60 MB log: 960 MB, if answers were not pulled. Each may hold a chunk or two. */
+const ROOM_MIB = 250;
+
+const folder = mkdtempSync(join(tmpdir(), 'fieldproof-readers-'));
+let broker: BrokerProcess;
+let flooder: Flooder;
+const sockets: Socket[] = [];
+
+beforeAll(async () => {
+  broker = await startBrokerProcess(folder, { MAX_TAILS, HTTP_STALL_MS: STALL_MS });
+  flooder = await Flooder.open(await broker.device());
+  const time = Math.floor(Date.now() / 1000) - 60;
+  const note = new Map<number, number | string>([
+    [0, 'air/note'],
+    [3, 'x'.repeat(50_000)],
+    [6, time],
+  ]);
+  const payload = encode([note]);
+  await flooder.send('telemetry', sealed(flooder.device, { count: MESSAGES, payload }));
+  await until('all is recorded', () => flooder.acknowledged === MESSAGES);
+});
+
+afterAll(async () => {
+  for (const socket of sockets) socket.destroy();
+  flooder?.close();
+  await broker?.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Sends a GET and reads nothing of the answer. */
+function ask(path: string): Socket {
+  const socket = connect({ port: Number(new URL(broker.http).port), host: '127.0.0.1' });
+  sockets.push(socket.pause());
+  socket.on('error', () => {});
+  socket.write(
+    `GET ${path} HTTP/1.1\r\nhost: broker\r\nauthorization: Bearer ${broker.serviceToken()}\r\n\r\n`,
+  );
+  return socket;
+}
+
+test('tails that are not read hold a chunk each, one too many is refused, and all are cut off', async () => {
+  const before = memoryOf(broker.pid);
+  const stalled = (await broker.status()).http.stalled;
+  const headers = { authorization: `Bearer ${broker.serviceToken()}` };
+  for (let i = 0; i < MAX_TAILS; i++) ask('/v1/tail?from=0');
+  await until('one more is refused', async () => {
+    const answer = await fetch(`${broker.http}/v1/tail?from=0&live=0`, { headers });
+    if (answer.status !== 429) {
+      await answer.body?.cancel();
+      return false;
+    }
+    expect(await answer.json()).toMatchObject({ code: 'ERR_RATE_LIMIT' });
+    return true;
+  });
+  await until('all are cut off', async () => {
+    return (await broker.status()).http.stalled === stalled + MAX_TAILS;
+  });
+  if (before) expect(memoryOf(broker.pid)!.peak - before.peak).toBeLessThan(ROOM_MIB);
+
+  const answer = await fetch(`${broker.http}/v1/tail?from=0&live=0`, { headers });
+  expect((await answer.arrayBuffer()).byteLength).toBeGreaterThan(MESSAGES * 50_000);
+});
+
+test('a tail that waits for news is not cut off', async () => {
+  const { evidence, http } = await broker.status();
+  const socket = ask(`/v1/tail?from=${evidence.entries}`);
+  let bytes = 0;
+  socket.on('data', (chunk) => {
+    bytes += chunk.length;
+  });
+  socket.resume();
+  await until('it is connected', () => bytes > 0);
+  await new Promise((resolve) => setTimeout(resolve, 2 * STALL_MS));
+  const head = bytes;
+  await flooder.send('telemetry', [flooder.device.seal()]);
+  await until('the news are there', () => bytes > head);
+  expect((await broker.status()).http.stalled).toBe(http.stalled);
+});
+
+test('requests without end on one connection whose answers are not read stop being taken', async () => {
+  const before = memoryOf(broker.pid);
+  const socket = connect({ port: Number(new URL(broker.http).port), host: '127.0.0.1' });
+  sockets.push(socket.pause());
+  socket.on('error', () => {});
+  const request = 'GET /v1/descriptor HTTP/1.1\r\nhost: broker\r\n\r\n'.repeat(100);
+  let isClosed = false;
+  socket.on('close', () => {
+    isClosed = true;
+  });
+  while (!isClosed) {
+    const more = socket.write(request);
+    if (more) await new Promise((resolve) => setImmediate(resolve));
+    else {
+      await new Promise<void>((resolve) => {
+        socket.once('drain', resolve).once('close', () => resolve());
+      });
+    }
+  }
+  if (before) expect(memoryOf(broker.pid)!.peak - before.peak).toBeLessThan(ROOM_MIB);
+});
