@@ -343,8 +343,11 @@ async function compose(
     addresses.mqtts = urlOf('mqtts', lanHost(config), ports.mqtts);
   }
 
+  const logged = Number((await registry.setting('descriptor_version')) ?? 0);
   current = loadDescriptor(data.path, keys, {
     now: now(),
+    atLeast: Number.isSafeInteger(logged) ? logged : 0,
+    onDamaged: (error) => log.error({ err: error }, 'descriptor.cose: damaged, signed anew'),
     content: {
       ca: tls?.caHash ?? null,
       mergeDelayMs: config.mergeDelayMs,

@@ -6,6 +6,7 @@ import { equalBytes } from '@fieldproof/protocol/bytes';
 import { verify } from '@fieldproof/protocol/ed25519-node';
 import { encodeMessage } from '@fieldproof/protocol/messages';
 import { type Descriptor, openDescriptor, sealDescriptor } from '@fieldproof/protocol/statements';
+import { BrokerError } from './errors.ts';
 import type { NetworkKeys } from './keys.ts';
 import { replaceFile } from './replace-file.ts';
 
@@ -27,19 +28,27 @@ export interface LoadedDescriptor {
  * Gives the descriptor in force, after signing a new version when addresses, CA, role keys or the merge delay
  * have changed or a third of its life is left.
  *
- * @throws {ProtocolError} when the stored one does not verify under the root key.
+ * One that is missing or does not verify under the root key is signed anew, above every version that was in force:
+ * agents refuse an older one.
+ *
+ * @throws {BrokerError} ERR_DESCRIPTOR_FILE when that takes the root key and it is not at hand.
  */
 export function loadDescriptor(
   dataDir: string,
   keys: NetworkKeys,
-  options: { readonly content: DescriptorContent; readonly now: number },
+  options: {
+    readonly content: DescriptorContent;
+    readonly now: number;
+    /** The newest version that is known to have been in force; default 0. */
+    readonly atLeast?: number;
+    /** Told why the stored one is of no use. */
+    readonly onDamaged?: (error: unknown) => void;
+  },
 ): LoadedDescriptor {
   const path = join(dataDir, 'descriptor.cose');
-  const { content, now } = options;
+  const { content, now, atLeast = 0, onDamaged = () => {} } = options;
   const envelope = existsSync(path) ? Uint8Array.from(readFileSync(path)) : null;
-  const stored =
-    envelope &&
-    openDescriptor(envelope, { network: keys.network, publicKey: keys.rootKey, verify });
+  const stored = envelope && openStored(envelope, keys, onDamaged);
   const wanted = wantedDescriptor(keys, content, stored);
   const current = stored !== null && saysTheSame(stored, wanted);
   const lasting = stored !== null && stored.expires - now > YEAR_MS / 3;
@@ -48,13 +57,26 @@ export function loadDescriptor(
   }
   const descriptor = {
     ...wanted,
-    version: (stored?.version ?? 0) + 1,
+    version: Math.max(stored?.version ?? 0, atLeast) + 1,
     issued: now,
     expires: now + YEAR_MS,
   };
   const signed = sealDescriptor(descriptor, { signer: requireRoot(keys) });
   replaceFile(path, signed, 0o644);
   return { descriptor, envelope: signed, isNew: true, isStale: false };
+}
+
+function openStored(
+  envelope: Uint8Array,
+  keys: NetworkKeys,
+  onDamaged: (error: unknown) => void,
+): Descriptor | null {
+  try {
+    return openDescriptor(envelope, { network: keys.network, publicKey: keys.rootKey, verify });
+  } catch (error) {
+    onDamaged(error);
+    return null;
+  }
 }
 
 function wantedDescriptor(
@@ -83,5 +105,8 @@ function saysTheSame(
 
 function requireRoot(keys: NetworkKeys) {
   if (keys.root !== null) return keys.root;
-  throw new Error('descriptor: there is none, and the root key is not at hand');
+  throw new BrokerError(
+    'ERR_DESCRIPTOR_FILE',
+    'descriptor.cose: expected a descriptor that the root key signed, got none',
+  );
 }

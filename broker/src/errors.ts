@@ -131,6 +131,10 @@ export const BROKER_ERRORS = {
     what: 'The data folder was written by a newer version.',
     remedy: 'Run that version or a newer one.',
   },
+  ERR_DESCRIPTOR_FILE: {
+    what: 'The stored descriptor is missing or damaged, and the root key is not at hand to sign another.',
+    remedy: 'Restore descriptor.cose from a backup, or put keys/root.key back for one start.',
+  },
   ERR_KEY_FILE: {
     what: 'A key file is missing or malformed.',
     remedy: 'Restore it from a backup; never make a new one for an existing network.',

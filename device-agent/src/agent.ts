@@ -22,7 +22,7 @@ import type { AgentConfig } from './config.ts';
 import { readJoinFile } from './contact.ts';
 import { loadDeviceKey } from './device-key.ts';
 import { type DownMessage, openDownMessage } from './down-message.ts';
-import { makeFolder } from './durable-file.ts';
+import { makeFolder, removeLeftovers } from './durable-file.ts';
 import { AgentError, reasonOf } from './errors.ts';
 import { Journal } from './journal.ts';
 import { Link } from './link.ts';
@@ -76,6 +76,8 @@ interface Parts {
 export class Agent {
   readonly #options: Required<Omit<AgentOptions, 'onStatus'>> & Pick<AgentOptions, 'onStatus'>;
   #parts: Parts | undefined;
+  /** Open from early in a start, before there are `#parts`. */
+  #outbox: Outbox | undefined;
   #batch: BatchReading[] = [];
   #sealTimer: TimerHandle | undefined;
   #statusTimer: TimerHandle | undefined;
@@ -112,9 +114,10 @@ export class Agent {
     });
     const lock = await takeStateLock(state);
     try {
+      for (const folder of [dataDir, state]) await removeLeftovers(folder);
       await this.#start(lock, state);
     } catch (error) {
-      await this.#parts?.outbox.close().catch(() => {});
+      await this.#outbox?.close().catch(() => {});
       this.#parts = undefined;
       await lock.release();
       throw error;
@@ -200,9 +203,13 @@ export class Agent {
       log,
       onDurable: () => this.#parts?.link.wake(),
     });
-    const recovered = await outbox.open();
-    if (recovered.tornBytes + recovered.damagedBytes > 0) {
-      log.warn('outbox was damaged, the rest is whole', { ...recovered });
+    this.#outbox = outbox;
+    await outbox.open();
+    for (const part of outbox.damage) {
+      const torn = part.reason === 'torn';
+      log.warn(`outbox: ${torn ? 'a torn write was cut off' : 'damage was passed over'}`, {
+        ...part,
+      });
     }
     const parked = new ParkedStore({
       folder: join(state, 'parked'),

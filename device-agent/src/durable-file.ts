@@ -1,9 +1,12 @@
 /** Small files that are whole after a power cut: temp → fsync → rename → fsync of the folder. */
 
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { codeOf } from './errors.ts';
+
+/** As `replaceFile` names its temporary files. */
+const LEFTOVER = /\.[0-9a-f]{8}\.tmp$/;
 
 /**
  * Replaces a file: afterwards a reader, and a machine that lost power, sees the old bytes or the new ones.
@@ -32,6 +35,13 @@ export async function replaceFile(
     throw error;
   }
   if (durable) await syncFolder(dirname(path));
+}
+
+/** Removes what replacements that were interrupted have left in a folder. Nobody else may be replacing files in it. */
+export async function removeLeftovers(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (LEFTOVER.test(name)) await rm(join(folder, name), { force: true });
+  }
 }
 
 /** The bytes of a file, or undefined when there is none. */

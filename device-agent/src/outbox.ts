@@ -51,6 +51,15 @@ interface Segment {
   readonly damage: Map<number, number>;
 }
 
+/** Bytes of a segment that are no frames. */
+export interface OutboxDamage {
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
+  /** `torn`: the end of the last segment, which is cut off. `damaged`: elsewhere, passed over from now on. */
+  readonly reason: 'torn' | 'damaged';
+}
+
 export interface OutboxStats {
   readonly pending: number;
   readonly bytes: number;
@@ -71,6 +80,7 @@ export class Outbox {
   readonly #options: OutboxOptions;
   readonly #ledger = new OutboxLedger();
   #segments: Segment[] = [];
+  readonly #damage: OutboxDamage[] = [];
   #file: FileHandle | undefined;
   #durable: OutboxPosition = { segment: 0, offset: 0 };
   #dirtyBoots = new Set<string>();
@@ -87,7 +97,7 @@ export class Outbox {
   /**
    * Reads what is there, cuts off a torn last write, and gets ready to append.
    *
-   * @returns bytes that were not readable; the seqs lost with them are in `holes()`.
+   * @returns bytes that were not readable; where is in `damage`, the seqs lost with them are in `holes()`.
    * @throws {AgentError} ERR_AGENT_OUTBOX
    */
   async open(): Promise<{ readonly tornBytes: number; readonly damagedBytes: number }> {
@@ -98,13 +108,9 @@ export class Outbox {
         .flatMap((name) => SEGMENT_NAME.exec(name)?.[1] ?? [])
         .map(Number)
         .sort((a, b) => a - b);
-      let tornBytes = 0;
-      let damagedBytes = 0;
       for (const index of indexes) {
         const last = index === indexes[indexes.length - 1];
-        const damage = await this.#load(index, last);
-        tornBytes += damage.torn;
-        damagedBytes += damage.damaged;
+        this.#damage.push(...(await this.#load(index, last)));
       }
       const active = this.#segments[this.#segments.length - 1];
       if (active === undefined || active.length === 0) await this.#roll();
@@ -112,11 +118,18 @@ export class Outbox {
       await this.#syncNow();
       this.#pendingCount = this.#ledger.pendingCount();
       await this.#deleteSettled();
-      return { tornBytes, damagedBytes };
+      const bytesOf = (reason: OutboxDamage['reason']): number =>
+        this.#damage.reduce((sum, part) => sum + (part.reason === reason ? part.bytes : 0), 0);
+      return { tornBytes: bytesOf('torn'), damagedBytes: bytesOf('damaged') };
     } catch (cause) {
       await this.#file?.close().catch(() => {});
       throw new AgentError('ERR_AGENT_OUTBOX', `${folder}: ${reasonOf(cause)}`, { cause });
     }
+  }
+
+  /** What `open` found unreadable. */
+  get damage(): readonly OutboxDamage[] {
+    return this.#damage;
   }
 
   /** The highest boot counter in here, 0 when empty. */
@@ -300,17 +313,17 @@ export class Outbox {
     return (this.#options.open ?? openFile)(path, flags, 0o600);
   }
 
-  async #load(index: number, last: boolean): Promise<{ torn: number; damaged: number }> {
+  async #load(index: number, last: boolean): Promise<OutboxDamage[]> {
     const segment = this.#newSegment(index);
     const file = await this.#open(segment.path, last ? 'r+' : 'r');
-    let torn = 0;
-    let damaged = 0;
+    const found: OutboxDamage[] = [];
     try {
       const { size } = await file.stat();
       for await (const item of scanSegment(file)) {
         if (item.type === 'damage') {
-          if (last && item.end === size) torn += item.end - item.offset;
-          else damaged += item.end - item.offset;
+          const { offset, end } = item;
+          const reason = last && end === size ? 'torn' : 'damaged';
+          found.push({ file: segment.path, offset, bytes: end - offset, reason });
           if (item.end === size) break;
           segment.length = item.end;
           segment.damage.set(Math.max(item.offset, SEGMENT_MAGIC.length), item.end);
@@ -326,7 +339,7 @@ export class Outbox {
           for (const [from, to] of item.body.ranges) entry[item.body.type].addRange(from, to);
         }
       }
-      if (torn > 0) {
+      if (found.some(({ reason }) => reason === 'torn')) {
         await file.truncate(segment.length);
         await file.sync();
       }
@@ -334,7 +347,7 @@ export class Outbox {
       await file.close();
     }
     this.#segments.push(segment);
-    return { torn, damaged };
+    return found;
   }
 
   #newSegment(index: number): Segment {

@@ -109,4 +109,28 @@ describe('keys', () => {
     const later = load({ mergeDelayMs: 2 }, 300 * 86_400_000);
     expect(later).toMatchObject({ isNew: true, descriptor: { version: 3 } });
   });
+
+  test('a descriptor that is lost or damaged is signed anew, above the version that was in force', () => {
+    const keys = loadKeys(folder, random);
+    const content = { ca: null, mergeDelayMs: 1, addresses: { http: [], mqtt: [], control: [] } };
+    const path = join(folder, 'descriptor.cose');
+    const damaged: unknown[] = [];
+    const load = (with_ = keys) =>
+      loadDescriptor(folder, with_, {
+        ...{ content, now: 1_000_000, atLeast: 4 },
+        onDamaged: (error) => damaged.push(error),
+      });
+    load();
+    const good = readFileSync(path);
+    for (const bad of ['', good.subarray(0, 100), Buffer.alloc(good.length), null]) {
+      if (bad === null) rmSync(path);
+      else writeFileSync(path, bad);
+      expect(() => load({ ...keys, root: null })).toThrow(
+        expect.objectContaining({ code: 'ERR_DESCRIPTOR_FILE' }),
+      );
+      expect(load()).toMatchObject({ isNew: true, descriptor: { version: 5 } });
+      expect(load()).toMatchObject({ isNew: false, descriptor: { version: 5 } });
+    }
+    expect(damaged).toHaveLength(6);
+  });
 });

@@ -26,15 +26,15 @@ export function tokenFile(dataDir: string, name: 'admin' | 'service'): string {
 }
 
 /**
- * Loads the token files, making those that are missing.
+ * Loads the token files, making those that are missing or hold no token.
  *
  * @returns a check that throws ERR_UNAUTHORIZED unless a request carries a token of the scope.
  */
 export function loadAccess(dataDir: string, random: (bytes: number) => Uint8Array): Access {
   const tokens = Object.entries(FILES).map(([name, scopes]) => {
     const path = tokenFile(dataDir, name as 'admin' | 'service');
-    if (!existsSync(path)) replaceFile(path, `${toBase64url(random(32))}\n`);
-    return { hash: sha256(readFileSync(path, 'utf8').trim()), scopes };
+    if (!isToken(readToken(path))) replaceFile(path, `${toBase64url(random(32))}\n`);
+    return { hash: sha256(readToken(path)), scopes };
   });
   return (request, scope) => {
     const presented = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
@@ -46,6 +46,16 @@ export function loadAccess(dataDir: string, random: (bytes: number) => Uint8Arra
       throw new BrokerError('ERR_UNAUTHORIZED', `authorization: expected a token of ${scope}`);
     }
   };
+}
+
+/** The token in a file; empty when there is none. */
+function readToken(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
+}
+
+/** Whether a header can carry it. A file that was emptied or overwritten would let nobody in. */
+function isToken(text: string): boolean {
+  return /^[\x21-\x7e]+$/.test(text);
 }
 
 function sha256(text: string): Uint8Array {

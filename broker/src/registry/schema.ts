@@ -67,13 +67,17 @@ export interface RegistrySchema {
   settings: SettingTable;
 }
 
-/** Applied in the order of their names, once each. */
+/**
+ * Applied in the order of their names, once each. SQLite runs them without a transaction around all: what a first start
+ * that was killed has left of one must not stop the next.
+ */
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '001_registry': {
     up: async (db: Kysely<unknown>) => {
       const blob = (await isPostgres(db)) ? sql`bytea` : sql`blob`;
       await db.schema
         .createTable('devices')
+        .ifNotExists()
         .addColumn('device_id', 'text', (column) => column.primaryKey())
         .addColumn('public_key', blob, (column) => column.notNull())
         .addColumn('owner', 'text', (column) => column.notNull())
@@ -90,6 +94,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .execute();
       await db.schema
         .createTable('tokens')
+        .ifNotExists()
         .addColumn('hash', 'text', (column) => column.primaryKey())
         .addColumn('uses', 'bigint', (column) => column.notNull())
         .addColumn('used', 'bigint', (column) => column.notNull())
@@ -101,6 +106,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .execute();
       await db.schema
         .createTable('quarantine')
+        .ifNotExists()
         .addColumn('device_id', 'text', (column) => column.notNull())
         .addColumn('boot_counter', 'bigint', (column) => column.notNull())
         .addColumn('boot_seed', 'bigint', (column) => column.notNull())
@@ -109,11 +115,13 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .execute();
       await db.schema
         .createTable('births')
+        .ifNotExists()
         .addColumn('device_id', 'text', (column) => column.primaryKey())
         .addColumn('profiles', 'text', (column) => column.notNull())
         .execute();
       await db.schema
         .createTable('settings')
+        .ifNotExists()
         .addColumn('key', 'text', (column) => column.primaryKey())
         .addColumn('value', 'text', (column) => column.notNull())
         .execute();
