@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LineSinkOptions } from '@fieldproof/analytics/projection/line-sink';
+import { influxAddress } from '@fieldproof/analytics/store/influx-address';
 import { FlowsError } from './errors.ts';
 import { hub } from './hub.ts';
 
@@ -55,9 +56,12 @@ export function storeSettings(
   const { installation } = hub();
   const influxUrl = fields.influxUrl || (fields.storeUrl ? '' : installation.influxUrl);
   if (influxUrl) {
-    const { url, database } = splitDatabase(influxUrl);
-    const name = fields.influxDatabase || database || installation.influxDatabase;
-    return { url, ...(name ? { database: name } : {}) };
+    const database = fields.influxDatabase;
+    try {
+      return influxAddress(influxUrl, { database, fallback: installation.influxDatabase ?? '' });
+    } catch {
+      throw incomplete('InfluxDB address (http://host:port/database)');
+    }
   }
   const url = fields.storeUrl || installation.storeUrl;
   const file = fields.storeTokenFile || installation.storeTokenFile;
@@ -78,18 +82,6 @@ export function reportSettings(): { url: string; token: () => Promise<string> } 
 export function stateFolder(userDir: string | undefined): string {
   const { dataDir } = hub().installation;
   return dataDir ?? join(userDir ?? '.', 'fieldproof');
-}
-
-/** `http://host:8086/name`: the path names the database. */
-function splitDatabase(text: string): { url: string; database: string } {
-  try {
-    const url = new URL(text);
-    const database = decodeURIComponent(url.pathname.replace(/^\/+|\/+$/g, ''));
-    url.pathname = '';
-    return { url: url.href, database };
-  } catch {
-    throw incomplete('InfluxDB address (http://host:port/database)');
-  }
 }
 
 function incomplete(what: string): FlowsError {

@@ -8,7 +8,8 @@ const TIMEOUT_MS = 5000;
 export async function checkInflux(influxUrl: string): Promise<void> {
   const url = new URL(influxUrl);
   const shown = `${url.protocol}//${url.host}`;
-  const ping = new URL('/ping', url);
+  // The last part of the path names the database; what is before it is a prefix.
+  const ping = new URL(`${url.pathname.replace(/\/?[^/]*\/?$/, '')}/ping`, url);
   ping.username = '';
   ping.password = '';
   let response: Response;

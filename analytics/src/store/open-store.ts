@@ -3,11 +3,12 @@
  */
 import { join } from 'node:path';
 import { DuckdbStore } from './duckdb-store.ts';
+import { influxAddress } from './influx-address.ts';
 import { InfluxStore } from './influx-store.ts';
 import type { TimeSeriesStore } from './time-series-store.ts';
 
 export interface OpenStoreOptions {
-  /** `http://user:password@host:8086`; the embedded store when absent or empty. */
+  /** `http://user:password@host:8086/database`; the embedded store when absent or empty. */
   readonly influxUrl?: string | undefined;
   /** The embedded store lives in `<dataDir>/store`. */
   readonly dataDir: string;
@@ -25,7 +26,7 @@ export async function openStore(options: OpenStoreOptions): Promise<TimeSeriesSt
   const store =
     influxUrl === undefined || influxUrl === ''
       ? new DuckdbStore({ dataDir: join(dataDir, 'store'), maxSeries })
-      : new InfluxStore({ url: influxUrl, maxSeries });
+      : new InfluxStore({ ...influxAddress(influxUrl), maxSeries });
   await store.open();
   return store;
 }

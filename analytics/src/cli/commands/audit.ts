@@ -17,6 +17,7 @@ import {
 } from '../../audit/stored-readings.ts';
 import { AnalyticsError } from '../../errors.ts';
 import { loadCursor } from '../../projection/cursor-file.ts';
+import { influxAddress } from '../../store/influx-address.ts';
 import type { AddCommand } from '../program.ts';
 import { formatTable, printable } from '../table.ts';
 
@@ -24,7 +25,7 @@ interface Options {
   readonly brokerData: string;
   readonly agentData: readonly string[];
   readonly influxUrl?: string;
-  readonly database: string;
+  readonly database?: string;
   readonly storeFile?: string;
   readonly cursor?: string;
   readonly examples: string;
@@ -54,7 +55,10 @@ export const addAudit: AddCommand = (program, { runLocal, io }) => {
     .requiredOption('--broker-data <folder>', 'data folder of the broker')
     .option('--agent-data <folder...>', 'data folders of agents whose outboxes are at hand', [])
     .option('--influx-url <address>', 'InfluxDB that the readings are in')
-    .option('--database <name>', 'its database', 'fieldproof')
+    .option(
+      '--database <name>',
+      'its database; by default the path of the address, else fieldproof',
+    )
     .option('--store-file <path>', 'DuckDB file that the readings are in')
     .option('--cursor <path>', 'cursor file of the projection: what is behind it may be missing')
     .option('--examples <count>', 'violations shown of each check', '20');
@@ -98,10 +102,7 @@ function storeOf(options: Options, cwd: string): AsyncIterable<StoredRows> | und
   }
   if (storeFile !== undefined) return readDuckdbFile(resolve(cwd, storeFile));
   if (influxUrl === undefined) return undefined;
-  if (!URL.canParse(influxUrl)) {
-    throw new AnalyticsError('ERR_USAGE', '--influx-url: expected http(s)://host:port');
-  }
-  return readInfluxDatabase({ url: influxUrl, database });
+  return readInfluxDatabase(influxAddress(influxUrl, { database: database ?? '' }));
 }
 
 async function cursorIndex(path: string): Promise<number> {

@@ -1,9 +1,9 @@
 /** `fieldproof project`: the projection without Node-RED, from the evidence into a store. */
 import { join, resolve } from 'node:path';
-import { AnalyticsError } from '../../errors.ts';
 import { ProjectRun, type ProjectStatus } from '../../project/project-run.ts';
 import { httpLineSink, type LineSinkOptions } from '../../projection/line-sink.ts';
 import { type ProgressReport, startProgressReport } from '../../projection/progress-report.ts';
+import { type InfluxAddress, influxAddress } from '../../store/influx-address.ts';
 import { apiClient, type CliIo } from '../api-client.ts';
 import { errorLine } from '../error-line.ts';
 import { publishedSize, tailSource, windowLengths, withTailOptions } from '../network-source.ts';
@@ -29,7 +29,10 @@ export const addProject: AddCommand = (program, { runLocal, io }) => {
     program.command('project').description('write the evidence into a store, without Node-RED'),
   )
     .option('--influx-url <address>', 'InfluxDB to write to')
-    .option('--database <name>', 'its database', 'fieldproof')
+    .option(
+      '--database <name>',
+      'its database; by default the path of the address, else fieldproof',
+    )
     .option('--window <length>', 'also windows of 10s, 1m, 1h, …; repeatable', collect, [])
     .option('--once', 'end at the present end of the log')
     .option('--state <folder>', 'folder of the cursor; by default project in the data folder')
@@ -99,13 +102,10 @@ async function controlOf(
 export function influxOf(
   io: CliIo,
   options: Readonly<Record<string, unknown>>,
-): (LineSinkOptions & { readonly database: string }) | undefined {
+): InfluxAddress | undefined {
   const url = options.influxUrl ?? io.env.INFLUX_URL;
   if (typeof url !== 'string' || url === '') return undefined;
-  if (!URL.canParse(url)) {
-    throw new AnalyticsError('ERR_USAGE', 'influx-url: expected http(s)://host:port');
-  }
-  return { url, database: String(options.database ?? 'fieldproof') };
+  return influxAddress(url, { database: String(options.database ?? '') });
 }
 
 export function collect(value: string, before: readonly string[]): string[] {

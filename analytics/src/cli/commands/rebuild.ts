@@ -7,6 +7,7 @@ import { saveCursor } from '../../projection/cursor-file.ts';
 import { httpLineSink, type LineSinkOptions } from '../../projection/line-sink.ts';
 import { emptyState } from '../../projection/projector-state.ts';
 import { dropDatabase, measurementsOf } from '../../rebuild/influx-database.ts';
+import type { InfluxAddress } from '../../store/influx-address.ts';
 import { type ApiClient, apiClient, type CliIo } from '../api-client.ts';
 import { errorLine } from '../error-line.ts';
 import { publishedSize, tailSource, windowLengths, withTailOptions } from '../network-source.ts';
@@ -25,7 +26,8 @@ present store has profiles that the evidence does not give (written by something
 
 InfluxDB (--influx-url, INFLUX_URL): writes into --database, by default <source>_rebuilt, which must be empty or from an
 interrupted run, which is continued. InfluxDB 1.x cannot rename a database, so nothing is exchanged: point readers to
-the new one, or name the present one with --replace, which drops it first; it is then incomplete until the end.
+the new one (start the network with its name in INFLUX_URL, then fill what came in between with fieldproof project --once
+--influx-url …), or name the present one with --replace, which drops it first; it is then incomplete until the end.
 
 Windows are those that the present store has (profiles that end with _1m and the like), unless --window says others.
 
@@ -42,7 +44,7 @@ export const addRebuild: AddCommand = (program, { runLocal, io }) => {
     program.command('rebuild').description('recreate the time-series store from the evidence'),
   )
     .option('--influx-url <address>', 'InfluxDB to write to; else the embedded store')
-    .option('--source <name>', 'InfluxDB database in use', 'fieldproof')
+    .option('--source <name>', 'InfluxDB database in use; by default the path of the address')
     .option('--database <name>', 'database to write to; by default <source>_rebuilt')
     .option('--replace', 'drop that database first')
     .option('--window <length>', 'windows of 10s, 1m, 1h, …; repeatable', collect, [])
@@ -52,11 +54,11 @@ export const addRebuild: AddCommand = (program, { runLocal, io }) => {
     .option('--data <folder>', 'data folder of npm start', 'data');
   command.addHelpText('after', HELP);
   runLocal(command, async ({ options, json }) => {
-    const influx = influxOf(io, options);
+    const influx = influxOf(io, { ...options, database: options.source });
     const status =
       influx === undefined
         ? await rebuildEmbedded(io, options)
-        : await rebuildInflux(io, { options, url: influx.url });
+        : await rebuildInflux(io, { options, source: influx });
     if (!json(summaryOf(status))) io.out('rebuilt\n');
   });
 };
@@ -111,12 +113,12 @@ async function commit(client: ApiClient, force: boolean): Promise<void> {
 
 async function rebuildInflux(
   io: CliIo,
-  { options, url }: { readonly options: Options; readonly url: string },
+  { options, source }: { readonly options: Options; readonly source: InfluxAddress },
 ): Promise<ProjectStatus> {
-  const source = String(options.source);
-  const database = String(options.database ?? `${source}_rebuilt`);
+  const { url } = source;
+  const database = String(options.database ?? `${source.database}_rebuilt`);
   const folder = stateFolder(io, options, `influx-${encodeURIComponent(database)}`);
-  const windows = windowsOf(options, await measurementsOf({ url, database: source }));
+  const windows = windowsOf(options, await measurementsOf(source));
   if (options.replace === true) {
     await rm(folder, { recursive: true, force: true });
     await dropDatabase({ url, database });
