@@ -14,6 +14,7 @@
  */
 
 import { type CborMap, type CborValue, decode, encode, Tagged } from './cbor.ts';
+import { CborWriter } from './cbor-writer.ts';
 import {
   algorithmOf,
   checkCritical,
@@ -31,7 +32,8 @@ export const TAG_SIGN1 = 18;
 const DEFAULT_MAX_BYTES = 1 << 20;
 const SIGNATURE_BYTES = 64;
 const PUBLIC_KEY_BYTES = 32;
-const CONTEXT = 'Signature1';
+/** An array of four, and the text "Signature1". */
+const SIG_STRUCTURE_HEAD = Uint8Array.of(0x84, 0x6a, ...new TextEncoder().encode('Signature1'));
 const EMPTY = new Uint8Array(0);
 
 /** The parts of a message. Nothing about the signature is known yet. */
@@ -133,13 +135,34 @@ export function sigStructure(
   externalAad: Uint8Array,
   payload: Uint8Array,
 ): Uint8Array {
+  return writeSigStructure(new CborWriter(), { protectedBytes, payload }, externalAad).slice();
+}
+
+/**
+ * The same without memory of its own: written to from the beginning of a writer.
+ *
+ * @returns a view of the writer's buffer, good until it is written to again.
+ */
+export function writeSigStructure(
+  writer: CborWriter,
+  {
+    protectedBytes,
+    payload,
+  }: { readonly protectedBytes: Uint8Array; readonly payload: Uint8Array },
+  externalAad: Uint8Array,
+): Uint8Array {
   // Anything else than bytes would be encoded as what it is, and signed.
   if (!(externalAad instanceof Uint8Array && payload instanceof Uint8Array)) {
     throw new ProtocolError('ERR_ARGUMENT', 'external_aad and payload: expected Uint8Array');
   }
   // "If there are no protected header parameters, a zero-length byte string is used."
   const empty = protectedBytes.length === 1 && protectedBytes[0] === 0xa0;
-  return encode([CONTEXT, empty ? EMPTY : protectedBytes, externalAad, payload]);
+  writer.length = 0;
+  writer.raw(SIG_STRUCTURE_HEAD);
+  writer.byteString(empty ? EMPTY : protectedBytes);
+  writer.byteString(externalAad);
+  writer.byteString(payload);
+  return writer.buffer.subarray(0, writer.length);
 }
 
 /**

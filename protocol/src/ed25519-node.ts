@@ -67,7 +67,7 @@ export function verifyPrepared(
   return nodeVerify(null, message, prepared.keyObject, signature);
 }
 
-/** As `verify` of `ed25519.ts`. Keys are prepared once and kept, the least recently used dropped first. */
+/** As `verify` of `ed25519.ts`. Keys are prepared once and kept, those that were not used for long dropped first. */
 export function verify(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean {
   if (!(publicKey instanceof Uint8Array) || publicKey.length !== PUBLIC_KEY_BYTES) return false;
   const prepared = publicKeys.get(publicKey, prepareKey);
@@ -106,10 +106,15 @@ export function publicKeyFromSeed(seed: Uint8Array): Uint8Array {
   return signerFromSeed(seed).publicKey;
 }
 
-/** Least recently used values by 32-byte key. Null values are not kept: anyone can make up bad keys. */
+/**
+ * Recently used values by 32-byte key, in two generations: what is used moves to the young one; when that has half of
+ * the limit, the old one is dropped and it becomes the old one. So nothing moves while all keys fit into one
+ * generation. Null values are not kept: anyone can make up bad keys.
+ */
 class KeyCache<T> {
   private readonly limit: number;
-  private readonly entries = new Map<string, T>();
+  private young = new Map<string, T>();
+  private old = new Map<string, T>();
 
   constructor(limit: number) {
     this.limit = limit;
@@ -117,17 +122,15 @@ class KeyCache<T> {
 
   get(bytes: Uint8Array, make: (bytes: Uint8Array) => T): T {
     const id = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
-    const { entries } = this;
-    const found = entries.get(id);
-    if (found !== undefined) {
-      entries.delete(id);
-      entries.set(id, found);
-      return found;
-    }
-    const made = make(bytes);
+    const known = this.young.get(id);
+    if (known !== undefined) return known;
+    const made = this.old.get(id) ?? make(bytes);
     if (made === null) return made;
-    if (entries.size >= this.limit) entries.delete(entries.keys().next().value!);
-    entries.set(id, made);
+    if (this.young.size >= this.limit / 2) {
+      this.old = this.young;
+      this.young = new Map();
+    }
+    this.young.set(id, made);
     return made;
   }
 }

@@ -6,7 +6,8 @@
  */
 
 import { type CborValue, decode, encode, Tagged } from './cbor.ts';
-import { sigStructure } from './cose.ts';
+import { CborWriter } from './cbor-writer.ts';
+import { sigStructure, writeSigStructure } from './cose.ts';
 import { kidOf } from './ed25519.ts';
 import { ProtocolError } from './errors.ts';
 import type { DownKind, UpKind } from './topics.ts';
@@ -37,6 +38,7 @@ export interface Signer {
   readonly sign: (message: Uint8Array) => Uint8Array;
 }
 
+/** Whether a signature verifies. The message is the function's to read until it returns, and not to keep. */
 export type Verify = (signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array) => boolean;
 
 /** The parts of an envelope whose signature nobody has checked: never treat them as true. */
@@ -143,8 +145,12 @@ export function parseEnvelope(bytes: Uint8Array): UnverifiedEnvelope {
     throw cose(`signature: expected ${SIGNATURE_BYTES} bytes`);
   }
   if (unprotected.size !== 0) throw header('unprotected: expected an empty map');
-  return { protectedBytes, payload, signature, ...parseHeader(protectedBytes) };
+  const { algorithm, contentType, kid, stamp } = parseHeader(protectedBytes);
+  return { protectedBytes, payload, signature, algorithm, contentType, kid, stamp };
 }
+
+/** What is verified is written here, so that it costs no memory of its own. */
+const scratch = new CborWriter();
 
 /** Checks the signature of a parsed envelope under one key. */
 export function verifyEnvelope(
@@ -155,7 +161,7 @@ export function verifyEnvelope(
     readonly verify: Verify;
   },
 ): boolean {
-  const message = sigStructure(envelope.protectedBytes, context.externalAad, envelope.payload);
+  const message = writeSigStructure(scratch, envelope, context.externalAad);
   return context.verify(envelope.signature, message, context.publicKey);
 }
 

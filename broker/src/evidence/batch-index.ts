@@ -33,7 +33,8 @@ export interface EnvelopeKey {
 /** An envelope that is appended and not yet durable, and who waits to hear how that ends. */
 export interface InFlight {
   readonly digest: Uint8Array;
-  readonly waiting: { readonly digest: Uint8Array; readonly tell: TellWaiting }[];
+  /** Null while nobody does, which is nearly always. */
+  waiting: { readonly digest: Uint8Array; readonly tell: TellWaiting }[] | null;
 }
 
 /** Whether the envelope in flight became durable, and whether it is the one that waited. */
@@ -86,7 +87,7 @@ export class BatchIndex {
       ofBoot = new Map();
       this.#inFlight.set(boot, ofBoot);
     }
-    ofBoot.set(seq, { digest, waiting: [] });
+    ofBoot.set(seq, { digest, waiting: null });
   }
 
   /** Notes that it is durable or refused; {@link tellWaiting} then answers who waited. */
@@ -101,8 +102,23 @@ export class BatchIndex {
   /** Takes in a durable batch entry, live and on start alike. */
   apply(entry: BatchEntry, body: Uint8Array, ref: EntryRef): void {
     const device = this.device(entry.device);
-    device.newest = ref;
-    device.boots.at(entry.bootCounter, seedNumber(entry.bootSeed)).record(entry.seq, ref.index);
+    const boot = device.boots.at(entry.bootCounter, seedNumber(entry.bootSeed));
+    this.applyTo(device, boot, { entry, body, ...ref });
+  }
+
+  /** The same for who has the device and the boot of the entry at hand. */
+  applyTo(
+    device: DeviceRecord,
+    boot: Boot,
+    {
+      entry,
+      body,
+      index,
+      leafHash,
+    }: EntryRef & { readonly entry: BatchEntry; readonly body: Uint8Array },
+  ): void {
+    device.newest = { index, leafHash };
+    boot.record(entry.seq, index);
     if (entry.kind === 'birth') {
       for (const { counter, seed, seq } of readRejectsSeen(body)) {
         device.boots.find(counter, seed)?.acknowledge(seq);
@@ -123,7 +139,7 @@ export class BatchIndex {
 
 /** Answers the senders of duplicates of an envelope that was in flight. */
 export function tellWaiting(flight: InFlight | undefined, isDurable: boolean): void {
-  if (flight === undefined) return;
+  if (flight === undefined || flight.waiting === null) return;
   for (const { digest, tell } of flight.waiting) {
     tell(isDurable, equalBytes(flight.digest, digest));
   }

@@ -29,8 +29,8 @@ import { loadCheckpoint, type PublishedCheckpoint, Publisher } from './publisher
 import { type Commit, Recorder } from './recorder.ts';
 import { encodeReject } from './reject-log.ts';
 import { type DroppedTail, type ReplayResult, resumeWriter } from './segment-replay.ts';
-import { digestOf, type SegmentStore } from './segment-store.ts';
-import type { Boot, BootReceipt } from './settlement.ts';
+import { digestOfOurs, type SegmentStore } from './segment-store.ts';
+import { type Boot, type BootReceipt, seedNumber } from './settlement.ts';
 import { encodeSnapshot } from './snapshot.ts';
 import { type TailOptions, TailRing, tail } from './tail.ts';
 import { TileReader } from './tile-reader.ts';
@@ -279,6 +279,7 @@ export class EvidenceLog {
     const flight = this.#index.inFlight(boot, key.seq);
     if (flight !== undefined) {
       return new Promise((resolve) => {
+        flight.waiting ??= [];
         flight.waiting.push({
           digest,
           tell: (isDurable, isSame) =>
@@ -302,11 +303,13 @@ export class EvidenceLog {
     onOutcome: (outcome: AppendOutcome) => void,
   ): void {
     const bytes = encodeBatchEntry(entry);
-    const boot = this.#index.boot(entry);
+    const device = this.#index.device(entry.device);
+    const boot = device.boots.at(entry.bootCounter, seedNumber(entry.bootSeed));
     const { seq } = entry;
     const flight = this.#index.inFlight(boot, seq);
     if (flight !== undefined) {
       const digest = entry.digest.slice();
+      flight.waiting ??= [];
       flight.waiting.push({
         digest,
         tell: (isDurable, isSame) =>
@@ -321,7 +324,7 @@ export class EvidenceLog {
     this.#index.depart(boot, seq, entry.digest);
     this.#recorder.append(bytes, body, (error, index, leafHash) => {
       const arrived = this.#index.arrive(boot, seq);
-      if (error === null) this.#index.apply(entry, body, { index, leafHash });
+      if (error === null) this.#index.applyTo(device, boot, { entry, body, index, leafHash });
       try {
         onOutcome(error === null ? { kind: 'accepted', index, leafHash } : refusal(error));
       } finally {
@@ -478,7 +481,7 @@ export class EvidenceLog {
   #onCommit({ firstIndex, records, chunk, segment }: Commit): void {
     if (this.#store.openFirst !== segment) this.#store.begin(segment);
     for (const { entry, body, leafHash } of records) {
-      this.#store.add(frameSize(entry.length, body.length), digestOf(entry));
+      this.#store.add(frameSize(entry.length, body.length), digestOfOurs(entry));
       this.#tree.append(leafHash, entry);
     }
     this.#ring.push({ bytes: chunk, firstIndex, count: records.length });

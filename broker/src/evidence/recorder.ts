@@ -188,8 +188,8 @@ export class Recorder {
     this.#options.mark?.note({ first: commit.segment, length: commit.offset + bytes });
     this.#committingBytes = 0;
     this.#options.onCommit(commit);
-    for (const [i, record] of records.entries()) {
-      call(record.onDurable, null, { index: firstIndex + i, leafHash: record.leafHash });
+    for (let i = 0; i < records.length; i++) {
+      tell(records[i]!, null, firstIndex + i);
     }
   }
 
@@ -234,7 +234,7 @@ export class Recorder {
     const refused = [...records, ...this.#queue.splice(0)];
     this.#queuedBytes = 0;
     const error = new BrokerError('ERR_LOG_FULL', 'the disk refuses to be written', { cause });
-    for (const { onDurable } of refused) call(onDurable, error, { index: -1, leafHash: NO_HASH });
+    for (const record of refused) tell(record, error, -1);
   }
 }
 
@@ -255,13 +255,9 @@ function encodeChunk(
 }
 
 /** A caller that throws must not keep the others from being told. */
-function call(
-  onDurable: OnDurable,
-  error: BrokerError | null,
-  result: { readonly index: number; readonly leafHash: Uint8Array },
-): void {
+function tell(record: PendingEntry, error: BrokerError | null, index: number): void {
   try {
-    onDurable(error, result.index, result.leafHash);
+    record.onDurable(error, index, error === null ? record.leafHash : NO_HASH);
   } catch (thrown) {
     queueMicrotask(() => {
       throw thrown;

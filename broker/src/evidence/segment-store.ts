@@ -15,6 +15,7 @@ import { decodeSidecar, type SegmentIndex, SegmentTable } from './segment-table.
 
 /** Sidecars kept in memory, about 1.5 MB each. */
 const KEPT_SIDECARS = 8;
+const DIGEST_BYTES = 32;
 
 /** A segment to which nothing is added any more. */
 export interface ClosedSegment {
@@ -238,6 +239,11 @@ export class SegmentStore {
   #sidecarPath(first: number): string {
     return join(this.#folder, segmentName(first).replace(/seg$/, 'idx'));
   }
+}
+
+/** As {@link digestOf}, of an entry that was encoded here: the digest is what a batch entry ends with. */
+export function digestOfOurs(entry: Uint8Array): Uint8Array | null {
+  return isBatchEntry(entry) ? entry.subarray(entry.length - DIGEST_BYTES) : null;
 }
 
 /** The digest in a batch entry; null for other entries. */

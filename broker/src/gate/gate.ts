@@ -15,9 +15,9 @@ import type { Counters } from './counters.ts';
 import type { EnvelopeKey, Evidence, Known } from './evidence.ts';
 import type { Receipts } from './receipts.ts';
 import { isPermanent, sealReject } from './rejects.ts';
-import { type Fault, type Judgement, seedBytes, type VerifiedStamp } from './rules.ts';
+import { type Fault, seedBytes, type VerifiedStamp } from './rules.ts';
 import type { DeviceKey, PublishDown, Session, Slot } from './session.ts';
-import { judgeTopic, type Publish } from './topic-rules.ts';
+import { judgeTopic, type Publish, type TopicVerdict } from './topic-rules.ts';
 import type { Verifier } from './verifier.ts';
 
 export interface GateOptions {
@@ -62,9 +62,9 @@ export class Gate {
     publish: Publish & { readonly envelope: Uint8Array },
     done: () => void,
   ): void {
-    const { network, counters, now, deviceKey, mayDiagnose, verifier } = this.options;
+    const { counters, now, deviceKey, verifier } = this.options;
     counters.countReceived();
-    const topic = judgeTopic(publish, { network, deviceId: session.deviceId });
+    const topic = this.judgeTopic(session, publish);
     const { envelope } = publish;
     const slot: Slot = {
       kind: topic.ok ? topic.kind : null,
@@ -84,25 +84,39 @@ export class Gate {
       this.judgeInOrder(session);
       return;
     }
-    const submission = {
-      envelope,
-      kind: topic.kind,
-      publicKey: key.publicKey,
-      kid: key.kid,
-      standing: key.standing,
-      at: slot.at,
-    };
-    const judged = (judgement: Judgement, digest: Uint8Array) => {
-      slot.judgement = judgement;
-      slot.digest = digest;
-      this.judgeInOrder(session);
-    };
-    verifier.submit({ ...submission, diagnose: false }, (judgement, digest) => {
-      // Only what fails is tried under the other kinds, and that is rationed.
-      if (judgement.fault?.code === 'ERR_SIGNATURE_INVALID' && mayDiagnose()) {
-        verifier.submit({ ...submission, diagnose: true }, judged);
-      } else judged(judgement, digest);
-    });
+    const { publicKey, kid, standing } = key;
+    const { kind } = topic;
+    const { at } = slot;
+    verifier.submit(
+      { envelope, kind, publicKey, kid, standing, at, diagnose: false },
+      (judgement, digest) => {
+        slot.digest = digest;
+        // Only what fails is tried under the other kinds, and that is rationed.
+        if (judgement.fault?.code === 'ERR_SIGNATURE_INVALID' && this.options.mayDiagnose()) {
+          verifier.submit(
+            { envelope, kind, publicKey, kid, standing, at, diagnose: true },
+            (diagnosis) => {
+              slot.judgement = diagnosis;
+              this.judgeInOrder(session);
+            },
+          );
+        } else {
+          slot.judgement = judgement;
+          this.judgeInOrder(session);
+        }
+      },
+    );
+  }
+
+  /** A session sends nearly everything to one topic. */
+  private judgeTopic(session: Session, publish: Publish): TopicVerdict {
+    const { topic: last, deviceId } = session;
+    if (last?.name === publish.topic && !publish.retain && publish.qos <= 1) {
+      return { ok: true, kind: last.kind };
+    }
+    const verdict = judgeTopic(publish, { network: this.options.network, deviceId });
+    if (verdict.ok) session.topic = { name: publish.topic, kind: verdict.kind };
+    return verdict;
   }
 
   private judgeInOrder(session: Session): void {
@@ -150,9 +164,13 @@ export class Gate {
     const { evidence, clones, counters, receipts } = this.options;
     const stamp = slot.judgement!.stamp!;
     const kind = slot.kind!;
+    const { device, bootCounter, bootSeed, seq } = keyOf(session, stamp);
     const entry = {
       type: 'batch' as const,
-      ...keyOf(session, stamp),
+      device,
+      bootCounter,
+      bootSeed,
+      seq,
       kind,
       gateway: null,
       at: slot.at,
@@ -253,8 +271,9 @@ export class Gate {
 }
 
 function keyOf(session: Session, stamp: VerifiedStamp): EnvelopeKey {
-  const { bootCounter, seq } = stamp;
-  return { device: session.deviceKey, bootCounter, bootSeed: seedBytes(stamp.bootSeed), seq };
+  const { bootCounter, bootSeed: number, seq } = stamp;
+  if (session.seed?.number !== number) session.seed = { number, bytes: seedBytes(number) };
+  return { device: session.deviceKey, bootCounter, bootSeed: session.seed.bytes, seq };
 }
 
 function sizeFault(envelope: Uint8Array): Fault | null {

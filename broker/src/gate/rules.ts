@@ -73,7 +73,8 @@ export function judge(submission: Submission, context: JudgeContext): Judgement 
     checkSignature(envelope, submission, context);
     const { bootCounter, seq, bootMs } = parsed;
     stamp = { bootCounter, bootSeed: seedNumber(parsed.bootSeed), seq, bootMs };
-    checkPayload(submission.kind, { ...envelope, stamp: parsed }, submission.at);
+    const { contentType, kid, payload } = envelope;
+    checkPayload(submission.kind, { contentType, kid, payload, stamp: parsed }, submission.at);
     return { stamp, fault: null };
   } catch (error) {
     return { stamp, fault: faultOf(error) };

@@ -32,6 +32,10 @@ export interface Session {
   /** PUBLISHes not yet acknowledged, in their order; those before `judged` have a verdict. */
   readonly slots: Slot[];
   judged: number;
+  /** The topic last judged to be one of the device's own, and its kind. */
+  topic?: { readonly name: string; readonly kind: UpKind };
+  /** The boot seed last seen, as a big-endian uint32 and as bytes. */
+  seed?: { readonly number: number; readonly bytes: Uint8Array };
 }
 
 /** Publishes a signed message to a device; calls back when the broker has it, at once when it is offline. */

@@ -4,7 +4,7 @@
  * each envelope costs as much as hashing it.
  */
 
-import { nativeSha256 } from '@fieldproof/protocol/merkle-node';
+import { putDigest } from '@fieldproof/protocol/merkle-node';
 import { UP_KINDS, upKindFromNumber } from '@fieldproof/protocol/topics';
 import {
   type Fault,
@@ -88,12 +88,16 @@ export function runJob({ id, bytes, items }: VerifyJob, context: JudgeContext): 
       diagnose: items[item + 4] === 1,
     };
     at = end;
-    digests.set(nativeSha256(envelope), i * DIGEST_BYTES);
+    putDigest(envelope, digests, i * DIGEST_BYTES);
     const { stamp, fault } = judge(submission, context);
     if (fault !== null) faults.set(i, fault);
     if (stamp !== null) {
-      const { bootCounter, bootSeed, seq, bootMs } = stamp;
-      stamps.set([1, bootCounter, bootSeed, seq, bootMs], i * STAMP_NUMBERS);
+      const place = i * STAMP_NUMBERS;
+      stamps[place] = 1;
+      stamps[place + 1] = stamp.bootCounter;
+      stamps[place + 2] = stamp.bootSeed;
+      stamps[place + 3] = stamp.seq;
+      stamps[place + 4] = stamp.bootMs;
     }
   }
   return { id, stamps, faults, digests };

@@ -3,7 +3,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 import { type DownKind, formatTopic } from '@fieldproof/protocol/topics';
-import { Aedes, type Client } from 'aedes';
+import type { Aedes, Client } from 'aedes';
 import type { Gate } from '../gate/gate.ts';
 import type { Session } from '../gate/session.ts';
 import type { BackPressure } from './back-pressure.ts';
@@ -13,6 +13,7 @@ import { createAuthorizeForward } from './hooks/authorize-forward.ts';
 import { createAuthorizePublish } from './hooks/authorize-publish.ts';
 import { createAuthorizeSubscribe } from './hooks/authorize-subscribe.ts';
 import type { LoginVerdict } from './login.ts';
+import { QuietAedes } from './quiet-aedes.ts';
 
 export interface MqttServerOptions {
   readonly network: string;
@@ -65,7 +66,7 @@ export class MqttServer {
   }
 
   static async create(options: MqttServerOptions): Promise<MqttServer> {
-    const server = new MqttServer(options, (self) => new Aedes(self.aedesOptions()));
+    const server = new MqttServer(options, (self) => new QuietAedes(self.aedesOptions()));
     await server.aedes.listen();
     server.watchSessions();
     return server;

@@ -11,7 +11,8 @@ import type { Client, PublishPacket } from 'aedes';
 import type { Gate } from '../../gate/gate.ts';
 import type { Session } from '../../gate/session.ts';
 
-const NOWHERE = '$nowhere';
+/** The topic of what goes nowhere. */
+export const NOWHERE = '$nowhere';
 const EMPTY = Buffer.alloc(0);
 
 export function createAuthorizePublish(options: {
