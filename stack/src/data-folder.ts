@@ -9,7 +9,6 @@ import {
   renameSync,
   rmSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { StackError } from './errors.ts';
@@ -62,7 +61,7 @@ export function releaseDataFolder(folder: DataFolder): void {
 export function replaceFile(path: string, content: string): void {
   const temporary = `${path}.tmp`;
   const file = openSync(temporary, 'w', 0o600);
-  writeSync(file, content);
+  writeFileSync(file, content);
   fsyncSync(file);
   closeSync(file);
   renameSync(temporary, path);

@@ -9,6 +9,8 @@ export interface DemoDevice {
   readonly name: string;
   /** The text of its agent.yaml. */
   readonly configYaml: string;
+  /** What it replays: copied into its folder, which then outlives this installation. */
+  readonly recording: string | null;
 }
 
 const DATA = resolve(import.meta.dirname, '../demo/data');
@@ -36,6 +38,7 @@ const ROADSIDE_COLUMNS: readonly Column[] = [
 /** The agent of this machine's own sensors. */
 export const LOCAL_AGENT: DemoDevice = {
   name: 'this-machine',
+  recording: null,
   configYaml: `# The agent that npm start runs. All keys: device-agent/agent.example.yaml.
 name: this-machine
 sensors:
@@ -94,12 +97,12 @@ function replaying(device: {
 }): DemoDevice {
   const time = device.time ?? ['column: timestamp', 'format: iso'];
   const lines = [
-    `# Replays ${device.file}; source and licence: stack/demo/data/SOURCE.md.`,
+    `# Replays ${device.file}; source and licence: demo/data/SOURCE.md of the package @fieldproof/stack.`,
     `name: ${device.name}`,
     'sensors:',
     '  - driver: replay',
     `    profile: ${device.profile}`,
-    `    file: ${JSON.stringify(resolve(DATA, device.file))}`,
+    `    file: ${device.file}`,
     '    time:',
     ...time.map((line) => `      ${line}`),
     '    columns:',
@@ -110,5 +113,9 @@ function replaying(device: {
     'batch:',
     '  sealEveryMs: 5000',
   ];
-  return { name: device.name, configYaml: `${lines.join('\n')}\n` };
+  return {
+    name: device.name,
+    configYaml: `${lines.join('\n')}\n`,
+    recording: resolve(DATA, device.file),
+  };
 }

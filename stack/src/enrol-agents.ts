@@ -1,8 +1,8 @@
 /** Gives the agents of this machine their data folders: keys, owner, configuration and a join line. */
 
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { initAgent } from '@fieldproof/device-agent/init';
 import { newPhrase } from '@fieldproof/device-agent/owner';
 import { replaceFile } from './data-folder.ts';
@@ -28,8 +28,9 @@ export async function prepareAgents(
   context: { readonly folder: string; readonly joinLine: string; readonly phrase: string },
 ): Promise<readonly string[]> {
   const folders: string[] = [];
-  for (const { name, configYaml } of devices) {
+  for (const { name, configYaml, recording } of devices) {
     const dataDir = join(context.folder, name);
+    if (recording !== null) placeRecording(recording, dataDir);
     await initAgent({
       dataDir,
       joinLine: context.joinLine,
@@ -41,4 +42,11 @@ export async function prepareAgents(
     folders.push(dataDir);
   }
   return folders;
+}
+
+function placeRecording(recording: string, dataDir: string): void {
+  const path = join(dataDir, basename(recording));
+  if (existsSync(path)) return;
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  replaceFile(path, readFileSync(recording, 'utf8'));
 }

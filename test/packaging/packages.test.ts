@@ -11,6 +11,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -365,6 +366,10 @@ if (missing !== null && process.env.REQUIRE_SERVICES === '1') {
 
   test('fieldproof-network: the whole network with its demo fleet, until Ctrl-C', async () => {
     const data = join(all, 'data');
+    // As if another installation, which is gone, had made the data folder.
+    const scope = join(data, 'flows/node-red/node_modules/@fieldproof');
+    mkdirSync(scope, { recursive: true });
+    symlinkSync(join(folder, 'gone'), join(scope, 'flows'));
     const stack = start('fieldproof-network', ['--data', data, '--port-base', '0'], all);
     await until('the first reading is recorded', () => {
       if (stack.child.exitCode !== null) throw new Error(stack.output());
