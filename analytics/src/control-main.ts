@@ -78,6 +78,8 @@ async function main(): Promise<void> {
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
   process.on('disconnect', end);
+  // A parent that was killed while this process loaded its modules: that event is past.
+  if (process.connected === false) process.exit(0);
   const { logLevel, ...options } = config;
   const log = pino({ level: logLevel, name: 'control' }, pino.destination(2));
   running = await startControl({ ...options, log });

@@ -26,6 +26,8 @@ export async function runBroker(settings: object): Promise<void> {
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
   process.on('disconnect', end);
+  // A parent that was killed while this process loaded its modules: that event is past.
+  if (process.connected === false) process.exit(0);
   try {
     const config: BrokerConfig = resolveConfig(settings);
     const broker = await startBroker(config);

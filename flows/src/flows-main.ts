@@ -34,6 +34,8 @@ function end(why: string): void {
 process.on('SIGTERM', () => end('SIGTERM'));
 process.on('SIGINT', () => end('SIGINT'));
 process.on('disconnect', () => end('the parent process is gone'));
+// Killed while this process loaded its modules: that event is past.
+if (process.connected === false) process.exit(0);
 
 try {
   const config = loadConfig(process.argv.slice(2), process.env);

@@ -46,6 +46,8 @@ async function end(): Promise<void> {
 }
 
 for (const signal of ['SIGTERM', 'SIGINT', 'disconnect']) process.on(signal, () => void end());
+// A parent that was killed while this process loaded its modules: that event is past.
+if (process.connected === false) process.exit(0);
 
 main().catch((error: unknown) => {
   const code = error instanceof FieldproofError ? `${error.code}: ` : '';

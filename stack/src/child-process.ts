@@ -4,7 +4,7 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { StackError } from './errors.ts';
 
 /** What a process says when it serves: its addresses and the like. */
@@ -16,9 +16,15 @@ export interface ChildOptions {
   readonly entry: string;
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** More settings for every later start, from what the first one said: the ports that it was given. */
+  readonly envAgain?: (first: Ready) => Readonly<Record<string, string>>;
   readonly logFile: string;
+  /** Longest pause before a process that died is started again, ms. Default 30 s. */
+  readonly maxPauseMs?: number;
   /** Told of every end that nobody asked for, and of every new start. */
   readonly onEvent: (event: ChildEvent) => void;
+  /** A process was made; it need not be ready. */
+  readonly onSpawn?: (pid: number | undefined) => void;
   /** Other messages than `ready`. */
   readonly onMessage?: (message: Ready) => void;
 }
@@ -32,22 +38,29 @@ export type ChildEvent =
     }
   | { readonly type: 'restarted'; readonly name: string; readonly ready: Ready };
 
+export const DEFAULT_MAX_PAUSE_MS = 30_000;
+
 const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 12_000;
-const FIRST_BACKOFF_MS = 500;
-const MAX_BACKOFF_MS = 30_000;
-/** A run of this length counts as healthy and resets the back-off. */
+const FIRST_PAUSE_MS = 500;
+/** A run of this length counts as healthy and resets the pause. */
 const HEALTHY_MS = 30_000;
+/** A process that says why it ends is believed; one that is killed before it is ready gets this many more tries. */
+const KILLED_TRIES = 5;
+/** Enough of a log for its last words. */
+const TAIL_BYTES = 16_384;
 
 export class SupervisedProcess {
   readonly #options: ChildOptions;
   #child: ChildProcess | null = null;
+  #first: Ready | null = null;
   #stopping = false;
-  #backoffMs = FIRST_BACKOFF_MS;
+  #pauseMs: number;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(options: ChildOptions) {
     this.#options = options;
+    this.#pauseMs = this.#firstPauseMs;
   }
 
   get name(): string {
@@ -64,8 +77,17 @@ export class SupervisedProcess {
    * @throws {StackError} ERR_PROCESS_FAILED with the last line that it wrote.
    */
   async start(): Promise<Ready> {
-    const ready = await this.#launch();
-    return ready;
+    for (let tries = 0; ; tries++) {
+      try {
+        return await this.#launch();
+      } catch (error) {
+        if (!(error instanceof KilledError) || tries >= KILLED_TRIES || this.#stopping) throw error;
+        const nextMs = this.#nextPauseMs(0);
+        this.#options.onEvent({ type: 'exited', name: this.name, how: error.signal, nextMs });
+        await new Promise((done) => setTimeout(done, nextMs));
+        if (this.#stopping) throw error;
+      }
+    }
   }
 
   /** Asks the process to end, and ends it after 12 s. Resolves when it is gone. */
@@ -84,28 +106,18 @@ export class SupervisedProcess {
     });
   }
 
+  /** Settles once: with what the process says when it is ready, or when it is gone before that. */
   #launch(): Promise<Ready> {
-    const { name, entry, args, env, logFile } = this.#options;
-    const log = openSync(logFile, 'a', 0o600);
-    const startedAt = Date.now();
-    const child = spawn(process.execPath, [...loaderFor(entry), entry, ...args], {
-      env: { ...process.env, ...env },
-      stdio: ['ignore', log, log, 'ipc'],
-      // its own group: Ctrl-C reaches us alone, and we stop the others in order
-      detached: true,
-    });
-    closeSync(log);
-    this.#child = child;
+    const { name, logFile } = this.#options;
     return new Promise<Ready>((resolve, reject) => {
-      let settled = false;
-      const fail = (why: string) => {
-        if (settled) return;
-        settled = true;
-        clearTimeout(timeout);
-        reject(new StackError('ERR_PROCESS_FAILED', `${name}: ${why}`));
-      };
+      const startedAt = performance.now();
+      const log = openSync(logFile, 'a', 0o600);
+      const logStart = fstatSync(log).size;
+      const child = this.#spawn(log);
+      let isReady = false;
+      let isLate = false;
       const timeout = setTimeout(() => {
-        fail(`not ready after ${READY_TIMEOUT_MS / 1000} s; see ${logFile}`);
+        isLate = true;
         child.kill('SIGKILL');
       }, READY_TIMEOUT_MS);
       child.on('message', (message: unknown) => {
@@ -114,28 +126,53 @@ export class SupervisedProcess {
           this.#options.onMessage?.(message);
           return;
         }
-        if (settled) return;
-        settled = true;
         clearTimeout(timeout);
+        isReady = true;
+        this.#first ??= message;
         resolve(message);
       });
-      child.on('error', (error) => fail(error.message));
+      child.on('error', (error) => {
+        clearTimeout(timeout);
+        reject(new StackError('ERR_PROCESS_FAILED', `${name}: ${error.message}`));
+      });
       child.on('exit', (code, signal) => {
-        if (!settled) {
-          fail(lastLine(logFile) ?? `ended with ${signal ?? `exit code ${code}`}`);
-          return;
+        clearTimeout(timeout);
+        const how = signal ?? `exit code ${code}`;
+        if (isReady) {
+          if (!this.#stopping) this.#restartLater(how, performance.now() - startedAt);
+        } else if (isLate) {
+          const late = `not ready after ${READY_TIMEOUT_MS / 1000} s; see ${logFile}`;
+          reject(new StackError('ERR_PROCESS_FAILED', `${name}: ${late}`));
+        } else if (signal !== null) reject(new KilledError(name, signal));
+        else {
+          const why = lastLine(logFile, logStart) ?? `ended with ${how}`;
+          reject(new StackError('ERR_PROCESS_FAILED', `${name}: ${why}`));
         }
-        if (!this.#stopping)
-          this.#restartLater(signal ?? `exit code ${code}`, Date.now() - startedAt);
       });
     });
   }
 
+  #spawn(log: number): ChildProcess {
+    const { entry, args, env, envAgain, onSpawn } = this.#options;
+    const again = this.#first === null ? {} : envAgain?.(this.#first);
+    try {
+      this.#child = spawn(process.execPath, [...loaderFor(entry), entry, ...args], {
+        env: { ...process.env, ...env, ...again },
+        stdio: ['ignore', log, log, 'ipc'],
+        // its own group: Ctrl-C reaches us alone, and we stop the others in order
+        detached: true,
+      });
+    } finally {
+      closeSync(log);
+    }
+    onSpawn?.(this.#child.pid);
+    return this.#child;
+  }
+
   #restartLater(how: string, ranMs: number): void {
-    this.#backoffMs =
-      ranMs >= HEALTHY_MS ? FIRST_BACKOFF_MS : Math.min(this.#backoffMs * 2, MAX_BACKOFF_MS);
+    const nextMs = this.#nextPauseMs(ranMs);
     const { name, onEvent } = this.#options;
-    onEvent({ type: 'exited', name, how, nextMs: this.#backoffMs });
+    onEvent({ type: 'exited', name, how, nextMs });
     this.#timer = setTimeout(() => {
       this.#launch().then(
         (ready) => onEvent({ type: 'restarted', name, ready }),
@@ -143,7 +180,32 @@ export class SupervisedProcess {
           if (!this.#stopping) this.#restartLater(error.message, 0);
         },
       );
-    }, this.#backoffMs);
+    }, nextMs);
+  }
+
+  get #maxPauseMs(): number {
+    return this.#options.maxPauseMs ?? DEFAULT_MAX_PAUSE_MS;
+  }
+
+  get #firstPauseMs(): number {
+    return Math.min(FIRST_PAUSE_MS, this.#maxPauseMs);
+  }
+
+  /** The pause to make now; the next one is twice as long. */
+  #nextPauseMs(ranMs: number): number {
+    const nextMs = ranMs >= HEALTHY_MS ? this.#firstPauseMs : this.#pauseMs;
+    this.#pauseMs = Math.min(nextMs * 2, this.#maxPauseMs);
+    return nextMs;
+  }
+}
+
+/** Somebody or something killed the process: it could not say why. */
+class KilledError extends StackError {
+  readonly signal: NodeJS.Signals;
+
+  constructor(name: string, signal: NodeJS.Signals) {
+    super('ERR_PROCESS_FAILED', `${name}: ended with ${signal}`);
+    this.signal = signal;
   }
 }
 
@@ -158,9 +220,22 @@ function isEvent(message: unknown): message is Ready {
 
 const SPOKEN = /^(?:error |[a-z-]+: ERR_)/;
 
-/** The last line of the log that is for people: one that names an error if there is one. */
-function lastLine(logFile: string): string | null {
-  const lines = readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-50);
-  const spoken = lines.findLast((line) => SPOKEN.test(line)) ?? lines.at(-1);
-  return spoken?.trim() ? spoken.trim() : null;
+/** The last line of this run's part of the log that is for people: one that names an error if there is one. */
+function lastLine(logFile: string, fromByte: number): string | null {
+  try {
+    const log = openSync(logFile, 'r');
+    try {
+      const { size } = fstatSync(log);
+      const start = Math.max(fromByte, size - TAIL_BYTES);
+      const bytes = Buffer.alloc(Math.max(0, size - start));
+      readSync(log, bytes, 0, bytes.length, start);
+      const lines = bytes.toString('utf8').trimEnd().split('\n').slice(-50);
+      const spoken = lines.findLast((line) => SPOKEN.test(line)) ?? lines.at(-1);
+      return spoken?.trim() ? spoken.trim() : null;
+    } finally {
+      closeSync(log);
+    }
+  } catch {
+    return null;
+  }
 }

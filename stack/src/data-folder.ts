@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { StackError } from './errors.ts';
+import { livingProcess, processIdentity } from './process-identity.ts';
 
 /** Version of everything below the folder; another one is refused, never guessed at. */
 export const DATA_VERSION = 1;
@@ -90,11 +91,11 @@ function lockPath(root: string): string {
 
 function takeLock(root: string): void {
   const path = lockPath(root);
-  const holder = Number(readOrNull(path));
-  if (Number.isSafeInteger(holder) && holder > 0 && holder !== process.pid && isAlive(holder)) {
+  const holder = livingProcess(readOrNull(path) ?? '');
+  if (holder !== null && holder !== process.pid) {
     throw new StackError('ERR_ALREADY_RUNNING', `data folder ${root}: in use by process ${holder}`);
   }
-  writeFileSync(path, `${process.pid}\n`, { mode: 0o600 });
+  writeFileSync(path, `${processIdentity(process.pid)}\n`, { mode: 0o600 });
 }
 
 function readOrNull(path: string): string | null {
@@ -102,14 +103,5 @@ function readOrNull(path: string): string | null {
     return readFileSync(path, 'utf8').trim();
   } catch {
     return null;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }

@@ -7,9 +7,10 @@ import { clock, joinInstructions, readyLine, recordedLine, summary } from './ann
 import type { ChildEvent } from './child-process.ts';
 import { openDataFolder, releaseDataFolder } from './data-folder.ts';
 import { STACK_ERRORS, type StackErrorCode } from './errors.ts';
-import { checkInflux } from './influx-check.ts';
+import { checkInflux, isKnownInflux, noteInflux } from './influx-check.ts';
 import { Network, readSecret } from './network.ts';
 import { parseOptions, type StartOptions } from './options.ts';
+import { awaitOrphans } from './orphans.ts';
 
 const USAGE_EXIT = 2;
 
@@ -21,8 +22,9 @@ function say(line: string): void {
 }
 
 async function run(options: StartOptions): Promise<void> {
-  if (options.influxUrl !== null) await checkInflux(options.influxUrl);
+  const influxAnswers = await reachInflux(options);
   const folder = openDataFolder(options.data);
+  if (influxAnswers) noteInflux(folder.root, options.influxUrl ?? '');
   let recorded = false;
   const network = new Network(options, folder, {
     onStep: (name, detail) => {
@@ -41,6 +43,10 @@ async function run(options: StartOptions): Promise<void> {
     releaseDataFolder(folder);
   };
   say(`Fieldproof · data in ${folder.root}`);
+  if ((await awaitOrphans(folder.root)) > 0) {
+    say('  what an earlier start left running has ended');
+  }
+  if (stopRequested) return;
   const running = await network.start();
   if (stopRequested) return;
   say(
@@ -53,6 +59,19 @@ async function run(options: StartOptions): Promise<void> {
   );
   if (running.joinLine !== null) {
     say(joinInstructions(running.joinLine, renderUnicodeCompact(running.joinLine)));
+  }
+}
+
+/** Whether there is an InfluxDB that answers. @throws {StackError} ERR_INFLUX_UNREACHABLE when it never has. */
+async function reachInflux({ influxUrl, data }: StartOptions): Promise<boolean> {
+  if (influxUrl === null) return false;
+  try {
+    await checkInflux(influxUrl);
+    return true;
+  } catch (error) {
+    if (!isKnownInflux(data, influxUrl)) throw error;
+    say(`${(error as Error).message}; readings are recorded, and stored when it is back`);
+    return false;
   }
 }
 

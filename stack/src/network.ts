@@ -12,6 +12,7 @@ import { type DataFolder, replaceFile } from './data-folder.ts';
 import { DEMO_FLEET, LOCAL_AGENT } from './demo-fleet.ts';
 import { ownerPhrase, prepareAgents } from './enrol-agents.ts';
 import type { StartOptions } from './options.ts';
+import { noteChildren } from './orphans.ts';
 
 /** What people and tests need to reach the network; also in `network.json` of the data folder. */
 export interface RunningNetwork {
@@ -41,12 +42,17 @@ export interface NetworkEvents {
 const WEEK_HOURS = 168;
 const LAN_JOIN_USES = 100;
 const RENEWALS = 1000;
+/** How long a broker that was killed while the others start may take to be back. */
+const BROKER_BACK_MS = 60_000;
+const ASK_AGAIN_MS = 250;
 
 export class Network {
   readonly #options: StartOptions;
   readonly #folder: DataFolder;
   readonly #events: NetworkEvents;
   readonly #children: SupervisedProcess[] = [];
+  #running: RunningNetwork | null = null;
+  #stopping = false;
 
   constructor(options: StartOptions, folder: DataFolder, events: NetworkEvents) {
     this.#options = options;
@@ -70,6 +76,16 @@ export class Network {
         FIELDPROOF_BROKER_HTTPS_PORT: String(port(5)),
         FIELDPROOF_BROKER_LAN: lan ? '1' : '0',
       },
+      // Everybody knows these addresses by now.
+      envAgain: ({ addresses }) => {
+        const { http, https, mqtt, mqtts } = addresses as Record<string, string | null>;
+        return {
+          ...portSetting('FIELDPROOF_BROKER_HTTP_PORT', http),
+          ...portSetting('FIELDPROOF_BROKER_HTTPS_PORT', https),
+          ...portSetting('FIELDPROOF_BROKER_MQTT_PORT', mqtt),
+          ...portSetting('FIELDPROOF_BROKER_MQTTS_PORT', mqtts),
+        };
+      },
     });
     const { network, addresses } = brokerReady as unknown as {
       network: string;
@@ -86,6 +102,7 @@ export class Network {
         FIELDPROOF_BROKER_TOKEN_FILE: broker.tokenFile,
         FIELDPROOF_NETWORK: network,
       },
+      envAgain: ({ url }) => portSetting('FIELDPROOF_CONTROL_PORT', url),
     });
     const tokenFiles = controlReady.tokenFiles as Readonly<Record<string, string>>;
     const control = { url: String(controlReady.url), tokenFile: String(tokenFiles.admin) };
@@ -100,6 +117,7 @@ export class Network {
         FIELDPROOF_FLOWS_CONTROL_TOKEN_FILE: String(tokenFiles.flows),
         ...(influxUrl === null ? {} : { INFLUX_URL: influxUrl }),
       },
+      envAgain: ({ url }) => portSetting('FIELDPROOF_FLOWS_PORT', url),
     });
     const flows = {
       url: String(flowsReady.url),
@@ -109,16 +127,16 @@ export class Network {
     const admin = { url: broker.http, tokenFile: broker.tokenFile };
     await this.#startAgents(admin, { demo });
     const joinLine = lan
-      ? await createJoinLine(admin, { uses: LAN_JOIN_USES, hours: WEEK_HOURS })
+      ? await this.#joinLine(admin, { uses: LAN_JOIN_USES, hours: WEEK_HOURS })
       : null;
-    const pids = Object.fromEntries(this.#children.map(({ name, pid }) => [name, pid]));
-    const running: RunningNetwork = { network, broker, control, flows, joinLine, pids };
-    replaceFile(join(folder.root, 'network.json'), `${JSON.stringify(running, null, 2)}\n`);
-    return running;
+    this.#running = { network, broker, control, flows, joinLine, pids: this.#pids() };
+    this.#publish();
+    return this.#running;
   }
 
   /** Ends everything in reverse order; resolves when the last process is gone. */
   async stop(): Promise<void> {
+    this.#stopping = true;
     for (const child of this.#children.splice(0).reverse()) await child.stop();
   }
 
@@ -128,7 +146,7 @@ export class Network {
   ): Promise<void> {
     const { agents: folder } = this.#folder;
     const phrase = await ownerPhrase(join(folder, 'owner-phrase'));
-    const token = await createJoinLine(admin, { uses: RENEWALS, hours: WEEK_HOURS });
+    const token = await this.#joinLine(admin, { uses: RENEWALS, hours: WEEK_HOURS });
     const joinLine = onLoopback(token, admin.url);
     const context = { folder, joinLine, phrase };
     const groups = [
@@ -141,12 +159,45 @@ export class Network {
     }
   }
 
+  /** A broker that is being started again is waited for. */
+  async #joinLine(...request: Parameters<typeof createJoinLine>): Promise<string> {
+    const end = performance.now() + BROKER_BACK_MS;
+    for (;;) {
+      try {
+        return await createJoinLine(...request);
+      } catch (error) {
+        // fetch says TypeError when nobody answers; a refusal is final.
+        const isDown = (error as Error).name === 'TypeError';
+        if (!isDown || this.#stopping || performance.now() > end) throw error;
+      }
+      await new Promise((done) => setTimeout(done, ASK_AGAIN_MS));
+    }
+  }
+
+  #pids(): RunningNetwork['pids'] {
+    return Object.fromEntries(this.#children.map(({ name, pid }) => [name, pid]));
+  }
+
+  /** What people and programs read; process ids change when a process is started again. */
+  #publish(): void {
+    if (this.#running === null || this.#stopping) return;
+    this.#running = { ...this.#running, pids: this.#pids() };
+    const text = `${JSON.stringify(this.#running, null, 2)}\n`;
+    tryTo(() => replaceFile(join(this.#folder.root, 'network.json'), text));
+  }
+
+  #noteChildren(): void {
+    const pids = this.#children.flatMap(({ pid }) => pid ?? []);
+    tryTo(() => noteChildren(this.#folder.root, pids));
+  }
+
   async #run(
     name: string,
     module: string,
     settings: {
       readonly args?: readonly string[];
       readonly env: Readonly<Record<string, string>>;
+      readonly envAgain?: (first: Ready) => Readonly<Record<string, string>>;
     },
   ): Promise<Ready> {
     this.#events.onStep(name, null);
@@ -155,8 +206,14 @@ export class Network {
       entry: fileURLToPath(import.meta.resolve(module)),
       args: settings.args ?? [],
       env: settings.env,
+      ...(settings.envAgain && { envAgain: settings.envAgain }),
+      maxPauseMs: this.#options.maxRestartPauseMs,
       logFile: join(this.#folder.logs, `${name}.log`),
-      onEvent: this.#events.onChild,
+      onSpawn: () => this.#noteChildren(),
+      onEvent: (event) => {
+        this.#publish();
+        this.#events.onChild(event);
+      },
       onMessage: (message) => {
         if (message.event !== 'recorded') return;
         this.#events.onRecorded({ name: String(message.name), atMs: Number(message.atMs) });
@@ -172,4 +229,20 @@ export class Network {
 /** Reads a secret that a process left for people of this machine. */
 export function readSecret(path: string): string {
   return readFileSync(path, 'utf8').trim();
+}
+
+/** The port of an address, as a setting; none where there is no such listener. */
+function portSetting(name: string, address: unknown): Readonly<Record<string, string>> {
+  if (typeof address !== 'string') return {};
+  const { port } = new URL(address);
+  return port === '' ? {} : { [name]: port };
+}
+
+/** A full disk must not end the supervisor: what it writes is for others to read. */
+function tryTo(write: () => void): void {
+  try {
+    write();
+  } catch {
+    // the next change writes it again
+  }
 }

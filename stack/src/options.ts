@@ -1,6 +1,7 @@
 /** Options of `npm start`, in a package `fieldproof-network`. Defaults < environment < flags. */
 
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { DEFAULT_MAX_PAUSE_MS } from './child-process.ts';
 import { StackError } from './errors.ts';
 
 export interface StartOptions {
@@ -11,6 +12,8 @@ export interface StartOptions {
   readonly lan: boolean;
   /** First of six ports in a row, or 0 for free ones. */
   readonly portBase: number;
+  /** Longest pause before a process that died is started again, ms. */
+  readonly maxRestartPauseMs: number;
   readonly influxUrl: string | null;
 }
 
@@ -44,6 +47,12 @@ export function parseOptions(
     .option('--no-demo', 'without the demo fleet that replays recorded data')
     .option('--lan', 'open TLS listeners for the local network and print the join line', false)
     .option('--port-base <port>', 'first of six ports; 0 takes free ones', port, DEFAULT_PORT_BASE)
+    .option(
+      '--max-restart-pause <ms>',
+      'longest pause before a process that died is started again',
+      pause,
+      DEFAULT_MAX_PAUSE_MS,
+    )
     .addHelpText('after', HELP)
     .exitOverride()
     .configureOutput({ writeErr: () => {} });
@@ -56,13 +65,26 @@ export function parseOptions(
   if (command.args.length > 0) {
     throw new StackError('ERR_OPTION', `unexpected argument ${command.args[0]}`);
   }
-  const { data, demo, lan, portBase } = command.opts<{
+  const { data, demo, lan, portBase, maxRestartPause } = command.opts<{
     data: string;
     demo: boolean;
     lan: boolean;
     portBase: number;
+    maxRestartPause: number;
   }>();
-  return { data, demo, lan, portBase, influxUrl: influxUrl(env.INFLUX_URL) };
+  return {
+    ...{ data, demo, lan, portBase },
+    maxRestartPauseMs: maxRestartPause,
+    influxUrl: influxUrl(env.INFLUX_URL),
+  };
+}
+
+function pause(text: string): number {
+  const value = Number(text);
+  if (!/^\d{1,7}$/.test(text) || value < 10) {
+    throw new InvalidArgumentError('expected milliseconds from 10 to 9999999.');
+  }
+  return value;
 }
 
 function port(text: string): number {

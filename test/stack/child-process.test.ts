@@ -1,7 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { type ChildEvent, SupervisedProcess } from '@fieldproof/stack/child-process';
+import { type ChildEvent, type Ready, SupervisedProcess } from '@fieldproof/stack/child-process';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 
 const entry = resolve(import.meta.dirname, 'fixtures/child.ts');
@@ -66,5 +66,49 @@ describe('a supervised process', () => {
     await restarted;
     expect(events.map((event) => event.type)).toEqual(['exited', 'restarted']);
     expect(child!.pid).not.toBe(ready.pid);
+  });
+
+  test('that is killed before it is ready is started again', async () => {
+    const events: ChildEvent[] = [];
+    child = new SupervisedProcess({
+      ...{ name: 'broker', entry, args: ['killed-once', join(folder, 'killed')], maxPauseMs: 10 },
+      logFile: join(folder, 'broker.log'),
+      onEvent: (event) => events.push(event),
+    });
+    expect((await child.start()).mode).toBe('killed-once');
+    expect(events).toEqual([{ type: 'exited', name: 'broker', how: 'SIGKILL', nextMs: 10 }]);
+  });
+
+  test('keeps the port that it was given at first', async () => {
+    let restarted: (ready: Ready) => void = () => {};
+    const again = new Promise<Ready>((done) => {
+      restarted = done;
+    });
+    child = new SupervisedProcess({
+      ...{ name: 'broker', entry, args: ['ready'], env: { PORT: '0' }, maxPauseMs: 10 },
+      envAgain: ({ port }) => ({ PORT: `${port}1234` }),
+      logFile: join(folder, 'broker.log'),
+      onEvent: (event) => {
+        if (event.type === 'restarted') restarted(event.ready);
+      },
+    });
+    const first = await child.start();
+    process.kill(first.pid as number, 'SIGKILL');
+    expect([first.port, (await again).port]).toEqual(['0', '01234']);
+  });
+
+  test('that fails is not blamed for what an earlier run wrote', async () => {
+    writeFileSync(join(folder, 'broker.log'), 'error ERR_PORT_TAKEN: long ago\n');
+    await expect(supervise('silent-exit').start()).rejects.toMatchObject({
+      message: expect.stringContaining('exit code 4'),
+    });
+  });
+
+  test('whose log cannot be written does not take the supervisor along', async () => {
+    child = new SupervisedProcess({
+      ...{ name: 'broker', entry, args: ['ready'], logFile: join(folder, 'no/such/folder.log') },
+      onEvent: () => {},
+    });
+    await expect(child.start()).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });

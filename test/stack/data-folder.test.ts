@@ -45,6 +45,12 @@ describe('the data folder', () => {
     expect(() => openDataFolder(root)).not.toThrow();
   });
 
+  test('left behind by a killed process opens when somebody else has its id now', () => {
+    openDataFolder(root);
+    writeFileSync(join(root, 'RUNNING'), `${process.ppid} 1 another-boot-of-the-machine\n`);
+    expect(() => openDataFolder(root)).not.toThrow();
+  });
+
   test('that is a file is refused with the path', () => {
     const path = join(root, 'file');
     writeFileSync(path, '');

@@ -8,19 +8,27 @@ describe('the options of npm start', () => {
       demo: true,
       lan: false,
       portBase: 7880,
+      maxRestartPauseMs: 30_000,
       influxUrl: null,
     });
   });
 
   test('are read from flags and the environment', () => {
-    const options = parseOptions(['--no-demo', '--lan', '--data', '/x', '--port-base', '9000'], {
-      INFLUX_URL: 'http://127.0.0.1:8086/fieldproof',
-    });
+    const options = parseOptions(
+      [
+        ...['--no-demo', '--lan', '--data', '/x', '--port-base', '9000'],
+        ...['--max-restart-pause', '200'],
+      ],
+      {
+        INFLUX_URL: 'http://127.0.0.1:8086/fieldproof',
+      },
+    );
     expect(options).toEqual({
       data: '/x',
       demo: false,
       lan: true,
       portBase: 9000,
+      maxRestartPauseMs: 200,
       influxUrl: 'http://127.0.0.1:8086/fieldproof',
     });
   });
@@ -34,6 +42,7 @@ describe('the options of npm start', () => {
     ['an unknown flag', ['--no-dmeo'], {}],
     ['a stray word', ['demo'], {}],
     ['a port that is no number', ['--port-base', 'http'], {}],
+    ['a pause that is too short', ['--max-restart-pause', '1'], {}],
     ['a port below 1024', ['--port-base', '80'], {}],
     ['a port above 65530', ['--port-base', '65531'], {}],
     ['an INFLUX_URL that is no address', [], { INFLUX_URL: 'localhost' }],

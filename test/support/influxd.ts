@@ -13,8 +13,8 @@ export interface Influxd {
   readonly url: string;
   /** Stops the server and removes its folders. */
   stop(): Promise<void>;
-  /** Kills it without warning; the folders stay. */
-  kill(): Promise<void>;
+  /** Kills it without warning, or asks it to end with SIGTERM; the folders stay. */
+  kill(signal?: 'SIGKILL' | 'SIGTERM'): Promise<void>;
   /** Starts it again on the same port and folders after `kill`. */
   restart(): Promise<void>;
 }
@@ -75,7 +75,7 @@ auth-enabled = ${options.auth === true}
       await end('SIGKILL');
       await rm(folder, { recursive: true, force: true });
     },
-    kill: () => end('SIGKILL'),
+    kill: (signal = 'SIGKILL') => end(signal),
     async restart() {
       child = await start(program, config, url);
     },

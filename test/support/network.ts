@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { RunningNetwork } from '@fieldproof/stack/network';
-import { REPOSITORY } from './services.ts';
+import { REPOSITORY } from './repository.ts';
 
 export interface TestNetwork {
   readonly info: RunningNetwork;
@@ -22,10 +22,14 @@ export async function startNetwork(options: {
   readonly dataDir: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Told at once; the network is not up yet. */
+  readonly onSpawn?: (child: ChildProcess) => void;
+  readonly limitMs?: number;
 }): Promise<TestNetwork> {
   const { dataDir, args = [], env = {} } = options;
   rmSync(join(dataDir, 'network.json'), { force: true });
   const child = runMain(['--data', dataDir, '--port-base', '0', ...args], env);
+  options.onSpawn?.(child);
   let output = '';
   child.stdout?.on('data', (chunk: Buffer) => {
     output += chunk.toString();
@@ -39,10 +43,11 @@ export async function startNetwork(options: {
   void closed.then(() => {
     ended = true;
   });
-  await until('the network is up', () => {
+  const isUp = () => {
     if (ended) throw new Error(`npm start ended:\n${output}`);
     return existsSync(file) && output.includes('Ctrl-C');
-  });
+  };
+  await until('the network is up', isUp, options.limitMs);
   return {
     info: JSON.parse(readFileSync(file, 'utf8')) as RunningNetwork,
     dataDir,

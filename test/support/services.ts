@@ -7,8 +7,9 @@ import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import { describe, test } from '@jest/globals';
+import { REPOSITORY } from './repository.ts';
 
-export const REPOSITORY = resolve(import.meta.dirname, '../..');
+export { REPOSITORY };
 
 /** The shared published vectors, or null where they are not at hand. */
 export const VECTORS_DIR = ((): string | null => {

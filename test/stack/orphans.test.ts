@@ -1,0 +1,103 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { awaitOrphans, noteChildren } from '@fieldproof/stack/orphans';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { until } from '../support/network.ts';
+import { REPOSITORY } from '../support/repository.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'fieldproof-orphans-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+describe('what a killed npm start left running', () => {
+  let child: ChildProcess | null = null;
+  afterEach(() => {
+    child?.kill('SIGKILL');
+  });
+
+  const sleeper = async (code: string): Promise<number> => {
+    const started = spawn(process.execPath, [
+      '-e',
+      `${code}; console.log(); setInterval(() => {}, 1e9)`,
+    ]);
+    child = started;
+    await new Promise((done) => started.stdout.once('data', done));
+    return started.pid!;
+  };
+
+  test('is nothing in a new folder', async () => {
+    expect(await awaitOrphans(folder)).toBe(0);
+  });
+
+  test('is asked to end and waited for', async () => {
+    noteChildren(folder, [await sleeper('')]);
+    expect(await awaitOrphans(folder)).toBe(1);
+    expect(await awaitOrphans(folder)).toBe(0);
+  });
+
+  test('is ended when it does not', async () => {
+    noteChildren(folder, [await sleeper(`process.on('SIGTERM', () => {})`)]);
+    expect(await awaitOrphans(folder, { patienceMs: 300 })).toBe(1);
+    expect(await awaitOrphans(folder)).toBe(0);
+  });
+});
+
+describe('a process of the network whose parent is killed while it loads', () => {
+  test.each([
+    'broker/src/broker-main.ts',
+    'analytics/src/control-main.ts',
+    'flows/src/flows-main.ts',
+    'stack/src/agents-main.ts',
+  ])('ends: %s', async (entry) => {
+    const pid = await orphan(resolve(REPOSITORY, entry));
+    try {
+      await until(`${entry} has ended`, () => !isAlive(pid), 30_000);
+    } finally {
+      if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+    }
+  });
+});
+
+/** Starts a process with an IPC channel from a parent that is killed at once. */
+async function orphan(entry: string): Promise<number> {
+  const code = `
+    const child = require('node:child_process').spawn(process.execPath, ['--import', 'tsx', ${JSON.stringify(entry)}], {
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'], detached: true,
+    });
+    console.log(child.pid);
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), 50);`;
+  const parent = spawn(process.execPath, ['-e', code], {
+    cwd: REPOSITORY,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: {
+      ...process.env,
+      NODE_OPTIONS: '',
+      FIELDPROOF_BROKER_DATA_DIR: join(folder, 'broker'),
+      FIELDPROOF_BROKER_HTTP_PORT: '0',
+      FIELDPROOF_BROKER_MQTT_PORT: '0',
+      FIELDPROOF_CONTROL_DATA_DIR: join(folder, 'control'),
+      FIELDPROOF_CONTROL_PORT: '0',
+      FIELDPROOF_FLOWS_DATA_DIR: join(folder, 'flows'),
+      FIELDPROOF_FLOWS_PORT: '0',
+    },
+  });
+  let output = '';
+  parent.stdout.on('data', (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  await new Promise((done) => parent.once('close', done));
+  return Number(output);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
