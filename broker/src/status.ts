@@ -1,5 +1,6 @@
 /** What `fieldproof-broker status` and dashboards show. */
 
+import { BROKER_ERRORS, type BrokerError } from './errors.ts';
 import type { Counters } from './gate/counters.ts';
 import type { Addresses } from './listeners.ts';
 import type { MqttServer } from './mqtt/mqtt-server.ts';
@@ -15,11 +16,16 @@ export interface StatusOptions {
     readonly size: number;
     readonly pendingBytes: number;
     readonly isRefusing: boolean;
+    readonly problem: BrokerError | null;
     readonly checkpoint: { readonly size: number } | null;
   };
   readonly http: { readonly dropped: number; readonly stalled: number };
   readonly directory: Directory;
   readonly now: () => number;
+}
+
+function describe({ code, message }: BrokerError) {
+  return { code, message, remedy: BROKER_ERRORS.ERR_LOG_FULL.remedy };
 }
 
 /** Makes the function that takes a snapshot. */
@@ -39,6 +45,8 @@ export function createStatus(options: StatusOptions) {
         published: evidence.checkpoint?.size ?? 0,
         pendingBytes: evidence.pendingBytes,
         writable: !evidence.isRefusing,
+        /** Since the last write that failed, until one goes well: code, message and remedy. */
+        problem: evidence.problem && describe(evidence.problem),
       },
       mqtt: mqtt.status(),
       /** Connections above the limit, and readers that were cut off. */

@@ -34,6 +34,11 @@ interface ShownStatus {
     readonly entries: number;
     readonly published: number;
     readonly writable: boolean;
+    readonly problem?: {
+      readonly code: string;
+      readonly message: string;
+      readonly remedy: string;
+    } | null;
   };
   readonly mqtt: { readonly sessions: number; readonly connections: number };
 }
@@ -51,6 +56,11 @@ export function formatStatus(value: unknown): string {
     `received   ${verdicts.received} = ${verdicts.accepted} accepted + ${verdicts.duplicate} duplicate + ${verdicts.rejected} rejected`,
     ...rejects,
     `evidence   ${evidence.entries} entries, ${evidence.published} published${evidence.writable ? '' : ', NOT WRITABLE'}`,
+    ...(evidence.problem
+      ? [
+          `problem    ${evidence.problem.code}: ${evidence.problem.message}. ${evidence.problem.remedy}`,
+        ]
+      : []),
   ].join('\n');
 }
 

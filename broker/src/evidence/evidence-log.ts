@@ -264,6 +264,11 @@ export class EvidenceLog {
     return this.#recorder.isRefusing;
   }
 
+  /** Why the last write of entries or of rejects failed; null since one went well. */
+  get problem(): BrokerError | null {
+    return this.#recorder.failure ?? this.#rejects.failure;
+  }
+
   /** Resolves when `isFull` is false. */
   async drained(): Promise<void> {
     await this.#recorder.drained();

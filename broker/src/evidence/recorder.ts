@@ -68,6 +68,7 @@ export class Recorder {
   #queuedBytes = 0;
   #committingBytes = 0;
   #lastStart = Number.NEGATIVE_INFINITY;
+  #failure: BrokerError | null = null;
   #refusesUntil = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
@@ -94,6 +95,11 @@ export class Recorder {
   /** Whether senders should be held back: more than `maxPendingBytes` are waiting. */
   get isFull(): boolean {
     return this.pendingBytes >= this.#options.maxPendingBytes;
+  }
+
+  /** Why the last commit failed; null when it did not. */
+  get failure(): BrokerError | null {
+    return this.#failure;
   }
 
   /** Whether the disk has just refused, or the recorder is closed: appending is answered with ERR_LOG_FULL. */
@@ -187,6 +193,7 @@ export class Recorder {
     this.#nextIndex = firstIndex + records.length;
     this.#options.mark?.note({ first: commit.segment, length: commit.offset + bytes });
     this.#committingBytes = 0;
+    this.#failure = null;
     this.#options.onCommit(commit);
     for (let i = 0; i < records.length; i++) {
       tell(records[i]!, null, firstIndex + i);
@@ -233,7 +240,10 @@ export class Recorder {
     if (this.#writer?.isBroken) await this.#writer.recover().catch(this.#options.onFailure);
     const refused = [...records, ...this.#queue.splice(0)];
     this.#queuedBytes = 0;
-    const error = new BrokerError('ERR_LOG_FULL', 'the disk refuses to be written', { cause });
+    const why = (cause as NodeJS.ErrnoException).code;
+    const message = `the disk refuses to be written${why === undefined ? '' : ` (${why})`}`;
+    const error = new BrokerError('ERR_LOG_FULL', message, { cause });
+    this.#failure = error;
     for (const record of refused) tell(record, error, -1);
   }
 }

@@ -14,6 +14,8 @@ import { sendBytes } from './public-routes.ts';
 export interface EvidenceSource {
   /** Folder of checkpoint and tiles. */
   readonly publishedFolder: string;
+  /** Why entries cannot be written, if they cannot. */
+  readonly problem: BrokerError | null;
   tail(
     from: number,
     options: { readonly live: boolean; readonly signal: AbortSignal },

@@ -55,7 +55,11 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   });
 
   app.get('/healthz', async () => ({ ok: true }));
-  app.get('/readyz', async () => ({ ready: true }));
+  app.get('/readyz', async () => {
+    const { problem } = routes.evidence;
+    if (problem !== null) throw problem;
+    return { ready: true };
+  });
   addPublicRoutes(app, routes);
   addEvidenceRoutes(app, routes);
   addDownRoute(app, routes);
