@@ -5,7 +5,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** What a process says over IPC. */
 export type Message = Readonly<Record<string, unknown>> & { readonly event: string };
@@ -23,6 +23,8 @@ export interface Child {
   /** CPU seconds since its start, all threads; 0 where the system does not tell. */
   cpuSeconds(): number;
   rssMiB(): number;
+  /** Open file descriptors; 0 where the system does not tell. */
+  handles(): number;
   /** SIGTERM, after 12 s SIGKILL; resolves when it is gone. Idempotent. */
   stop(): Promise<void>;
 }
@@ -35,6 +37,8 @@ export interface ModuleOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Where the process leaves CPU profiles of its threads when it ends; null for none. */
   readonly profileFolder?: string | null;
+  /** Further arguments of Node, such as `--import` of a probe. */
+  readonly nodeArgs?: readonly string[];
 }
 
 const READY_TIMEOUT_MS = 60_000;
@@ -45,17 +49,21 @@ const KEPT_OUTPUT = 4000;
 
 /** Starts a module as a process of its own and waits for `{"event":"ready"}`. */
 export async function startModule(options: ModuleOptions): Promise<Child> {
-  const { name, module, args = [], env = {}, profileFolder = null } = options;
+  const { name, module, args = [], env = {}, profileFolder = null, nodeArgs = [] } = options;
   const profile =
     profileFolder === null
       ? []
       : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`, '--cpu-prof-interval=500'];
   const entry = new URL(import.meta.resolve(module)).pathname;
   const tsx = import.meta.resolve('tsx');
-  const child = spawn(process.execPath, [...profile, '--import', tsx, entry, ...args], {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  });
+  const child = spawn(
+    process.execPath,
+    [...profile, ...nodeArgs, '--import', tsx, entry, ...args],
+    {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    },
+  );
   const handle = wrap(name, child);
   try {
     const ready = await handle.next('ready', READY_TIMEOUT_MS);
@@ -125,6 +133,7 @@ function wrap(name: string, child: ChildProcess) {
     },
     cpuSeconds: () => cpuSeconds(child.pid),
     rssMiB: () => rssMiB(child.pid),
+    handles: () => handles(child.pid),
     stop: async (): Promise<void> => {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const force = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
@@ -143,6 +152,14 @@ function cpuSeconds(pid: number | undefined): number {
 
 function rssMiB(pid: number | undefined): number {
   return (Number(readProc(pid, 'statm').split(' ')[1] ?? 0) * PAGE_BYTES) / 2 ** 20;
+}
+
+function handles(pid: number | undefined): number {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).length;
+  } catch {
+    return 0;
+  }
 }
 
 function readProc(pid: number | undefined, file: string): string {

@@ -17,7 +17,7 @@ import {
 } from '@fieldproof/protocol/envelope';
 import { type JoinLine, parseJoinLine } from '@fieldproof/protocol/join-line';
 import { encodeBirth } from '@fieldproof/protocol/messages';
-import { encodeTelemetry } from '@fieldproof/protocol/readings-encode';
+import { encodeTelemetry, type TelemetryPayload } from '@fieldproof/protocol/readings-encode';
 import {
   decodeEnrolmentAnswer,
   openDescriptor,
@@ -46,6 +46,8 @@ export interface FleetDevice {
   /** Telemetry, ready to send in this order. */
   readonly envelopes: readonly Uint8Array[];
   readonly packets: readonly Buffer[];
+  /** One more, signed now; a seq above those of `packets`, each once. */
+  telemetry(seq: number, batch: TelemetryPayload): Buffer;
   /** Password of a CONNECT and a birth for that session; good for one minute. */
   login(): Promise<{ readonly password: string; readonly birth: Buffer }>;
 }
@@ -100,10 +102,11 @@ async function createDevice(n: number, context: Context): Promise<FleetDevice> {
   const lastMs = Math.floor(Date.now() / STEP_MS) * STEP_MS;
   const walk = createWalk(n, lastMs - context.batchesPerDevice * INSTANTS * STEP_MS);
   const envelopes: Uint8Array[] = [];
+  const telemetry = (seq: number, { contentType, payload }: TelemetryPayload): Uint8Array =>
+    sealed('telemetry', { seq, contentType: contentType as ContentType, payload });
   for (let seq = 1; seq <= context.batchesPerDevice; seq++) {
     const [batch] = encodeTelemetry(walk(INSTANTS), { format: context.format });
-    const { contentType, payload } = batch!;
-    envelopes.push(sealed('telemetry', { seq, contentType: contentType as ContentType, payload }));
+    envelopes.push(telemetry(seq, batch!));
   }
   return {
     id,
@@ -111,6 +114,7 @@ async function createDevice(n: number, context: Context): Promise<FleetDevice> {
     signer,
     envelopes,
     packets: envelopes.map((envelope) => publishPacket(topic('telemetry'), envelope)),
+    telemetry: (seq, batch) => publishPacket(topic('telemetry'), telemetry(seq, batch)),
     login: async () => {
       const nonce = await hello(context);
       const password = toBase64url(sealLogin({ device: id, nonce }, { network, signer }));

@@ -1,4 +1,4 @@
-/** `npm run bench -- <name> [--json] [--report] [--short] [--profile FOLDER]`, `npm run bench -- --list`. */
+/** `npm run bench -- <name> [--json] [--report] [--short] [--minutes N] [--profile FOLDER]`, `npm run bench -- --list`. */
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -8,6 +8,8 @@ import { type BenchReport, formatReport, machine } from './result.ts';
 export interface BenchOptions {
   /** A short form, to see that the benchmark works: its figures mean little. */
   readonly short: boolean;
+  /** Of a benchmark that watches something over time. Default 5, or a fraction with `short`. */
+  readonly minutes: number | null;
   /** Where processes under test leave CPU profiles; null for none. Profiling costs 5 to 20 %. */
   readonly profileFolder: string | null;
   /** Tells how far it is, on standard error. */
@@ -33,6 +35,10 @@ const BENCHMARKS: Readonly<
     'readings per second from MQTT to InfluxDB, beside the unsigned pipeline',
     async () => (await import('./e2e.ts')).e2e,
   ],
+  memory: [
+    'resident memory of each process over five minutes at half the maximum rate',
+    async () => (await import('./memory.ts')).memory,
+  ],
 };
 
 const REPORTS = resolve(import.meta.dirname, '../../docs/reports');
@@ -42,6 +48,7 @@ async function main(): Promise<number> {
     allowPositionals: true,
     options: {
       json: { type: 'boolean', default: false },
+      minutes: { type: 'string' },
       list: { type: 'boolean', default: false },
       profile: { type: 'string' },
       report: { type: 'boolean', default: false },
@@ -54,6 +61,10 @@ async function main(): Promise<number> {
       process.stdout.write(`${key.padEnd(12)} ${about}\n`);
     }
     return values.list ? 0 : 2;
+  }
+  if (values.minutes !== undefined && !(Number(values.minutes) > 0)) {
+    process.stderr.write(`error: --minutes: expected a number above 0, got ${values.minutes}\n`);
+    return 2;
   }
   const known = BENCHMARKS[name];
   if (known === undefined) {
@@ -69,6 +80,7 @@ async function main(): Promise<number> {
     machine: machine(),
     ...(await run({
       short: values.short,
+      minutes: values.minutes === undefined ? null : Number(values.minutes),
       profileFolder: values.profile === undefined ? null : resolve(values.profile),
       progress,
     })),

@@ -38,13 +38,18 @@ export interface Load {
 /** Starts `broker-main`. Limits on enrolment are lifted; everything else is as it comes. */
 export async function startBroker(
   own: Own,
-  options: { readonly folder: string; readonly profileFolder: string | null },
+  options: {
+    readonly folder: string;
+    readonly profileFolder: string | null;
+    readonly nodeArgs?: readonly string[];
+  },
 ): Promise<BrokerUnderTest> {
   const dataDir = join(options.folder, 'broker');
   const child = await startModule({
     name: 'broker',
     module: '@fieldproof/broker/broker-main',
     profileFolder: options.profileFolder,
+    nodeArgs: options.nodeArgs ?? [],
     env: {
       FIELDPROOF_BROKER_DATA_DIR: dataDir,
       FIELDPROOF_BROKER_HTTP_PORT: '0',
@@ -87,16 +92,28 @@ export async function startFlows(
     readonly broker: BrokerUnderTest;
     readonly influxUrl: string;
     readonly profileFolder: string | null;
+    readonly nodeArgs?: readonly string[];
+    /** Default: everything to the store. */
+    readonly flow?: readonly object[];
+    readonly control?: { readonly url: string; readonly tokenFile: string };
   },
 ): Promise<Child> {
   const dataDir = join(options.folder, 'flows');
   mkdirSync(join(dataDir, 'node-red'), { recursive: true });
-  writeFileSync(join(dataDir, 'node-red', 'flows.json'), JSON.stringify(STORE_FLOW));
+  writeFileSync(
+    join(dataDir, 'node-red', 'flows.json'),
+    JSON.stringify(options.flow ?? STORE_FLOW),
+  );
   const child = await startModule({
     name: 'flows',
     module: '@fieldproof/flows/flows-main',
     profileFolder: options.profileFolder,
+    nodeArgs: options.nodeArgs ?? [],
     env: {
+      ...(options.control && {
+        FIELDPROOF_FLOWS_CONTROL_URL: options.control.url,
+        FIELDPROOF_FLOWS_CONTROL_TOKEN_FILE: options.control.tokenFile,
+      }),
       FIELDPROOF_FLOWS_DATA_DIR: dataDir,
       FIELDPROOF_FLOWS_PORT: '0',
       FIELDPROOF_FLOWS_BROKER_URL: options.broker.http,
@@ -122,7 +139,8 @@ export async function startLoad(own: Own, plan: LoadPlan): Promise<Load> {
   };
 }
 
-const STORE_FLOW = [
+/** Telemetry to the store. */
+export const STORE_FLOW = [
   { id: 'tab', type: 'tab', label: 'Bench', disabled: false, info: '' },
   {
     id: 'network',

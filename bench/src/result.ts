@@ -34,6 +34,8 @@ export interface BenchReport {
   readonly cases: readonly BenchCase[];
   /** What limits it, what was noisy, what to know. */
   readonly notes: readonly string[];
+  /** Figures behind the cases, in the JSON form only. */
+  readonly details?: Readonly<Record<string, unknown>>;
 }
 
 export interface Measured {
