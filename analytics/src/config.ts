@@ -19,6 +19,10 @@ export interface ControlConfig {
   /** The network's id; asked from the broker when absent. */
   readonly network?: string;
   readonly maxSeries: number;
+  /** HTTP connections; more are closed at once. */
+  readonly maxConnections: number;
+  /** How long a client may take nothing of its answer, ms. */
+  readonly stallMs: number;
   readonly logLevel: LogLevel;
 }
 
@@ -85,6 +89,14 @@ export const CONTROL_KEYS: Readonly<Record<keyof ControlConfig, Key>> = {
   maxSeries: {
     ...{ env: 'FIELDPROOF_MAX_SERIES', fallback: 100_000, read: integer(1, 100_000_000) },
     help: 'most series the store takes',
+  },
+  maxConnections: {
+    ...{ env: 'FIELDPROOF_CONTROL_MAX_CONNECTIONS', fallback: 1000, read: integer(1, 1_000_000) },
+    help: 'most HTTP connections',
+  },
+  stallMs: {
+    ...{ env: 'FIELDPROOF_CONTROL_STALL_MS', fallback: 60_000, read: integer(100, 3_600_000) },
+    help: 'ms after which a client that takes nothing of its answer is cut off',
   },
   logLevel: {
     ...{ env: 'FIELDPROOF_LOG_LEVEL', fallback: 'info', read: logLevel },

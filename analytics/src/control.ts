@@ -15,6 +15,7 @@ import { replaceFile } from './replace-file.ts';
 import { brokerClient } from './server/broker-directory.ts';
 import type { RouteGroup } from './server/context.ts';
 import { buildDashboard } from './server/dashboard-assets.ts';
+import { limitHttp } from './server/http-limits.ts';
 import type { ErrorTable } from './server/problem.ts';
 import type { DeclaredProfiles, ProjectionStatusProvider } from './server/providers.ts';
 import { rebuildRoutes } from './server/routes/rebuild.ts';
@@ -42,6 +43,10 @@ export interface ControlOptions {
   readonly brokerTokenFile?: string | undefined;
   readonly network?: string | undefined;
   readonly maxSeries?: number;
+  /** HTTP connections. Default 1000. */
+  readonly maxConnections?: number;
+  /** How long a client may take nothing of its answer. Default 60 s. */
+  readonly stallMs?: number;
   /** Tokens to have ready in `<dataDir>/<name>-token`. Default: admin, and flows (read and write). */
   readonly tokens?: Readonly<Record<string, readonly Scope[]>>;
   readonly log?: Logger;
@@ -118,6 +123,10 @@ export async function startControl(options: ControlOptions): Promise<RunningCont
       directory: broker,
       brokerStatus: broker,
       network: () => network ?? null,
+    });
+    const { maxConnections = 1000, stallMs = 60_000 } = options;
+    limitHttp(app.server, { maxConnections, stallMs }, (what) => {
+      log.warn({ what }, 'http: a connection was closed because of a limit');
     });
     const listening = await listen(app, { host, port });
     await replaceFile(join(dataDir, ADDRESS_FILE), `${JSON.stringify({ url: listening.url })}\n`);

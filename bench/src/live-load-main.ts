@@ -17,6 +17,9 @@ export interface LivePlan {
 
 export interface LiveRun {
   readonly seconds: number;
+  /** Goes on until so many are sent, in at most `maxSeconds`. Default 0. */
+  readonly minMessages?: number;
+  readonly maxSeconds?: number;
   /** Messages per second; null for as many as the window allows. */
   readonly rate: number | null;
   /** Most unacknowledged messages, over all devices. */
@@ -90,14 +93,20 @@ async function prepare(plan: LivePlan): Promise<void> {
   process.send!({ event: 'prepared' });
 }
 
-async function run({ seconds, rate, window }: LiveRun): Promise<void> {
+async function run({
+  seconds,
+  rate,
+  window,
+  minMessages = 0,
+  maxSeconds = 0,
+}: LiveRun): Promise<void> {
   const start = performance.now();
   const cpu = process.cpuUsage();
   const before = acknowledged;
   let sent = 0;
   for (;;) {
     const elapsed = (performance.now() - start) / 1000;
-    if (elapsed >= seconds) break;
+    if (elapsed >= seconds && (sent >= minMessages || elapsed >= maxSeconds)) break;
     const due = rate === null ? Number.POSITIVE_INFINITY : Math.floor(elapsed * rate);
     // A few at a time, so that PUBACKs are read in between.
     for (let i = 0; i < 64 && sent < due && inFlight < window; i++) {

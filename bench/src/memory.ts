@@ -21,6 +21,9 @@ const DEVICES = 100;
 const WINDOW = 500;
 const DATABASE = 'bench';
 const SATURATED_SECONDS = 10;
+/** Fills what is bounded by bytes, as the broker's tail ring of 32 MiB, before anything is judged. */
+const FILL_MESSAGES = 60_000;
+const FILL_MAX_SECONDS = 240;
 /** At 5,000 messages a second this is ten bytes a message. */
 const FLAT_MIB_PER_MINUTE = 3;
 const CAUGHT_UP_MS = 120_000;
@@ -38,8 +41,8 @@ interface Watched {
   readonly isOurs: boolean;
   readonly rss: Sample[];
   handlesAtStart: number;
-  liveWarm: Live | null;
-  liveEnd: Live | null;
+  /** Once a minute after the warm-up, and at the end. */
+  readonly live: Live[];
 }
 
 export const memory: Benchmark = (options) =>
@@ -83,6 +86,8 @@ export const memory: Benchmark = (options) =>
     const first = await load.run({ seconds: short ? 1 : 5, rate: null, window: WINDOW });
     const saturated = await load.run({
       seconds: short ? 1 : SATURATED_SECONDS,
+      minMessages: short ? 0 : FILL_MESSAGES,
+      maxSeconds: FILL_MAX_SECONDS,
       rate: null,
       window: WINDOW,
     });
@@ -114,14 +119,14 @@ async function sampled<T>(
   const start = performance.now();
   const secondsNow = () => (performance.now() - start) / 1000;
   for (const one of watched) one.handlesAtStart = one.child.handles();
-  let isWarm: Promise<void> | null = null;
+  let asked = Promise.resolve();
+  let nextLive = options.warmSeconds;
   const sample = () => {
     const at = secondsNow();
     for (const { child, rss } of watched) rss.push({ at, value: child.rssMiB() });
-    if (isWarm === null && at >= options.warmSeconds) {
-      isWarm = askLive(watched, (one, live) => {
-        one.liveWarm = live;
-      });
+    if (at >= nextLive) {
+      nextLive += 60;
+      asked = asked.then(() => askLive(watched));
     }
     if (watched[0]!.rss.length % 30 === 0) {
       const now = watched.map(({ name, rss }) => `${name} ${Math.round(rss.at(-1)!.value)}`);
@@ -132,31 +137,26 @@ async function sampled<T>(
   const timer = setInterval(sample, 1000);
   try {
     const result = await run();
-    await isWarm;
-    await askLive(watched, (one, live) => {
-      one.liveEnd = live;
-    });
+    await asked;
+    await askLive(watched);
     return result;
   } finally {
     clearInterval(timer);
   }
 }
 
-async function askLive(
-  watched: readonly Watched[],
-  take: (one: Watched, live: Live) => void,
-): Promise<void> {
+async function askLive(watched: readonly Watched[]): Promise<void> {
   for (const one of watched.filter(({ isOurs }) => isOurs)) {
     const usage = (await one.child.ask({ order: 'memory', gc: true }, 'memory')) as Message & {
       readonly heapUsed: number;
       readonly external: number;
     };
-    take(one, { heap: usage.heapUsed / 2 ** 20, external: usage.external / 2 ** 20 });
+    one.live.push({ heap: usage.heapUsed / 2 ** 20, external: usage.external / 2 ** 20 });
   }
 }
 
 function watch(name: string, child: Child, isOurs: boolean): Watched {
-  return { name, child, isOurs, rss: [], handlesAtStart: 0, liveWarm: null, liveEnd: null };
+  return { name, child, isOurs, rss: [], handlesAtStart: 0, live: [] };
 }
 
 function caseOf(one: Watched, warmSeconds: number): BenchCase {
@@ -169,7 +169,7 @@ function caseOf(one: Watched, warmSeconds: number): BenchCase {
   });
 }
 
-function detailsOf({ child, rss, handlesAtStart, liveWarm, liveEnd }: Watched, warm: number) {
+function detailsOf({ child, rss, handlesAtStart, live }: Watched, warm: number) {
   const values = rss.map(({ value }) => value);
   return {
     rssStart: values[0]!,
@@ -178,20 +178,15 @@ function detailsOf({ child, rss, handlesAtStart, liveWarm, liveEnd }: Watched, w
     slope: 60 * slopeOf(rss.filter(({ at }) => at >= warm)),
     handlesStart: handlesAtStart,
     handlesEnd: child.handles(),
-    liveWarm,
-    liveEnd,
+    live,
   };
 }
 
 function noteOf(one: Watched): string {
-  const { rssStart, rssEnd, rssMax, handlesStart, handlesEnd, liveWarm, liveEnd } = detailsOf(
-    one,
-    0,
-  );
-  const live = (at: Live | null) =>
-    at === null ? '?' : `${at.heap.toFixed(1)} + ${at.external.toFixed(1)}`;
+  const { rssStart, rssEnd, rssMax, handlesStart, handlesEnd, live } = detailsOf(one, 0);
+  const series = live.map(({ heap, external }) => `${heap.toFixed(1)} + ${external.toFixed(1)}`);
   const heap = one.isOurs
-    ? `; heap + outside of it after collection ${live(liveWarm)} → ${live(liveEnd)} MiB`
+    ? `; heap + outside of it after a collection, each minute: ${series.join(', ')} MiB`
     : '';
   return `${one.name}: resident ${rssStart.toFixed(0)} → ${rssEnd.toFixed(0)} MiB, most ${rssMax.toFixed(0)}; handles ${handlesStart} → ${handlesEnd}${heap}.`;
 }
@@ -259,6 +254,6 @@ const WINDOW_FLOW = [
   ),
   {
     ...{ id: 'window', type: 'fieldproof-window', z: 'tab', name: '' },
-    ...{ size: 10, grace: 5, horizon: 60, wires: [['store']] },
+    ...{ size: 10, grace: 5, horizon: 20, wires: [['store']] },
   },
 ];

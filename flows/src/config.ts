@@ -16,6 +16,10 @@ export interface FlowsConfig {
   readonly controlTokenFile: string;
   readonly influxUrl: string;
   readonly influxDatabase: string;
+  /** Rows of a window node that wait for a store, above which it takes nothing more. */
+  readonly maxUnstoredRows: number;
+  /** Readings from plain messages that a store node has in hand, above which it refuses more. */
+  readonly maxWaitingReadings: number;
 }
 
 export const CONFIG_DEFAULTS: FlowsConfig = {
@@ -28,8 +32,16 @@ export const CONFIG_DEFAULTS: FlowsConfig = {
   controlTokenFile: '',
   influxUrl: '',
   influxDatabase: '',
+  maxUnstoredRows: 200_000,
+  maxWaitingReadings: 200_000,
 };
 
+/** Least and greatest values of the numbers. */
+const RANGES: Readonly<Record<string, readonly [number, number]>> = {
+  port: [0, 65_535],
+  maxUnstoredRows: [1, 100_000_000],
+  maxWaitingReadings: [1, 100_000_000],
+};
 const PATHS: ReadonlySet<string> = new Set(['dataDir', 'tailTokenFile', 'controlTokenFile']);
 const URLS: ReadonlySet<string> = new Set(['brokerUrl', 'controlUrl', 'influxUrl']);
 
@@ -55,14 +67,16 @@ export function loadConfig(
     }
   }
   for (const [key, value] of Object.entries(merged)) {
-    const problem = key === 'port' ? portProblem(value) : textProblem(key, value);
+    const range = RANGES[key];
+    const problem = range ? numberProblem(value, range) : textProblem(key, value);
     if (problem !== undefined) problems.push(`${key}: ${problem}`);
   }
   if (problems.length > 0) {
     throw new FlowsError('ERR_FLOWS_CONFIG', `configuration: ${problems.join('; ')}`);
   }
   for (const key of PATHS) if (merged[key] !== '') merged[key] = resolve(merged[key] as string);
-  return { ...(merged as unknown as FlowsConfig), port: Number(merged.port) };
+  for (const key of Object.keys(RANGES)) merged[key] = Number(merged[key]);
+  return merged as unknown as FlowsConfig;
 }
 
 function readFlags(args: readonly string[], problems: string[]): Record<string, unknown> {
@@ -103,11 +117,11 @@ function readFile(path: string, problems: string[]): object {
   return {};
 }
 
-function portProblem(value: unknown): string | undefined {
-  const port = typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
-  if (Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65_535)
+function numberProblem(value: unknown, [min, max]: readonly [number, number]): string | undefined {
+  const number = typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
+  if (Number.isInteger(number) && (number as number) >= min && (number as number) <= max)
     return undefined;
-  return `expected an integer from 0 to 65535, got ${JSON.stringify(value)}`;
+  return `expected an integer from ${min} to ${max}, got ${JSON.stringify(value)}`;
 }
 
 function textProblem(key: string, value: unknown): string | undefined {

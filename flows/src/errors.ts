@@ -26,6 +26,11 @@ export const FLOWS_ERRORS = {
     what: 'The message has the handle of a batch that is no longer there.',
     remedy: 'Do not keep handles: what was not acknowledged is sent again by itself.',
   },
+  ERR_STORE_BACKLOG: {
+    what: 'A store node has too many readings of plain messages in hand, because the store is down or slow.',
+    remedy:
+      'Wait until the store takes them. Readings of the evidence are sent again by themselves.',
+  },
   ERR_READING_SHAPE: {
     what: 'A message payload is neither a handle nor readings.',
     remedy: 'Send {device, profile, metric, value, time}, or an array of these; see the help.',

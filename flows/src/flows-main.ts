@@ -51,6 +51,8 @@ try {
       storeTokenFile: config.controlTokenFile || undefined,
       influxUrl: config.influxUrl || undefined,
       influxDatabase: config.influxDatabase || undefined,
+      maxUnstoredRows: config.maxUnstoredRows,
+      maxWaitingReadings: config.maxWaitingReadings,
     },
   });
   const { url, passwordFile, isPasswordNew } = runtime;

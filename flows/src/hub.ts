@@ -54,6 +54,9 @@ export interface Installation {
   storeTokenFile: string | undefined;
   influxUrl: string | undefined;
   influxDatabase: string | undefined;
+  /** See FlowsConfig. */
+  maxUnstoredRows: number | undefined;
+  maxWaitingReadings: number | undefined;
 }
 
 export interface Hub {
@@ -80,6 +83,8 @@ export function hub(): Hub {
       storeTokenFile: undefined,
       influxUrl: undefined,
       influxDatabase: undefined,
+      maxUnstoredRows: undefined,
+      maxWaitingReadings: undefined,
     },
     batches: new Map(),
     origins: new Map(),

@@ -5,7 +5,7 @@ describe('configuration of the control process', () => {
   test('defaults', () => {
     expect(controlConfig({})).toEqual({
       ...{ dataDir: './data/control', host: '127.0.0.1', port: 7881 },
-      ...{ maxSeries: 100_000, logLevel: 'info' },
+      ...{ maxSeries: 100_000, maxConnections: 1000, stallMs: 60_000, logLevel: 'info' },
     });
   });
 

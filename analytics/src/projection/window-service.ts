@@ -33,6 +33,7 @@ import type { MicroBatch } from './batcher.ts';
 const SAVE_MS = 250;
 /** A batch that came so recently says how far behind the reading is. */
 const CATCHING_UP_MS = 5000;
+const MAX_UNSTORED_ROWS = 200_000;
 const encoder = new Encoder({ useRecords: false, mapsAsObjects: true });
 const decoder = new Decoder({ useRecords: false, mapsAsObjects: true });
 
@@ -54,6 +55,8 @@ export interface RowGroup {
 
 export interface WindowServiceOptions extends WindowOptions {
   readonly path: string;
+  /** Rows that wait for a store, above which nothing more is taken in. Default 200,000. */
+  readonly maxUnstoredRows?: number | undefined;
   readonly clock: () => number;
   readonly log: (error: Error) => void;
 }
@@ -72,6 +75,8 @@ export class WindowService {
   #applied = new Map<string, IntervalSet>();
   readonly #turns = new Map<string, number>();
   #unstored: RowGroup[] = [];
+  /** Batches that wait for room in `#unstored`. */
+  #waiting: (() => void)[] = [];
   #nextId = 1;
   /** Told whether what was there when they were added is on the disk. */
   #durable: ((isDurable: boolean) => void)[] = [];
@@ -122,8 +127,12 @@ export class WindowService {
     return count;
   }
 
-  /** Applies the entries of a batch that are new; resolves when they are durable, with false when it was closed before. */
+  /**
+   * Applies the entries of a batch that are new; resolves when they are durable, with false when it was closed before.
+   * While too many rows wait for a store, it waits too, so that the reading stops.
+   */
   async apply(batch: WindowBatch): Promise<boolean> {
+    await this.#room();
     if (this.#isClosed) return false;
     const { tables, entryIndexes, settled, stream, turn = 0 } = batch;
     const known = this.#turns.get(stream) ?? 0;
@@ -151,6 +160,7 @@ export class WindowService {
    * @param atMs - the broker's time of the entries that they came with, Unix ms; 0 or absent for now.
    */
   async applyTables(tables: readonly ReadingTable[], atMs = 0): Promise<boolean> {
+    await this.#room();
     if (this.#isClosed) return false;
     for (const table of tables) this.#applyTable(table);
     this.#see(atMs);
@@ -185,12 +195,14 @@ export class WindowService {
   stored(id: number): void {
     if (this.#isClosed) return;
     this.#unstored = this.#unstored.filter((group) => group.id !== id);
+    if (!this.#isFull) for (const go of this.#waiting.splice(0)) go();
     void this.#nextSave();
   }
 
   /** Makes the state durable and ends. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    for (const go of this.#waiting.splice(0)) go();
     clearTimeout(this.#timer);
     this.#timer = undefined;
     try {
@@ -198,6 +210,17 @@ export class WindowService {
       if (this.#isDirty) await this.#save();
     } finally {
       for (const resolve of this.#durable.splice(0)) resolve(false);
+    }
+  }
+
+  get #isFull(): boolean {
+    const { maxUnstoredRows = MAX_UNSTORED_ROWS } = this.#options;
+    return this.#unstored.reduce((sum, { rows }) => sum + rows.length, 0) >= maxUnstoredRows;
+  }
+
+  async #room(): Promise<void> {
+    while (this.#isFull && !this.#isClosed) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
 

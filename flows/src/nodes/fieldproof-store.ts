@@ -1,6 +1,6 @@
 /** `fieldproof-store`: puts readings into InfluxDB or the control process, and acknowledges them. */
 
-import type { ReadingTable } from '@fieldproof/compute/readings';
+import { type ReadingTable, readingCount } from '@fieldproof/compute/readings';
 import { FlowsError } from '../errors.ts';
 import { forgetConsumer, hub, isHandle } from '../hub.ts';
 import type { Message, NodeApi, NodeBase, NodeDef } from '../node-red-api.ts';
@@ -8,6 +8,7 @@ import { tablesOf } from '../plain-readings.ts';
 import type { NetworkNode } from './fieldproof-network.ts';
 
 const STATUS_MS = 1000;
+const MAX_WAITING_READINGS = 200_000;
 
 export default function register(RED: NodeApi): void {
   function store(this: NodeBase, def: NodeDef & { network: string }) {
@@ -17,6 +18,8 @@ export default function register(RED: NodeApi): void {
     let lines = 0;
     let refused = 0;
     let open = 0;
+    /** Readings of plain messages in hand: nothing holds back a flow that sends them. */
+    let waiting = 0;
     const onAttempt = (error: Error | undefined) => {
       failure = error;
     };
@@ -52,8 +55,17 @@ export default function register(RED: NodeApi): void {
     };
     const storePlain = async ({ payload, fieldproof }: Message): Promise<Error | undefined> => {
       const tables = tablesOf(payload);
-      const origin = hub().origins.get(fieldproof?.origin ?? '');
+      const { origins, installation } = hub();
+      const origin = origins.get(fieldproof?.origin ?? '');
+      const readings = tables.reduce((sum, table) => sum + readingCount(table), 0);
+      const most = installation.maxWaitingReadings ?? MAX_WAITING_READINGS;
       origin?.claim();
+      if (waiting > 0 && waiting + readings > most) {
+        origin?.release(false);
+        const message = `readings in hand: expected at most ${most}, got ${waiting + readings}`;
+        throw new FlowsError('ERR_STORE_BACKLOG', message);
+      }
+      waiting += readings;
       try {
         const error = await write(tables);
         origin?.release(true);
@@ -61,6 +73,8 @@ export default function register(RED: NodeApi): void {
       } catch (error) {
         origin?.release(false);
         throw error;
+      } finally {
+        waiting -= readings;
       }
     };
 

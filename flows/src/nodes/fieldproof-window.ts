@@ -39,6 +39,7 @@ export default function register(RED: NodeApi): void {
       windowMs: Math.round(sizeS * 1000),
       graceMs: graceS * 1000,
       horizonMs: horizonS * 1000,
+      maxUnstoredRows: hub().installation.maxUnstoredRows,
       clock: Date.now,
       log: (error) => this.warn(error.message),
     });

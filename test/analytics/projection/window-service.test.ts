@@ -213,3 +213,32 @@ test('a stream that is read anew makes its windows again, and counts nothing twi
   expect((await third.tick())?.rows).toMatchObject([{ count: 6, sum: 15, startMs: NOON }]);
   await third.close();
 });
+
+test('while too many rows wait for a store, nothing more is taken in; then it goes on', async () => {
+  const service = await WindowService.open({
+    path: join(folder, 'w.state'),
+    windowMs: 60_000,
+    graceMs: 5000,
+    horizonMs: 3_600_000,
+    maxUnstoredRows: 1,
+    clock: () => now,
+    log: (error) => problems.push(error.message),
+  });
+  await service.apply(batch(0, 0));
+  now += 70_000;
+  const group = await service.tick();
+  let isTaken = false;
+  const second = service.apply(batch(1, 1, now)).then((isDurable) => {
+    isTaken = isDurable;
+  });
+  await service.tick();
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  expect(isTaken).toBe(false);
+  expect(service.openWindows).toBe(1);
+  service.stored(group!.id);
+  await second;
+  expect(isTaken).toBe(true);
+  expect(service.openWindows).toBe(2);
+  await service.close();
+  expect(await service.apply(batch(2, 2))).toBe(false);
+});
