@@ -160,7 +160,7 @@ test('a store that refuses the password, then is down, is said in red, and nothi
   store.respond = () => undefined;
   await until(() => raw() === expected);
   await until(() => /green index \d+ · 1 without time/.test(flows.output()));
-  expect(flows.output()).toMatch(/green \d+ lines stored/);
+  await until(() => /green \d+ lines stored/.test(flows.output()));
 });
 
 test('a redeploy, of whatever kind, goes on at the same place', async () => {
