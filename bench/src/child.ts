@@ -22,6 +22,8 @@ export interface Child {
   ask(order: object, answer: string): Promise<Message>;
   /** CPU seconds since its start, all threads; 0 where the system does not tell. */
   cpuSeconds(): number;
+  /** CPU seconds of each thread by its id, the main thread's being `pid`; none where the system does not tell. */
+  threadSeconds(): ReadonlyMap<number, number>;
   rssMiB(): number;
   /** Open file descriptors; 0 where the system does not tell. */
   handles(): number;
@@ -132,6 +134,7 @@ function wrap(name: string, child: ChildProcess) {
       return answered;
     },
     cpuSeconds: () => cpuSeconds(child.pid),
+    threadSeconds: () => threadSeconds(child.pid),
     rssMiB: () => rssMiB(child.pid),
     handles: () => handles(child.pid),
     stop: async (): Promise<void> => {
@@ -148,6 +151,22 @@ function wrap(name: string, child: ChildProcess) {
 function cpuSeconds(pid: number | undefined): number {
   const fields = readProc(pid, 'stat').split(') ').at(-1)?.split(' ') ?? [];
   return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / TICKS_PER_SECOND;
+}
+
+function threadSeconds(pid: number | undefined): Map<number, number> {
+  const seconds = new Map<number, number>();
+  let threads: readonly string[] = [];
+  try {
+    threads = readdirSync(`/proc/${pid}/task`);
+  } catch {
+    // The system does not tell, or the process is gone.
+  }
+  for (const thread of threads) {
+    // The first field of schedstat: ns on a processor.
+    const [nanoseconds] = readProc(pid, `task/${thread}/schedstat`).split(' ');
+    seconds.set(Number(thread), Number(nanoseconds || 0) / 1e9);
+  }
+  return seconds;
 }
 
 function rssMiB(pid: number | undefined): number {

@@ -3,6 +3,7 @@
  * included, beside raw verification of the same messages on one thread; and how long a PUBACK takes at half of it.
  */
 
+import type { Child } from './child.ts';
 import type { Benchmark } from './main.ts';
 import { startBroker, startLoad } from './network-under-test.ts';
 import { temporaryFolder, withResources } from './resources.ts';
@@ -45,12 +46,17 @@ export const gate: Benchmark = ({ short, progress, profileFolder }) =>
     const rawPerSecond = () => raw.map(({ perSecond }) => perSecond);
     const cpu: number[] = [];
     const cpuMicros: number[] = [];
+    const split: Split[] = [];
     const generator: number[] = [];
+    const generatorMicros: number[] = [];
     const queueing: number[] = [];
     for (let run = 1; run <= sizes.runs; run++) {
       const before = broker.child.cpuSeconds();
+      const threads = broker.child.threadSeconds();
       const result = await load.run({ ...saturated, messages: sizes.messages });
       const cpuSeconds = broker.child.cpuSeconds() - before;
+      split.push(splitOf(broker.child, threads, result.messages));
+      generatorMicros.push((1e4 * result.cpuPercent * result.seconds) / result.messages);
       cpu.push((100 * cpuSeconds) / result.seconds);
       cpuMicros.push((1e6 * cpuSeconds) / result.messages);
       rates.push(result.messages / result.seconds);
@@ -71,6 +77,7 @@ export const gate: Benchmark = ({ short, progress, profileFolder }) =>
     if (accepted !== sent || received !== sent) {
       throw new Error(`verdicts: expected ${sent} accepted, got ${accepted} of ${received}`);
     }
+    const rawMicros = median(raw.map((verification) => verification.cpuMicros));
     const percent = (values: readonly number[]): string => `${Math.round(median(values))} %`;
     return {
       cases: [
@@ -91,12 +98,41 @@ export const gate: Benchmark = ({ short, progress, profileFolder }) =>
       notes: [
         'SenML batches of 50 readings, signed beforehand, a TCP connection for each device.',
         `CPU of one core under full load: broker ${percent(cpu)}, load generator ${percent(generator)}. Raw: ${spread(rawPerSecond())} verifications/s.`,
-        `CPU time: broker ${Math.round(median(cpuMicros))} µs a message (${spread(cpuMicros)}), a raw verification ${Math.round(median(raw.map(({ cpuMicros: micros }) => micros)))} µs.`,
+        `CPU time: broker ${Math.round(median(cpuMicros))} µs a message (${spread(cpuMicros)}), a raw verification ${Math.round(rawMicros)} µs.`,
+        `Of these, main thread ${micros(split, 'main')}, two verifying threads ${micros(split, 'verifying')}, others (garbage, files) ${micros(split, 'others')} µs; the generator takes ${Math.round(median(generatorMicros))} µs.`,
+        `By CPU time alone two cores to themselves would give ${((2 * rawMicros) / (median(cpuMicros) + median(generatorMicros))).toFixed(2)} × raw; other work on the machine does not enter this figure.`,
         `PUBACK p99 under full load ${Math.round(median(queueing))} ms, most of it queueing; p50 at half of it ${paced.p50Ms.toFixed(1)} ms.`,
         `The broker counted ${accepted} accepted, as many as were sent, and sent ${paced.receipts} receipts. Its resident memory at the end: ${Math.round(broker.child.rssMiB())} MiB.`,
       ],
     };
   });
+
+/** CPU time of a message by threads of the broker, µs. */
+interface Split {
+  readonly main: number;
+  readonly verifying: number;
+  readonly others: number;
+}
+
+/** What the threads have used since `before`; those that verify are the two busiest beside the main thread. */
+function splitOf(broker: Child, before: ReadonlyMap<number, number>, messages: number): Split {
+  const used = (thread: number, seconds: number) =>
+    ((seconds - (before.get(thread) ?? 0)) * 1e6) / messages;
+  const threads = [...broker.threadSeconds()];
+  const main = threads.filter(([thread]) => thread === broker.pid);
+  const others = threads.filter(([thread]) => thread !== broker.pid);
+  const sorted = others.map(([thread, seconds]) => used(thread, seconds)).sort((a, b) => b - a);
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+  return {
+    main: sum(main.map(([thread, seconds]) => used(thread, seconds))),
+    verifying: sum(sorted.slice(0, 2)),
+    others: sum(sorted.slice(2)),
+  };
+}
+
+function micros(split: readonly Split[], part: keyof Split): string {
+  return String(Math.round(median(split.map((run) => run[part]))));
+}
 
 function spread(values: readonly number[]): string {
   return `${Math.round(Math.min(...values))} – ${Math.round(Math.max(...values))}`;

@@ -3,8 +3,11 @@
  * Tests put another one in its place that tears writes, fills the disk and loses what was not synced.
  */
 
+import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { acquireLock, type ReleaseLock } from './file-lock.ts';
+
+const { O_RDWR, O_CREAT } = constants;
 
 /** An open file. Every method rejects with the error of the system, such as ENOSPC. */
 export interface LogFile {
@@ -79,14 +82,9 @@ export const nodeFiles: FileLayer = {
   lock: acquireLock,
 };
 
-async function openNode(path: string, mode: 'read' | 'write'): Promise<FileHandle> {
-  if (mode === 'read') return await open(path, 'r');
-  try {
-    return await open(path, 'r+');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    return await open(path, 'wx+', 0o600);
-  }
+function openNode(path: string, mode: 'read' | 'write'): Promise<FileHandle> {
+  // Node has no letters for: made when missing, and neither emptied nor only appended to.
+  return mode === 'read' ? open(path, 'r') : open(path, O_RDWR | O_CREAT, 0o600);
 }
 
 function nodeFile(handle: FileHandle): LogFile {

@@ -72,6 +72,7 @@ export class Publisher {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #lastStart = Number.NEGATIVE_INFINITY;
+  #hasPublished = false;
   #isClosed = false;
 
   constructor(options: PublisherOptions) {
@@ -170,8 +171,9 @@ export class Publisher {
     for (const { path } of tiles) {
       if (path.includes('.p/')) continue;
       const partials = join(folder, `${path}.p`);
-      this.#folders.delete(partials);
-      await files.remove(partials);
+      // What an earlier run has written is known by looking only.
+      if (this.#folders.delete(partials) || !this.#hasPublished) await files.remove(partials);
     }
+    this.#hasPublished = true;
   }
 }
