@@ -90,7 +90,16 @@ export interface WindowState {
   /** Windows that end at or before this are forgotten, in Unix ms. */
   forgottenMs: number;
   /** Readings that came for forgotten windows, by series. */
-  readonly tooLate: Map<string, { readonly series: Series; count: number }>;
+  readonly tooLate: Map<string, TooLate>;
+  /** What is new since the last `takeChanges`: windows with their start, and entries of `tooLate`. */
+  readonly touched: Map<OpenWindow, number>;
+  readonly touchedLate: Set<TooLate>;
+}
+
+/** Readings of one series that came after their windows were forgotten. */
+export interface TooLate {
+  readonly series: Series;
+  count: number;
 }
 
 /**
@@ -112,6 +121,8 @@ export function createWindowState(options: WindowOptions): WindowState {
     buckets: new Map(),
     forgottenMs: Number.NEGATIVE_INFINITY,
     tooLate: new Map(),
+    touched: new Map(),
+    touchedLate: new Set(),
   };
 }
 
@@ -152,11 +163,21 @@ export function closeWindows(state: WindowState, nowMs: number, seenMs = nowMs):
   for (const startMs of starts) {
     if (startMs + windowMs + graceMs > nowMs) break;
     const bucket = state.buckets.get(startMs)!;
-    if (bucket.dirty.size > 0) rows.push(...emitBucket(bucket, startMs, windowMs));
-    if (startMs + windowMs <= forgetMs) state.buckets.delete(startMs);
+    if (bucket.dirty.size > 0) {
+      for (const window of bucket.dirty) state.touched.set(window, startMs);
+      for (const row of emitBucket(bucket, startMs, windowMs)) rows.push(row);
+    }
+    if (startMs + windowMs <= forgetMs) forgetBucket(state, startMs);
   }
   state.forgottenMs = Math.max(state.forgottenMs, forgetMs);
   return rows;
+}
+
+/** Forgets the windows with one start. */
+export function forgetBucket(state: WindowState, startMs: number): void {
+  const windows = state.buckets.get(startMs)?.windows.values() ?? [];
+  for (const window of windows) state.touched.delete(window);
+  state.buckets.delete(startMs);
 }
 
 function applyColumn(state: WindowState, table: ReadingTable, column: FloatColumn) {
@@ -189,9 +210,10 @@ function applyColumn(state: WindowState, table: ReadingTable, column: FloatColum
     }
   }
   if (tooLate > 0) {
-    const entry = state.tooLate.get(key) ?? { series, count: 0 };
+    const entry: TooLate = state.tooLate.get(key) ?? { series, count: 0 };
     entry.count += tooLate;
     state.tooLate.set(key, entry);
+    state.touchedLate.add(entry);
   }
   return { applied, tooLate };
 }
@@ -225,6 +247,7 @@ function windowOf(
     };
     bucket.windows.set(from.key, window);
   }
+  state.touched.set(window, startMs);
   if (!window.isDirty) {
     window.isDirty = true;
     bucket.dirty.add(window);
@@ -260,11 +283,13 @@ function emitBucket(bucket: WindowBucket, startMs: number, windowMs: number): Wi
     raised.add(line);
     bucket.versions.set(line, version);
     const { series, unit, cell, group, count, min, max, first, firstMs, last, lastMs } = window;
+    const { device, profile, metric, source } = series;
     const sum = roundSum(window.sum);
+    const mean = sum / count;
+    // biome-ignore format: one object in one go, a row for each window
     return {
-      ...series,
-      ...{ unit, cell, group, startMs, endMs: startMs + windowMs, count, sum, mean: sum / count },
-      ...{ min, max, first, firstMs, last, lastMs, version },
+      device, profile, metric, source, unit, cell, group, startMs, endMs: startMs + windowMs,
+      count, sum, mean, min, max, first, firstMs, last, lastMs, version,
     };
   });
 }
@@ -290,5 +315,6 @@ function compareSeries(a: Series, b: Series): number {
 
 /** By UTF-16 units: the same everywhere, unlike a locale's order. */
 function compareText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
 }

@@ -6,7 +6,12 @@ import {
   type WindowRow,
   type WindowState,
 } from '@fieldproof/compute/window';
-import { windowStateFromPlain, windowStateToPlain } from '@fieldproof/compute/window-plain';
+import {
+  applyChanges,
+  takeChanges,
+  windowStateFromPlain,
+  windowStateToPlain,
+} from '@fieldproof/compute/window-plain';
 import { addToSum, emptySum, roundSum } from '@fieldproof/compute/window-sum';
 import { windowTables } from '@fieldproof/compute/window-tables';
 import { describe, expect, test } from '@jest/globals';
@@ -229,6 +234,54 @@ describe('windows', () => {
           );
         },
       ),
+    );
+  });
+
+  test('are the same after a checkpoint and the changes since, whatever happened between them', () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.oneof(
+            anyReading.map((reading) => ({ reading })),
+            fc.integer({ min: 0, max: 9 }).map((minute) => ({ minute })),
+            fc.constant('take' as const),
+          ),
+          { maxLength: 60 },
+        ),
+        (steps) => {
+          const state = createWindowState(options);
+          const copy = windowStateFromPlain(
+            new Decoder().decode(new Encoder().encode(windowStateToPlain(state))),
+          );
+          const take = (): void => {
+            applyChanges(copy, new Decoder().decode(new Encoder().encode(takeChanges(state))));
+          };
+          let nowMs = T0;
+          for (const step of steps) {
+            if (step === 'take') {
+              take();
+            } else if ('minute' in step) {
+              nowMs = Math.max(nowMs, T0 + step.minute * MINUTE);
+              closeWindows(state, nowMs);
+            } else {
+              const [metric, time, value] = step.reading;
+              applyTable(state, tableOf(metric, [[time, value]]));
+            }
+          }
+          take();
+          expect(takeChanges(state)).toMatchObject({ windows: [], tooLate: [] });
+          const order = ({ windows, ...rest }: ReturnType<typeof windowStateToPlain>) => ({
+            ...rest,
+            windows: [...windows].map((window) => JSON.stringify(window)).sort(),
+            tooLate: [...rest.tooLate].map((late) => JSON.stringify(late)).sort(),
+          });
+          expect(order(windowStateToPlain(copy))).toEqual(order(windowStateToPlain(state)));
+          expect(closeWindows(copy, T0 + 20 * MINUTE)).toEqual(
+            closeWindows(state, T0 + 20 * MINUTE),
+          );
+        },
+      ),
+      { numRuns: 500 },
     );
   });
 

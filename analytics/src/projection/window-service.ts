@@ -1,14 +1,12 @@
 /**
  * Windows over a projection, behind a window node or `fieldproof project`: those of `@fieldproof/compute/window`, which
- * entries are in them, and the rows that are not yet stored, durable in one file
+ * entries are in them, and the rows that are not yet stored, durable in a snapshot and a journal
  * (docs/decisions/005-windows-and-acknowledgements.md).
  *
  * A batch is acknowledged when the state with it is on the disk; a repeated entry is skipped. Rows stay in the state
  * until every store behind the window has acknowledged them, and are sent again until then. So a crash at any instant
  * neither loses a contribution nor counts one twice.
  */
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import type { ReadingTable } from '@fieldproof/compute/readings';
 import {
   applyTable,
@@ -19,23 +17,23 @@ import {
   type WindowState,
 } from '@fieldproof/compute/window';
 import {
+  applyChanges,
   type PlainWindowState,
+  takeChanges,
+  type WindowChanges,
   windowStateFromPlain,
   windowStateToPlain,
 } from '@fieldproof/compute/window-plain';
-import { crc32c } from '@fieldproof/protocol/crc32c';
 import { type Interval, IntervalSet } from '@fieldproof/protocol/interval-set';
-import { Decoder, Encoder } from 'cbor-x';
 import { AnalyticsError } from '../errors.ts';
 import type { MicroBatch } from './batcher.ts';
+import { StateJournal } from './state-journal.ts';
 
 /** Between two writes of the state; longer when a write takes long. */
 const SAVE_MS = 250;
 /** A batch that came so recently says how far behind the reading is. */
 const CATCHING_UP_MS = 5000;
 const MAX_UNSTORED_ROWS = 200_000;
-const encoder = new Encoder({ useRecords: false, mapsAsObjects: true });
-const decoder = new Decoder({ useRecords: false, mapsAsObjects: true });
 
 /** What a window needs of a micro-batch. */
 export interface WindowBatch extends Pick<MicroBatch, 'tables' | 'settled' | 'atMs'> {
@@ -61,18 +59,32 @@ export interface WindowServiceOptions extends WindowOptions {
   readonly log: (error: Error) => void;
 }
 
+/** Of a stream: which entries are in the windows, and how often it was read anew. */
+type Applied = readonly [stream: string, ranges: readonly Interval[], turn: number];
+
 interface Saved {
-  readonly format: 1;
   readonly windows: PlainWindowState;
-  readonly applied: readonly (readonly [string, readonly Interval[], number?])[];
+  readonly applied: readonly Applied[];
   readonly unstored: readonly RowGroup[];
+  readonly nextId: number;
+}
+
+/** What has changed since the change before; it may be applied to a state that has it. */
+interface Change {
+  /** Windows of this length were begun anew before it; null for no. */
+  readonly anewMs: number | null;
+  readonly windows: WindowChanges;
+  readonly applied: readonly Applied[];
+  readonly emitted: readonly RowGroup[];
+  readonly stored: readonly number[];
   readonly nextId: number;
 }
 
 export class WindowService {
   readonly #options: WindowServiceOptions;
+  readonly #journal: StateJournal;
   #windows: WindowState;
-  #applied = new Map<string, IntervalSet>();
+  readonly #applied = new Map<string, IntervalSet>();
   readonly #turns = new Map<string, number>();
   #unstored: RowGroup[] = [];
   /** Batches that wait for room in `#unstored`. */
@@ -90,24 +102,23 @@ export class WindowService {
   #seenMs = Number.NEGATIVE_INFINITY;
   #tooLate = 0;
 
-  private constructor(options: WindowServiceOptions) {
+  /** Since the last change that was saved. */
+  #isAnew = false;
+  #emitted: RowGroup[] = [];
+  #stored: number[] = [];
+
+  private constructor(options: WindowServiceOptions, journal: StateJournal) {
     this.#options = options;
+    this.#journal = journal;
     this.#windows = createWindowState(options);
   }
 
-  /** Opens the state file, or begins without one. Of a state with another window length, windows that have ended are emitted. */
+  /** Opens the state, or begins without one. Of a state with another window length, windows that have ended are emitted. */
   static async open(options: WindowServiceOptions): Promise<WindowService> {
-    const service = new WindowService(options);
-    for (const path of [options.path, `${options.path}.previous`]) {
-      try {
-        service.#restore(decodeState(await readFile(path)));
-        return service;
-      } catch (cause) {
-        if ((cause as NodeJS.ErrnoException).code === 'ENOENT') continue;
-        const message = `${path}: ${(cause as Error).message}`;
-        options.log(new AnalyticsError('ERR_WINDOW_STATE', message, { cause }));
-      }
-    }
+    const { journal, state, changes, problems } = await StateJournal.load(options.path);
+    for (const problem of problems) options.log(new AnalyticsError('ERR_WINDOW_STATE', problem));
+    const service = new WindowService(options, journal);
+    if (state !== undefined) service.#restore(state as Saved, changes as readonly Change[]);
     return service;
   }
 
@@ -186,6 +197,7 @@ export class WindowService {
     if (rows.length === 0) return undefined;
     const group = { id: this.#nextId++, rows };
     this.#unstored.push(group);
+    this.#emitted.push(group);
     // A version that a store has seen must not be given out again after a crash.
     await this.#nextSave();
     return group;
@@ -196,6 +208,7 @@ export class WindowService {
     if (this.#isClosed) return;
     this.#unstored = this.#unstored.filter((group) => group.id !== id);
     if (!this.#isFull) for (const go of this.#waiting.splice(0)) go();
+    this.#stored.push(id);
     void this.#nextSave();
   }
 
@@ -210,6 +223,7 @@ export class WindowService {
       if (this.#isDirty) await this.#save();
     } finally {
       for (const resolve of this.#durable.splice(0)) resolve(false);
+      await this.#journal.close();
     }
   }
 
@@ -229,6 +243,7 @@ export class WindowService {
     this.#turns.set(stream, turn);
     if (!this.#applied.delete(stream)) return;
     this.#windows = createWindowState(this.#options);
+    this.#isAnew = true;
     this.#seenMs = Number.NEGATIVE_INFINITY;
   }
 
@@ -268,77 +283,78 @@ export class WindowService {
     const waiting = this.#durable;
     this.#durable = [];
     this.#isDirty = false;
-    const saved: Saved = {
-      format: 1,
-      windows: windowStateToPlain(this.#windows),
-      applied: [...this.#applied].map(([stream, set]) => [
-        stream,
-        set.ranges(),
-        this.#turns.get(stream) ?? 0,
-      ]),
-      unstored: this.#unstored,
-      nextId: this.#nextId,
-    };
     try {
-      await replaceState(this.#options.path, encodeState(saved));
+      if (this.#journal.hasSnapshot) await this.#journal.append(this.#takeChange());
+      else await this.#journal.replace(this.#whole());
     } catch (error) {
       this.#isDirty = true;
       this.#durable = [...waiting, ...this.#durable];
       throw error;
     }
     for (const resolve of waiting) resolve(true);
+    // What has come meanwhile is in it, and in the next change too.
+    if (this.#journal.isLong) await this.#journal.replace(this.#whole());
   }
 
-  #restore(saved: Saved): void {
+  #whole(): Saved {
+    return {
+      windows: windowStateToPlain(this.#windows),
+      applied: this.#appliedRanges(),
+      unstored: this.#unstored,
+      nextId: this.#nextId,
+    };
+  }
+
+  #takeChange(): Change {
+    const change: Change = {
+      anewMs: this.#isAnew ? this.#options.windowMs : null,
+      windows: takeChanges(this.#windows),
+      applied: this.#appliedRanges(),
+      emitted: this.#emitted,
+      stored: this.#stored,
+      nextId: this.#nextId,
+    };
+    this.#isAnew = false;
+    this.#emitted = [];
+    this.#stored = [];
+    return change;
+  }
+
+  #appliedRanges(): Applied[] {
+    return [...this.#applied].map(([stream, set]) => [
+      ...([stream, set.ranges(), this.#turns.get(stream) ?? 0] as const),
+    ]);
+  }
+
+  #restore(saved: Saved, changes: readonly Change[]): void {
+    let windows = windowStateFromPlain(saved.windows);
+    const unstored = new Map(saved.unstored.map((group) => [group.id, group]));
+    for (const change of changes) {
+      const { anewMs } = change;
+      if (anewMs !== null) windows = createWindowState({ ...windows.options, windowMs: anewMs });
+      applyChanges(windows, change.windows);
+      for (const group of change.emitted) unstored.set(group.id, group);
+      for (const id of change.stored) unstored.delete(id);
+    }
+    const { applied, nextId } = changes.at(-1) ?? saved;
+    this.#unstored = [...unstored.values()];
+    this.#nextId = nextId;
+    for (const [stream, ranges, turn] of applied) {
+      this.#applied.set(stream, IntervalSet.from(ranges));
+      this.#turns.set(stream, turn);
+    }
     const { windowMs, graceMs, horizonMs } = this.#options;
-    this.#unstored = [...saved.unstored];
-    this.#nextId = saved.nextId;
-    this.#applied = new Map(saved.applied.map(([id, ranges]) => [id, IntervalSet.from(ranges)]));
-    for (const [id, , turn = 0] of saved.applied) this.#turns.set(id, turn);
-    if (saved.windows.options.windowMs !== windowMs) {
-      const old = windowStateFromPlain(saved.windows);
-      const rows = closeWindows(
-        { ...old, options: { ...old.options, graceMs: 0 } },
-        this.#options.clock(),
-      );
-      if (rows.length > 0) this.#unstored.push({ id: this.#nextId++, rows });
+    if (windows.options.windowMs !== windowMs) {
+      const options = { ...windows.options, graceMs: 0 };
+      const rows = closeWindows({ ...windows, options }, this.#options.clock());
+      if (rows.length > 0) {
+        const group = { id: this.#nextId++, rows };
+        this.#unstored.push(group);
+        this.#emitted.push(group);
+      }
+      this.#isAnew = true;
       return;
     }
-    const options = { windowMs, graceMs, horizonMs };
-    this.#windows = windowStateFromPlain({ ...saved.windows, options });
+    this.#windows = { ...windows, options: { windowMs, graceMs, horizonMs } };
   }
-}
-
-function encodeState(saved: Saved): Uint8Array {
-  const body = encoder.encode(saved);
-  const head = Buffer.alloc(4);
-  head.writeUInt32BE(crc32c(body));
-  return Buffer.concat([head, body]);
-}
-
-function decodeState(bytes: Buffer): Saved {
-  const body = bytes.subarray(4);
-  if (bytes.length < 4 || bytes.readUInt32BE(0) !== crc32c(body)) {
-    throw new Error('checksum does not match');
-  }
-  const saved = decoder.decode(body) as Saved;
-  if (saved.format !== 1) throw new Error(`expected format 1, got ${saved.format}`);
-  return saved;
-}
-
-async function replaceState(path: string, bytes: Uint8Array): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const file = await open(`${path}.tmp`, 'w', 0o600);
-  try {
-    await file.writeFile(bytes);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(path, `${path}.previous`).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error;
-  });
-  await rename(`${path}.tmp`, path);
-  const folder = await open(dirname(path), 'r');
-  await folder.sync().finally(() => folder.close());
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type WindowBatch, WindowService } from '@fieldproof/analytics/projection/window-service';
@@ -59,6 +59,44 @@ test('a repeated entry counts once, after a restart too, whatever the batches ar
   now += 70_000;
   const group = await second.tick();
   expect(group?.rows).toMatchObject([{ count: 10, sum: 45, version: 1, startMs: NOON }]);
+  await second.close();
+});
+
+test('what was said to be durable is there after a process that was not ended', async () => {
+  const first = await open();
+  await first.apply(batch(0, 1));
+  await first.apply(batch(2, 3, NOON + 60_000));
+  await first.apply(batch(4, 5));
+  now += 70_000;
+  const group = await first.tick();
+  // No close.
+  const second = await open();
+  expect(second.unstored).toEqual([group]);
+  await second.apply(batch(0, 6));
+  second.stored(group!.id);
+  now += 60_000;
+  const next = await second.tick();
+  expect(next?.rows).toMatchObject([
+    { startMs: NOON, count: 5, sum: 16, version: 2 },
+    { startMs: NOON + 60_000, count: 2, sum: 5, version: 1 },
+  ]);
+  const third = await open();
+  expect(third.unstored).toEqual([next]);
+  for (const service of [first, second, third]) await service.close();
+});
+
+test('a torn end of the journal is said, and its entries are taken when they come again', async () => {
+  const first = await open();
+  await first.apply(batch(0, 1));
+  await first.apply(batch(2, 3));
+  await first.close();
+  const journal = join(folder, 'w.state.journal-1');
+  writeFileSync(journal, readFileSync(journal).subarray(0, -1));
+  const second = await open();
+  expect(problems).toEqual(['ERR_WINDOW_STATE']);
+  await second.apply(batch(0, 3));
+  now += 70_000;
+  expect((await second.tick())?.rows).toMatchObject([{ count: 4, sum: 6 }]);
   await second.close();
 });
 
