@@ -32,6 +32,8 @@ const CAUGHT_UP_MS = 120_000;
 interface Live {
   readonly heap: number;
   readonly external: number;
+  /** What V8 has taken from the system for its heap. */
+  readonly heapTaken: number;
 }
 
 interface Watched {
@@ -149,9 +151,14 @@ async function askLive(watched: readonly Watched[]): Promise<void> {
   for (const one of watched.filter(({ isOurs }) => isOurs)) {
     const usage = (await one.child.ask({ order: 'memory', gc: true }, 'memory')) as Message & {
       readonly heapUsed: number;
+      readonly heapTotal: number;
       readonly external: number;
     };
-    one.live.push({ heap: usage.heapUsed / 2 ** 20, external: usage.external / 2 ** 20 });
+    one.live.push({
+      heap: usage.heapUsed / 2 ** 20,
+      external: usage.external / 2 ** 20,
+      heapTaken: usage.heapTotal / 2 ** 20,
+    });
   }
 }
 
@@ -179,6 +186,7 @@ function detailsOf({ child, rss, handlesAtStart, live }: Watched, warm: number) 
     handlesStart: handlesAtStart,
     handlesEnd: child.handles(),
     live,
+    rss: values,
   };
 }
 

@@ -52,6 +52,17 @@ describeWith(['influxd', 'mosquitto'], 'npm run bench -- e2e', () => {
   }, 90_000);
 });
 
+describeWith(['influxd'], 'npm run bench -- memory', () => {
+  test('tells the growth of each process, and that nothing was lost', async () => {
+    const report = await bench('memory', '--short');
+    const names = ['broker', 'flows', 'control', 'influxd', 'load generator'];
+    expect(report.cases.map(({ case: name }) => name)).toEqual(names.map((n) => `${n}, growth`));
+    expect(Object.keys(report.details ?? {})).toEqual(names);
+    expect(report.notes.join('\n')).toContain('Nothing was lost');
+    expect(report.notes.join('\n')).toMatch(/broker: resident \d+ → \d+ MiB/);
+  }, 90_000);
+});
+
 describe('npm run bench', () => {
   test('wire: SenML takes at most 14 bytes a reading and columns at most 7, signature and topic included', async () => {
     const report = await bench('wire');

@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { startControl } from '@fieldproof/analytics/control';
 import { encode } from '@fieldproof/protocol/cbor';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { until } from '../support/network.ts';
@@ -116,4 +117,38 @@ test('requests without end on one connection whose answers are not read stop bei
     }
   }
   if (before) expect(memoryOf(broker.pid)!.peak - before.peak).toBeLessThan(ROOM_MIB);
+});
+
+test('the control process closes connections above its limit, and cuts off who does not read', async () => {
+  const control = await startControl({
+    ...{ dataDir: join(folder, 'control'), port: 0, maxConnections: 2, stallMs: STALL_MS },
+  });
+  const opened: Socket[] = [];
+  const open = () => {
+    const socket = connect({ port: control.port, host: '127.0.0.1' }).pause();
+    opened.push(socket.on('error', () => {}));
+    return new Promise<Socket>((resolve) => socket.once('connect', () => resolve(socket)));
+  };
+  try {
+    const silent = await open();
+    const ended = new Promise((resolve) => silent.once('close', resolve));
+    await open();
+    const third = await open();
+    const dropped = new Promise((resolve) => third.resume().once('close', resolve));
+    await dropped;
+    // The page and its documentation, again and again: the first answers fill the socket.
+    const request = 'GET /v1/openapi.json HTTP/1.1\r\nhost: control\r\n\r\n'.repeat(50);
+    while (!silent.destroyed) {
+      if (silent.write(request)) await new Promise((resolve) => setImmediate(resolve));
+      else {
+        await new Promise<void>((resolve) => {
+          silent.once('drain', resolve).once('close', () => resolve());
+        });
+      }
+    }
+    await ended;
+  } finally {
+    for (const socket of opened) socket.destroy();
+    await control.stop();
+  }
 });
