@@ -84,7 +84,7 @@ export async function startBroker(
   };
 }
 
-/** Starts Node-RED with our nodes: every reading goes to InfluxDB. */
+/** Starts Node-RED with our nodes; every reading goes to InfluxDB. */
 export async function startFlows(
   own: Own,
   options: {
@@ -93,17 +93,17 @@ export async function startFlows(
     readonly influxUrl: string;
     readonly profileFolder: string | null;
     readonly nodeArgs?: readonly string[];
-    /** Default: everything to the store. */
-    readonly flow?: readonly object[];
+    /** Default: everything to the store; `shipped`: the one that a new installation begins with. */
+    readonly flow?: readonly object[] | 'shipped';
     readonly control?: { readonly url: string; readonly tokenFile: string };
   },
 ): Promise<Child> {
   const dataDir = join(options.folder, 'flows');
-  mkdirSync(join(dataDir, 'node-red'), { recursive: true });
-  writeFileSync(
-    join(dataDir, 'node-red', 'flows.json'),
-    JSON.stringify(options.flow ?? STORE_FLOW),
-  );
+  const { flow = STORE_FLOW } = options;
+  if (flow !== 'shipped') {
+    mkdirSync(join(dataDir, 'node-red'), { recursive: true });
+    writeFileSync(join(dataDir, 'node-red', 'flows.json'), JSON.stringify(flow));
+  }
   const child = await startModule({
     name: 'flows',
     module: '@fieldproof/flows/flows-main',
