@@ -77,6 +77,7 @@ const TABLE: readonly (readonly [RegExp, Kind])[] = [
   [/^control\/[a-z]+-token$/, 'once'],
   [/^control\/store\/readings\.duckdb(\.wal)?$/, 'database'],
   [/^flows\/state\/[-.a-z]+\.(cursor|state)(\.previous)?$/, 'replaced'],
+  [/^flows\/state\/[-.a-z]+\.state\.journal-\d+$/, 'appended'],
   [/^flows\/state\/[-.a-z]+\.dead\.(frames|lp)$/, 'appended'],
   [/^flows\/(credential-secret|editor-password)$/, 'once'],
   [/^flows\/node-red\/[.a-z]+\.json(\.backup)?$/, 'replaced'],
