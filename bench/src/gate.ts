@@ -100,7 +100,7 @@ export const gate: Benchmark = ({ short, progress, profileFolder }) =>
         `CPU of one core under full load: broker ${percent(cpu)}, load generator ${percent(generator)}. Raw: ${spread(rawPerSecond())} verifications/s.`,
         `CPU time: broker ${Math.round(median(cpuMicros))} µs a message (${spread(cpuMicros)}), a raw verification ${Math.round(rawMicros)} µs.`,
         `Of these, main thread ${micros(split, 'main')}, two verifying threads ${micros(split, 'verifying')}, others (garbage, files) ${micros(split, 'others')} µs; the generator takes ${Math.round(median(generatorMicros))} µs.`,
-        `By CPU time alone two cores to themselves would give ${((2 * rawMicros) / (median(cpuMicros) + median(generatorMicros))).toFixed(2)} × raw; other work on the machine does not enter this figure.`,
+        `By CPU time alone two cores to themselves would give ${((2 * rawMicros) / (median(cpuMicros) + median(generatorMicros))).toFixed(2)} × raw: what other work on the machine takes does not enter this figure, that it makes everything dearer does.`,
         `PUBACK p99 under full load ${Math.round(median(queueing))} ms, most of it queueing; p50 at half of it ${paced.p50Ms.toFixed(1)} ms.`,
         `The broker counted ${accepted} accepted, as many as were sent, and sent ${paced.receipts} receipts. Its resident memory at the end: ${Math.round(broker.child.rssMiB())} MiB.`,
       ],
