@@ -1,6 +1,6 @@
 /** `npm start` as a person meets it: what it prints, what it answers, how it ends and how it fails. */
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -170,6 +170,25 @@ describe('npm start with the demo fleet', () => {
     expect(outcome.code).toBe(1);
     expect(outcome.stderr).toContain('ERR_ALREADY_RUNNING');
   }, 60_000);
+
+  test('goes on after its broker was killed, at the same addresses, and says its new process id', async () => {
+    const { broker, pids } = network.info;
+    process.kill(pids.broker!, 'SIGKILL');
+    const file = join(folder, 'data', 'network.json');
+    const again = await until('the new broker is in network.json', () => {
+      const info = JSON.parse(readFileSync(file, 'utf8')) as TestNetwork['info'];
+      return info.pids.broker !== pids.broker && info.pids.broker !== undefined ? info : null;
+    });
+    expect(again.broker).toEqual(broker);
+    await until('all agents deliver again', async () => {
+      const status = await runProgram('broker/bin/fieldproof-broker.mjs', [
+        ...['status', '--json', '--data', join(folder, 'data', 'broker')],
+      ]);
+      if (status.code !== 0) return false;
+      const { verdicts } = JSON.parse(status.stdout) as { verdicts: { accepted: number } };
+      return verdicts.accepted > 9;
+    });
+  }, 120_000);
 
   test('ends cleanly on Ctrl-C, with no process left, and starts again where it was', async () => {
     const pids = Object.values(network.info.pids).filter((pid) => pid !== undefined);
