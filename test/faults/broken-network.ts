@@ -1,7 +1,7 @@
 /** What `npm start` starts, with proxies in front of it and an InfluxDB behind it: everything that a fault can hit. */
 
 import type { ChildProcess } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { evidenceFolder } from '@fieldproof/analytics/audit/evidence-files';
@@ -134,6 +134,17 @@ export class BrokenNetwork {
       );
     } catch {
       return 0;
+    }
+  }
+
+  /** Whether the agents of this process run: the first of them has written its status. */
+  isAgentReady(target: 'agent' | 'fleet', pid: number): boolean {
+    const name = target === 'agent' ? 'this-machine' : 'roadside-april';
+    try {
+      const path = join(this.dataDir, 'agents', name, 'status.json');
+      return (JSON.parse(readFileSync(path, 'utf8')) as { pid: number }).pid === pid;
+    } catch {
+      return false;
     }
   }
 

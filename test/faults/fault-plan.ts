@@ -99,12 +99,13 @@ export function faultPlan(seed: number, options: PlanOptions): readonly Fault[] 
   spread(counts.pause, (atMs) => ({
     ...{ kind: 'pause', atMs, target: random.pick(everything), forMs: length(random, 200, 2500) },
   }));
-  spread(counts.proxy, (atMs, i) => ({
-    ...{ kind: 'proxy', atMs, fault: PROXY_FAULTS[i % PROXY_FAULTS.length]! },
-    // Calls over HTTP are few: logins. They meet what lasts.
-    link: i % PROXY_FAULTS.length > 2 && random.next() < 0.3 ? 'http' : 'mqtt',
-    forMs: length(random, 200, 2000),
-  }));
+  spread(counts.proxy, (atMs, i) => {
+    const fault = PROXY_FAULTS[i % PROXY_FAULTS.length]!;
+    // Calls over HTTP are short: they meet what lasts.
+    const lasts = fault === 'delay' || fault === 'throttle' || fault === 'black-hole';
+    const link = lasts && random.next() < 0.4 ? 'http' : 'mqtt';
+    return { kind: 'proxy', atMs, fault, link, forMs: length(random, 200, 2000) };
+  });
   spread(counts.clock, (atMs, i) => ({
     ...{ kind: 'clock', atMs, device: Math.floor(random.next() * clockDevices) },
     step: CLOCK_STEPS[i % CLOCK_STEPS.length]!,

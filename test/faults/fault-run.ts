@@ -31,6 +31,7 @@ export interface FaultRunResult {
 
 /** Generous: how long a start takes is the machine's affair, and nothing is judged by it. */
 const BACK_LIMIT_MS = 120_000;
+const PROXY_LIMIT_MS = 10_000;
 const LOOK_EVERY_MS = 50;
 const LATELY_MS = 2000;
 const SAMPLE_EVERY_MS = 250;
@@ -112,14 +113,16 @@ export class FaultRun {
     }
   }
 
-  /** Kills a process that runs and, where it is one of the chain, behind which the log has grown since its last end. */
+  /** Kills a process that works: its agents sign, or the log has grown since it was killed last. */
   async #killRunning(target: Target, againMs: number | null): Promise<void> {
     const isChain = target === 'broker' || target === 'control' || target === 'flows';
     const from = this.#killedAtBytes.get(target) ?? 0;
     await this.#until(async () => {
-      if (this.#pidOf(target) === undefined) return false;
-      if (isChain && !(await this.#network.answers(target))) return false;
-      return !isChain || this.#network.evidenceBytes() > from;
+      const pid = this.#pidOf(target);
+      if (pid === undefined) return false;
+      if (target === 'agent' || target === 'fleet') return this.#network.isAgentReady(target, pid);
+      if (!isChain) return this.#load.isWorking(Number(target.split('-')[1]));
+      return (await this.#network.answers(target)) && this.#network.evidenceBytes() > from;
     });
     this.#killNow(target, '');
     if (againMs === null) return;
@@ -163,7 +166,7 @@ export class FaultRun {
   async #disturb({ fault, link, forMs }: Extract<Fault, { kind: 'proxy' }>): Promise<void> {
     const proxy = this.#network.proxies[link];
     const acts = { cut: () => proxy.cut(), reset: () => proxy.reset() };
-    await this.#until(() => proxy.connections > 0);
+    if (link === 'mqtt') await this.#until(() => proxy.connections > 0);
     const state = this.#state();
     const before = proxy.disturbed;
     let count = 0;
@@ -173,9 +176,11 @@ export class FaultRun {
     else if (fault === 'delay') proxy.delay(forMs / 4);
     else if (fault === 'throttle') proxy.throttle(2000);
     else proxy.blackHole();
+    // Devices call over HTTP when they log in.
+    if (link === 'http') this.#network.proxies.mqtt.cut();
     await pause(forMs);
     const isHit = () => count + proxy.disturbed - before > 0;
-    await this.#until(isHit);
+    await this.#until(isHit, PROXY_LIMIT_MS);
     proxy.heal();
     const missed = isHit() ? null : 'nothing to send';
     this.#hits.push({ name: `proxy ${fault}, ${link}`, missed, ...state });
@@ -240,8 +245,8 @@ export class FaultRun {
   }
 
   /** Resolves when it holds, or after a while anyway. */
-  async #until(holds: () => boolean | Promise<boolean>): Promise<void> {
-    const end = performance.now() + BACK_LIMIT_MS;
+  async #until(holds: () => boolean | Promise<boolean>, limitMs = BACK_LIMIT_MS): Promise<void> {
+    const end = performance.now() + limitMs;
     while (!(await holds()) && performance.now() < end) await pause(LOOK_EVERY_MS);
   }
 

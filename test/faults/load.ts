@@ -1,7 +1,7 @@
 /** The harness's own agents, in processes that are started again when they are killed. */
 
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { initAgent } from '@fieldproof/device-agent/init';
 import { newPhrase } from '@fieldproof/device-agent/owner';
 import { formatJoinLine, parseJoinLine } from '@fieldproof/protocol/join-line';
@@ -63,7 +63,7 @@ export class Load {
         await initAgent({
           dataDir,
           joinLine: formatJoinLine({ ...parseJoinLine(joinLine), host }),
-          name: dataDir.split('/').at(-1) ?? '',
+          name: nameOf(dataDir),
           owner: { type: 'phrase', phrase },
           random,
         });
@@ -84,6 +84,7 @@ export class Load {
         logFile: this.#logFile(i),
         maxPauseMs: 50,
         onEvent: () => {},
+        onSpawn: () => this.#forget(folders),
         onMessage: ({ agents }) => {
           for (const progress of agents as readonly Progress[]) this.#note(progress);
         },
@@ -101,6 +102,17 @@ export class Load {
 
   pid(process: number): number | undefined {
     return this.#processes[process]?.pid;
+  }
+
+  /** Whether all agents of a process have signed something since it was started. */
+  isWorking(process: number): boolean {
+    const folders = this.#groups()[process] ?? [];
+    return folders.every((folder) => (this.#now.get(nameOf(folder))?.sealed ?? 0) > 0);
+  }
+
+  /** Whether all agents are connected. */
+  get isOnline(): boolean {
+    return this.folders.every((folder) => this.#now.get(nameOf(folder))?.isOnline === true);
   }
 
   step(device: number, step: ClockStep): void {
@@ -123,12 +135,19 @@ export class Load {
 
   #note(progress: Progress): void {
     const last = this.#now.get(progress.name);
-    if (last !== undefined && last.sealed > progress.sealed) {
-      this.#before.sealed += last.sealed;
-      this.#before.readings += last.readings;
-    }
-    if (progress.receipt > (last?.receipt ?? -1)) this.receipts++;
+    // The first report of a run shows a receipt of an earlier one.
+    if (last !== undefined && progress.receipt > last.receipt) this.receipts++;
     this.#now.set(progress.name, progress);
+  }
+
+  /** A process begins: what its agents did before is kept in the sums. */
+  #forget(folders: readonly string[]): void {
+    for (const name of folders.map(nameOf)) {
+      const last = this.#now.get(name);
+      this.#before.sealed += last?.sealed ?? 0;
+      this.#before.readings += last?.readings ?? 0;
+      this.#now.delete(name);
+    }
   }
 
   #groups(): readonly (readonly string[])[] {
@@ -141,4 +160,8 @@ export class Load {
   #logFile(at: number): string {
     return join(this.#options.folder, `load-${at}.log`);
   }
+}
+
+function nameOf(folder: string): string {
+  return basename(folder);
 }

@@ -36,8 +36,7 @@ export async function settle(
   { startedWallMs }: { readonly startedWallMs: number },
 ): Promise<Settled> {
   const begunMs = performance.now();
-  const online = () => load.progress.filter(({ isOnline }) => !isOnline).length === 0;
-  await until('all devices are online', online, LIMIT_MS);
+  await until('all devices are online', () => load.isOnline, LIMIT_MS);
   await load.stop();
   await load.start({ sensors: 0 });
   await drained('the outboxes of the load', load.folders, () =>
