@@ -7,7 +7,7 @@ import { createFleet, type FleetDevice, type FleetOptions } from './fleet.ts';
 import { LoadGenerator, type LoadRun } from './load-generator.ts';
 import { type MqttWriter, openWriter } from './mqtt-writer.ts';
 import { type PlainOptions, plainPackets } from './plain-load.ts';
-import { measureRawVerification } from './raw-verify.ts';
+import { measureRawVerification, type RawLibrary } from './raw-verify.ts';
 
 /** Signed envelopes of enrolled devices, a connection each; or plain JSON over one connection. */
 export type LoadPlan =
@@ -18,7 +18,7 @@ export type LoadOrder =
   | { readonly order: 'prepare'; readonly plan: LoadPlan }
   | ({ readonly order: 'run' } & LoadRun)
   /** Raw verification of the same messages, here and now. */
-  | { readonly order: 'verify'; readonly messages: number };
+  | { readonly order: 'verify'; readonly library: RawLibrary; readonly messages: number };
 
 const generator = new LoadGenerator();
 const writers: MqttWriter[] = [];
@@ -38,7 +38,7 @@ async function obey(order: LoadOrder): Promise<void> {
     else await connect(plan.mqttPort, { clientId: 'bench', packets: plainPackets(plan) });
     process.send!({ event: 'prepared' });
   } else if (order.order === 'verify') {
-    const raw = measureRawVerification(fleet, order.messages);
+    const raw = measureRawVerification(fleet, { library: order.library, count: order.messages });
     process.send!({ event: 'verified', ...raw });
   } else {
     const result = await generator.start(order);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Child, type Message, startModule } from './child.ts';
 import type { LoadResult } from './load-generator.ts';
 import type { LoadOrder, LoadPlan } from './load-main.ts';
-import type { RawVerification } from './raw-verify.ts';
+import type { RawLibrary, RawVerification } from './raw-verify.ts';
 import type { Own } from './resources.ts';
 
 export interface BrokerUnderTest {
@@ -32,7 +32,7 @@ export interface Load {
     run: Extract<LoadOrder, { order: 'run' }>,
   ): Promise<LoadResult & { readonly receipts: number }>;
   /** Raw verification of the same messages on one thread of the load generator. */
-  verify(messages: number): Promise<RawVerification>;
+  verify(library: RawLibrary, messages: number): Promise<RawVerification>;
 }
 
 /** Starts `broker-main`. Limits on enrolment are lifted; everything else is as it comes. */
@@ -134,8 +134,8 @@ export async function startLoad(own: Own, plan: LoadPlan): Promise<Load> {
   return {
     child,
     run: async (run) => (await ask(run, 'result')) as unknown as Awaited<ReturnType<Load['run']>>,
-    verify: async (messages) =>
-      (await ask({ order: 'verify', messages }, 'verified')) as unknown as RawVerification,
+    verify: async (library, messages) =>
+      (await ask({ order: 'verify', library, messages }, 'verified')) as unknown as RawVerification,
   };
 }
 

@@ -22,6 +22,7 @@ import { Counters } from './gate/counters.ts';
 import { Gate } from './gate/gate.ts';
 import { Receipts } from './gate/receipts.ts';
 import type { PublishDown } from './gate/session.ts';
+import { loadSignatureVerifier } from './gate/signature-verifier.ts';
 import { createSyncVerifier, type Verifier } from './gate/verifier.ts';
 import { createVerifyPool } from './gate/verify-pool.ts';
 import { type Access, loadAccess } from './http/access.ts';
@@ -164,7 +165,7 @@ async function compose(
   for (const boot of await registry.quarantined()) clones.restore(boot.deviceId, boot);
 
   const counters = new Counters();
-  const verifier = createVerifier(config, { network, log });
+  const verifier = await createVerifier(config, { network, log });
   cleanup.push(() => verifier.stop());
   const nonces = new Nonces({ now, random });
   const diagnoses = new RateLimiter(DIAGNOSES, now);
@@ -415,14 +416,17 @@ function openEvidence(
   });
 }
 
-function createVerifier(
+async function createVerifier(
   config: BrokerConfig,
   context: { readonly network: string; readonly log: Logger },
-): Verifier {
+): Promise<Verifier> {
   const { network, log } = context;
-  if (config.verifierThreads === 0) return createSyncVerifier(network);
+  const { verifierThreads: threads, signatureLibrary } = config;
+  const { library, reason, verify } = await loadSignatureVerifier(signatureLibrary);
+  log.info({ library, reason, threads }, 'signatures are verified');
+  if (threads === 0) return createSyncVerifier(network, verify);
   const onThreadError = (error: unknown) => log.error({ err: error }, 'verifying thread: died');
-  return createVerifyPool({ network, threads: config.verifierThreads, onThreadError });
+  return createVerifyPool({ network, threads, signatureLibrary, onThreadError });
 }
 
 /** A rate with room for ten seconds of it at once. */

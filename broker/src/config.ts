@@ -5,6 +5,7 @@
 
 import { readFileSync } from 'node:fs';
 import { BrokerError } from './errors.ts';
+import { SIGNATURE_LIBRARIES, type SignatureLibrary } from './gate/signature-verifier.ts';
 
 export interface BrokerConfig {
   /** Everything durable lies below this folder. */
@@ -28,6 +29,8 @@ export interface BrokerConfig {
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** Threads that verify; 0 verifies on the main thread, which is for tests. */
   readonly verifierThreads: number;
+  /** What they verify with: `auto` is libsodium where its binding loads, else OpenSSL. The verdicts are the same. */
+  readonly signatureLibrary: SignatureLibrary;
   readonly maxConnections: number;
   readonly maxConnectBytes: number;
   /** Longest MQTT packet after login; a longer one ends the connection. Envelopes above 60,000 bytes are rejected. */
@@ -77,6 +80,7 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   databaseUrl: '',
   logLevel: 'info',
   verifierThreads: 2,
+  signatureLibrary: 'auto',
   maxConnections: 20_000,
   maxConnectBytes: 4096,
   maxPacketBytes: 262_144,
@@ -196,6 +200,10 @@ function problemOf(key: string, value: unknown): string | null {
   }
   if (key === 'logLevel') {
     return LOG_LEVELS.includes(value as string) ? null : `one of ${LOG_LEVELS.join(', ')}`;
+  }
+  if (key === 'signatureLibrary') {
+    const isKnown = (SIGNATURE_LIBRARIES as readonly unknown[]).includes(value);
+    return isKnown ? null : `one of ${SIGNATURE_LIBRARIES.join(', ')}`;
   }
   if (key === 'databaseUrl') return typeof value === 'string' ? null : 'text';
   return typeof value === 'string' && value !== '' ? null : 'text';

@@ -16,6 +16,7 @@ import {
 } from 'node:crypto';
 import { checkSeed, isAcceptablePublicKey, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './ed25519.ts';
 import { hasSmallOrderY, isCanonicalY, isReducedScalar } from './ed25519-encoding.ts';
+import { KeyCache } from './key-cache.ts';
 
 /** Prepared keys kept by `verify`; about 2 kB each, measured. */
 const MAX_PUBLIC_KEYS = 4096;
@@ -104,35 +105,6 @@ export function signerFromSeed(seed: Uint8Array): Signer {
  */
 export function publicKeyFromSeed(seed: Uint8Array): Uint8Array {
   return signerFromSeed(seed).publicKey;
-}
-
-/**
- * Recently used values by 32-byte key, in two generations: what is used moves to the young one; when that has half of
- * the limit, the old one is dropped and it becomes the old one. So nothing moves while all keys fit into one
- * generation. Null values are not kept: anyone can make up bad keys.
- */
-class KeyCache<T> {
-  private readonly limit: number;
-  private young = new Map<string, T>();
-  private old = new Map<string, T>();
-
-  constructor(limit: number) {
-    this.limit = limit;
-  }
-
-  get(bytes: Uint8Array, make: (bytes: Uint8Array) => T): T {
-    const id = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
-    const known = this.young.get(id);
-    if (known !== undefined) return known;
-    const made = this.old.get(id) ?? make(bytes);
-    if (made === null) return made;
-    if (this.young.size >= this.limit / 2) {
-      this.old = this.young;
-      this.young = new Map();
-    }
-    this.young.set(id, made);
-    return made;
-  }
 }
 
 const publicKeys = new KeyCache<PreparedKey | null>(MAX_PUBLIC_KEYS);

@@ -29,6 +29,7 @@ interface PublishedManifest {
   readonly version: string;
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly peerDependencies?: Readonly<Record<string, string>>;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
   readonly bin?: Readonly<Record<string, string>>;
   readonly [key: string]: unknown;
 }
@@ -111,7 +112,11 @@ describe.each(names)('the tarball of %s', (name) => {
   });
 
   test('imports what is in it or what it depends on, and depends on nothing else', () => {
-    const listed = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies });
+    const listed = Object.keys({
+      ...manifest.dependencies,
+      ...manifest.optionalDependencies,
+      ...manifest.peerDependencies,
+    });
     const used = new Set(WITHOUT_IMPORT[manifest.name]);
     for (const file of code) {
       for (const specifier of importsOf(readFileSync(join(root, file), 'utf8'))) {

@@ -1,10 +1,12 @@
 import { concatBytes, equalBytes, fromHex, toHex } from '@fieldproof/protocol/bytes';
 import * as reference from '@fieldproof/protocol/ed25519';
 import * as node from '@fieldproof/protocol/ed25519-node';
+import { createSodiumVerify, isTrustworthy } from '@fieldproof/protocol/ed25519-sodium';
 import { describe, expect, test } from '@jest/globals';
 import { Point } from '@noble/ed25519';
 import { sha512 } from '@noble/hashes/sha2.js';
 import fc from 'fast-check';
+import sodium from 'sodium-native';
 import { vectors } from './vectors.ts';
 
 interface SignVector {
@@ -39,17 +41,21 @@ const publicKey = reference.publicKeyFromSeed(seed);
 const message = new TextEncoder().encode('23.5 Cel');
 const signature = reference.sign(message, seed);
 
-/** The verdict of both paths, which have to agree. */
+const verifyWithSodium = createSodiumVerify(sodium.crypto_sign_verify_detached);
+
+/** The verdict of all paths, which have to agree. */
 function verdict(sig: Uint8Array, msg: Uint8Array, key: Uint8Array): boolean {
   const byReference = reference.verify(sig, msg, key);
   const byNode = node.verify(sig, msg, key);
   const prepared = node.prepareKey(key);
   const byPrepared = prepared !== null && node.verifyPrepared(sig, msg, prepared);
-  expect({ key: toHex(key), sig: toHex(sig), byNode, byPrepared }).toEqual({
+  const bySodium = verifyWithSodium(sig, msg, key);
+  expect({ key: toHex(key), sig: toHex(sig), byNode, byPrepared, bySodium }).toEqual({
     key: toHex(key),
     sig: toHex(sig),
     byNode: byReference,
     byPrepared: byReference,
+    bySodium: byReference,
   });
   expect(prepared !== null).toBe(reference.isAcceptablePublicKey(key));
   return byReference;
@@ -289,3 +295,31 @@ function flip(bytes: Uint8Array, bit: number): Uint8Array {
   out[bit >> 3]! ^= 1 << (bit & 7);
   return out;
 }
+
+describe('a binding of libsodium', () => {
+  const { crypto_sign_verify_detached: verifyDetached } = sodium;
+  test('is trusted', () => expect(isTrustworthy(verifyDetached)).toBe(true));
+  test.each([
+    ['accepts everything', () => true],
+    ['refuses everything', () => false],
+    ['has another rule for points of mixed order', cofactored],
+    [
+      'throws',
+      () => {
+        throw new Error('no such function');
+      },
+    ],
+  ])('that %s is not', (_, verify) => expect(isTrustworthy(verify)).toBe(false));
+
+  /** ZIP 215: 8 times the equation. */
+  function cofactored(sig: Uint8Array, msg: Uint8Array, key: Uint8Array): boolean {
+    const [r, a] = [Point.fromBytes(sig.subarray(0, 32)), Point.fromBytes(key)];
+    const k = littleEndian(sha512(concatBytes(sig.subarray(0, 32), key, msg))) % L;
+    const s = littleEndian(sig.subarray(32));
+    return Point.BASE.multiplyUnsafe(s)
+      .subtract(a.multiplyUnsafe(k))
+      .subtract(r)
+      .clearCofactor()
+      .is0();
+  }
+});

@@ -1,7 +1,7 @@
 /** Who judges envelopes: on this thread here, in worker threads in `verify-pool.ts`. The gate does not know which. */
 
 import { createHash } from 'node:crypto';
-import { verify } from '@fieldproof/protocol/ed25519-node';
+import type { Verify } from '@fieldproof/protocol/envelope';
 import { type Judgement, judge, type Submission } from './rules.ts';
 
 export interface Verifier {
@@ -15,7 +15,7 @@ export interface Verifier {
 }
 
 /** Verifies on the calling thread, at once. It blocks the event loop: for tests and tools. */
-export function createSyncVerifier(network: string): Verifier {
+export function createSyncVerifier(network: string, verify: Verify): Verifier {
   return {
     submit: (submission, done) => {
       const digest = createHash('sha256').update(submission.envelope).digest();

@@ -7,8 +7,10 @@ import { createHash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import { workerFile } from '../worker-file.ts';
 import type { Judgement, Submission } from './rules.ts';
+import type { SignatureLibrary } from './signature-verifier.ts';
 import type { Verifier } from './verifier.ts';
 import { digestOf, judgementOf, packJob, type VerifyResult } from './verify-job.ts';
+import type { VerifyWorkerData } from './verify-worker.ts';
 
 const MIN_JOB = 16;
 const MAX_JOB = 64;
@@ -30,6 +32,7 @@ interface Thread {
 export interface VerifyPoolOptions {
   readonly network: string;
   readonly threads: number;
+  readonly signatureLibrary: SignatureLibrary;
   /** Told when a thread dies; it is replaced. */
   readonly onThreadError: (error: unknown) => void;
 }
@@ -98,8 +101,9 @@ class VerifyPool implements Verifier {
   }
 
   private startThread(): Thread {
+    const { network, signatureLibrary } = this.options;
     const worker = new Worker(workerFile('./verify-worker', import.meta.url), {
-      workerData: { network: this.options.network },
+      workerData: { network, signatureLibrary } satisfies VerifyWorkerData,
     });
     const thread: Thread = { worker, jobs: new Map() };
     worker.on('message', (result: VerifyResult) => this.finish(thread, result));

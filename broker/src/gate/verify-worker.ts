@@ -1,10 +1,18 @@
 /** A verifying thread. Started by `verify-worker.mjs`, since Node 20 loads no TypeScript into a worker by itself. */
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { verify } from '@fieldproof/protocol/ed25519-node';
+import { loadSignatureVerifier, type SignatureLibrary } from './signature-verifier.ts';
 import { runJob, type VerifyJob } from './verify-job.ts';
 
-const { network } = workerData as { readonly network: string };
+/** What a thread is started with. */
+export interface VerifyWorkerData {
+  readonly network: string;
+  readonly signatureLibrary: SignatureLibrary;
+}
+
+const { network, signatureLibrary } = workerData as VerifyWorkerData;
+// Jobs that come meanwhile wait in the port, which delivers from the first listener on.
+const { verify } = await loadSignatureVerifier(signatureLibrary);
 
 parentPort!.on('message', (job: VerifyJob) => {
   const result = runJob(job, { network, verify });
