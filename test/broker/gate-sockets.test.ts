@@ -247,6 +247,30 @@ describe('settlement', () => {
     await until(() => device.receipts.at(-1)?.boots[0]?.[4].length === 0);
   });
 
+  test('rejects beyond 1,024 that nobody acknowledges name no seq, and a gap settles what they left', async () => {
+    const { bootSeed } = device;
+    const refused = Array.from({ length: 1030 }, () => device.seal({ payload: senml(-5) }));
+    await Promise.all(refused.map((envelope) => device.publish('telemetry', envelope)));
+    await until(() => device.rejects.length === 1030);
+    const named = device.rejects.flatMap(({ seq }) => (seq === null ? [] : [seq]));
+    expect(named.sort((x, y) => x - y)).toEqual(Array.from({ length: 1024 }, (_, seq) => seq));
+    for (const { boot, code, permanent } of device.rejects.filter(({ seq }) => seq === null)) {
+      expect({ boot, code, permanent }).toEqual({
+        boot: null,
+        code: 'ERR_TIME_RELATIVE',
+        permanent: true,
+      });
+    }
+    expect(verdicts()).toMatchObject({ rejected: 1030, unsettledRejects: 6 });
+    const rejectsSeen = named.map((seq): [number, Uint8Array, number] => [1, bootSeed, seq]);
+    const payload = device.birth({ rejectsSeen });
+    await device.publish('birth', device.seal({ kind: 'birth', payload }));
+    await until(() => device.receipts.at(-1)?.boots[0]?.[2] === 1023);
+    const gaps = encodeGap({ gaps: [[1, bootSeed, 1024, 1029, 'rejected']] });
+    await device.publish('gap', device.seal({ kind: 'gap', payload: gaps }));
+    await until(() => device.receipts.at(-1)?.boots[0]?.[2] === 1031);
+  });
+
   test('a restart keeps verdicts, devices and settlement', async () => {
     const accepted = device.seal();
     const future = device.seal({ payload: senml(Math.floor(Date.now() / 1000) + 60) });

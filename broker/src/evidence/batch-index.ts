@@ -1,11 +1,12 @@
 /**
  * What is recorded of every device: which seqs of which boot, which of them are on their way to the disk, and the
- * newest entry. It never forgets. Digests are not here: who asks compares them in the log.
+ * newest entry. It never forgets what is recorded. Digests are not here: who asks compares them in the log.
  */
 
 import { equalBytes } from '@fieldproof/protocol/bytes';
 import type { BatchEntry, EvidenceEntry } from '@fieldproof/protocol/log-entries';
-import { type Boot, DeviceBoots, seedNumber } from './settlement.ts';
+import { DeviceBoots } from './device-boots.ts';
+import { type Boot, seedNumber } from './settlement.ts';
 import { readGaps, readRejectsSeen } from './settlement-messages.ts';
 
 /** An entry in the evidence log and its RFC 6962 leaf hash. */
@@ -18,6 +19,8 @@ export interface DeviceRecord {
   readonly boots: DeviceBoots;
   /** The newest entry of the device. */
   newest: EntryRef | null;
+  /** Rejects of its envelopes that are on their way to the disk. */
+  rejecting: number;
 }
 
 /** Whose envelope, and which. */
@@ -59,10 +62,15 @@ export class BatchIndex {
     const name = nameOf(device);
     let record = this.#devices.get(name);
     if (record === undefined) {
-      record = { boots: new DeviceBoots(), newest: null };
+      record = { boots: new DeviceBoots(), newest: null, rejecting: 0 };
       this.#devices.set(name, record);
     }
     return record;
+  }
+
+  /** Takes over what was stored of a device that nothing is known of yet. */
+  restore(device: Uint8Array, boots: DeviceBoots, newest: EntryRef | null): void {
+    this.#devices.set(nameOf(device), { boots, newest, rejecting: 0 });
   }
 
   /** The boot of an envelope, made when it is missing. */
@@ -88,13 +96,14 @@ export class BatchIndex {
       this.#inFlight.set(boot, ofBoot);
     }
     ofBoot.set(seq, { digest, waiting: null });
+    boot.inFlight += 1;
   }
 
   /** Notes that it is durable or refused; {@link tellWaiting} then answers who waited. */
   arrive(boot: Boot, seq: number): InFlight | undefined {
     const ofBoot = this.#inFlight.get(boot);
     const flight = ofBoot?.get(seq);
-    ofBoot?.delete(seq);
+    if (ofBoot?.delete(seq)) boot.inFlight -= 1;
     if (ofBoot?.size === 0) this.#inFlight.delete(boot);
     return flight;
   }
@@ -120,14 +129,10 @@ export class BatchIndex {
     device.newest = { index, leafHash };
     boot.record(entry.seq, index);
     if (entry.kind === 'birth') {
-      for (const { counter, seed, seq } of readRejectsSeen(body)) {
-        device.boots.find(counter, seed)?.acknowledge(seq);
-      }
+      for (const seen of readRejectsSeen(body)) device.boots.acknowledge(seen, seen.seq);
     }
     if (entry.kind === 'gap') {
-      for (const { counter, seed, from, to } of readGaps(body)) {
-        device.boots.at(counter, seed).drop(from, to);
-      }
+      for (const gap of readGaps(body)) device.boots.drop(gap, gap.from, gap.to);
     }
   }
 

@@ -30,7 +30,7 @@ import { type Commit, Recorder } from './recorder.ts';
 import { encodeReject } from './reject-log.ts';
 import { type DroppedTail, type ReplayResult, resumeWriter } from './segment-replay.ts';
 import { digestOfOurs, type SegmentStore } from './segment-store.ts';
-import { type Boot, type BootReceipt, seedNumber } from './settlement.ts';
+import { type Boot, type BootReceipt, MAX_UNACKNOWLEDGED, seedNumber } from './settlement.ts';
 import { encodeSnapshot } from './snapshot.ts';
 import { type TailOptions, TailRing, tail } from './tail.ts';
 import { TileReader } from './tile-reader.ts';
@@ -363,22 +363,27 @@ export class EvidenceLog {
    * Settles a seq by a permanent reject, durably. To be called only for envelopes whose signature verified; a seq that
    * is recorded stays so.
    *
+   * @returns whether it is settled: not when the device has as many rejects unacknowledged as it may (settlement.md 1.5).
    * @throws {BrokerError} ERR_LOG_FULL when the disk refuses, or the log is closed.
    */
-  settleReject(reject: SettledReject): Promise<void> {
+  settleReject(reject: SettledReject): Promise<boolean> {
     const { seq, code } = reject;
+    const device = this.#index.device(reject.device);
     const known = this.#index.findBoot(reject);
-    if (known?.recorded.has(seq) || known?.rejected.get(seq) === code) return Promise.resolve();
+    if (known?.recorded.has(seq) || known?.rejected.get(seq) === code) return Promise.resolve(true);
+    const held = device.boots.unacknowledged + device.rejecting;
+    if (held >= MAX_UNACKNOWLEDGED && !known?.rejected.has(seq)) return Promise.resolve(false);
     const record = encodeReject({ ...reject, logSize: this.size });
-    const boot = this.#index.boot(reject);
+    device.rejecting += 1;
     return new Promise((resolve, fail) => {
       this.#rejects.append(record, NO_BODY, (error) => {
+        device.rejecting -= 1;
         if (error !== null) {
           fail(error);
           return;
         }
-        boot.reject(seq, code);
-        resolve();
+        this.#index.boot(reject).reject(seq, code);
+        resolve(true);
       });
     });
   }

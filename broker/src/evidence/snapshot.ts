@@ -7,11 +7,13 @@ import { type CborValue, decode, encode } from '@fieldproof/protocol/cbor';
 import { crc32c } from '@fieldproof/protocol/crc32c';
 import type { Interval } from '@fieldproof/protocol/interval-set';
 import { BatchIndex } from './batch-index.ts';
+import type { StoredRows } from './boot-rows.ts';
+import { DeviceBoots } from './device-boots.ts';
 import type { LogTreeState } from './log-tree.ts';
 import type { ClosedSegment } from './segment-store.ts';
 import { Boot } from './settlement.ts';
 
-const MAGIC = new TextEncoder().encode('fieldproof-snp-1');
+const MAGIC = new TextEncoder().encode('fieldproof-snp-2');
 const HEADER_BYTES = 20;
 const MAX_ITEMS = 1e9;
 
@@ -77,43 +79,59 @@ type BootItem = [
   settled: number[],
   rejected: [number, string][],
 ];
-type DeviceItem = [device: Uint8Array, newest: [number, Uint8Array] | null, boots: BootItem[]];
+type RowsItem = [rows: Uint8Array, lists: [number, number, number[]][]];
+type DeviceItem = [
+  device: Uint8Array,
+  newest: [number, Uint8Array] | null,
+  boots: BootItem[],
+  rows: RowsItem | null,
+];
 
 function encodeIndex(index: BatchIndex): CborValue {
   const devices: CborValue[] = [];
   for (const [name, { boots, newest }] of index.devices) {
-    const items = boots
-      .all()
-      .map((boot) => [
-        boot.counter,
-        boot.seed,
-        boot.firstIndex,
-        boot.lastIndex,
-        boot.recorded.ranges().flat(),
-        boot.settled.ranges().flat(),
-        [...boot.rejected],
-      ]);
-    if (items.length === 0 && newest === null) continue;
+    const { live, rows } = boots.stored();
+    if (live.length === 0 && rows === null && newest === null) continue;
     const ref = newest === null ? null : [newest.index, newest.leafHash];
-    devices.push([Uint8Array.from(Buffer.from(name, 'latin1')), ref, items]);
+    const key = Uint8Array.from(Buffer.from(name, 'latin1'));
+    devices.push([key, ref, live.map(encodeBoot), rows && encodeRows(rows)]);
   }
   return devices;
 }
 
+function encodeBoot(boot: Boot): CborValue {
+  return [
+    boot.counter,
+    boot.seed,
+    boot.firstIndex,
+    boot.lastIndex,
+    boot.recorded.ranges().flat(),
+    boot.settled.ranges().flat(),
+    [...boot.rejected],
+  ];
+}
+
+function encodeRows({ rows, lists }: StoredRows): CborValue {
+  return [rows, lists];
+}
+
 function decodeIndex(devices: readonly DeviceItem[]): BatchIndex {
   const index = new BatchIndex();
-  for (const [key, newest, boots] of devices) {
-    const device = index.device(key);
-    device.newest = newest && { index: newest[0], leafHash: newest[1].slice() };
-    for (const [counter, seed, firstIndex, lastIndex, recorded, settled, rejected] of boots) {
-      const state = { recorded: pairs(recorded), settled: pairs(settled), rejected };
-      const boot = new Boot({ counter, seed }, state);
-      boot.firstIndex = firstIndex;
-      boot.lastIndex = lastIndex;
-      device.boots.add(boot);
-    }
+  for (const [key, newest, live, rows] of devices) {
+    const ref = newest && { index: newest[0], leafHash: newest[1].slice() };
+    const stored = rows && { rows: rows[0], lists: rows[1] };
+    index.restore(key, new DeviceBoots({ live: live.map(decodeBoot), rows: stored }), ref);
   }
   return index;
+}
+
+function decodeBoot(item: BootItem): Boot {
+  const [counter, seed, firstIndex, lastIndex, recorded, settled, rejected] = item;
+  const state = { recorded: pairs(recorded), settled: pairs(settled), rejected };
+  const boot = new Boot({ counter, seed }, state);
+  boot.firstIndex = firstIndex;
+  boot.lastIndex = lastIndex;
+  return boot;
 }
 
 function pairs(flat: readonly number[]): Interval[] {

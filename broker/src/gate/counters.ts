@@ -8,6 +8,8 @@ export interface CounterValues {
   readonly accepted: number;
   readonly duplicate: number;
   readonly rejected: number;
+  /** Those of the rejected whose seq was not settled, because the device acknowledges no rejects. Section 1.5. */
+  readonly unsettledRejects: number;
   readonly rejectedByCode: Readonly<Record<string, number>>;
   readonly inFlight: number;
 }
@@ -17,6 +19,7 @@ export class Counters {
   private accepted = 0;
   private duplicate = 0;
   private rejected = 0;
+  private unsettled = 0;
   private readonly byCode = new Map<string, number>();
   private tally = new Map<string, number>();
 
@@ -38,6 +41,11 @@ export class Counters {
     this.tally.set(code, (this.tally.get(code) ?? 0) + 1);
   }
 
+  /** Beside `countRejected`. */
+  countUnsettled(): void {
+    this.unsettled += 1;
+  }
+
   /** Since the start of the process. */
   values(): CounterValues {
     const { received, accepted, duplicate, rejected } = this;
@@ -46,6 +54,7 @@ export class Counters {
       accepted,
       duplicate,
       rejected,
+      unsettledRejects: this.unsettled,
       rejectedByCode: Object.fromEntries([...this.byCode].sort(([a], [b]) => (a < b ? -1 : 1))),
       inFlight: received - accepted - duplicate - rejected,
     };

@@ -54,8 +54,11 @@ export interface Evidence {
   ): void;
   /** Appends an entry of another type; resolves when it is durable. */
   append(entry: Exclude<EvidenceEntry, BatchEntry>): Promise<EntryRef>;
-  /** Settles a seq by a permanent reject, durably. Only for envelopes whose signature verified. */
-  settleReject(reject: EnvelopeKey & { readonly code: string }): Promise<void>;
+  /**
+   * Settles a seq by a permanent reject, durably, and says whether it did: not when the device has too many that it
+   * has not acknowledged. Only for envelopes whose signature verified.
+   */
+  settleReject(reject: EnvelopeKey & { readonly code: string }): Promise<boolean>;
   receiptFor(device: Uint8Array): ReceiptParts;
   /** Boots of a device that have entries, in the order of their first ones; the seed as a big-endian number. */
   bootsOf(device: Uint8Array): readonly { readonly counter: number; readonly seed: number }[];

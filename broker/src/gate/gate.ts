@@ -234,7 +234,7 @@ export class Gate {
     };
   }
 
-  /** Section 1.4: a permanent reject after the signature check settles the seq, durably before it is sent. */
+  /** Sections 1.4, 1.5: a permanent reject after the signature check settles the seq, durably before it is sent. */
   private rejectAuthentic(session: Session, slot: Slot, fault: Fault): void {
     if (!isPermanent(fault.code)) {
       this.reject(session, slot, fault);
@@ -242,20 +242,22 @@ export class Gate {
     }
     const key = keyOf(session, slot.judgement!.stamp!);
     this.options.evidence.settleReject({ ...key, code: fault.code }).then(
-      () => {
-        this.options.receipts.soon(session);
-        this.reject(session, slot, fault);
+      (isSettled) => {
+        if (isSettled) this.options.receipts.soon(session);
+        else this.options.counters.countUnsettled();
+        this.reject(session, slot, fault, isSettled);
       },
       () => this.reject(session, slot, LOG_FULL),
     );
   }
 
-  /** A refusal is settled when its signed notice is published. */
-  private reject(session: Session, slot: Slot, fault: Fault): void {
+  /** A refusal is settled when its signed notice is published; one that leaves a hole does not name the seq. */
+  private reject(session: Session, slot: Slot, fault: Fault, isSettled = true): void {
     const { counters, publishDown, network, signer } = this.options;
     counters.countRejected(fault.code);
     const { deviceId } = session;
-    const subject = { digest: slot.digest!, stamp: slot.judgement!.stamp };
+    const stamp = isSettled ? slot.judgement!.stamp : null;
+    const subject = { digest: slot.digest!, stamp };
     const envelope = sealReject(fault, subject, { network, deviceId, signer });
     publishDown(deviceId, 'reject', { envelope, done: () => this.settle(session, slot) });
   }

@@ -1,3 +1,4 @@
+import type { EvidenceLog } from '@fieldproof/broker/evidence/evidence-log';
 import type { SegmentIndex } from '@fieldproof/broker/evidence/segment-table';
 import { decodeSidecar, SegmentTable } from '@fieldproof/broker/evidence/segment-table';
 import { encodeEvidenceEntry } from '@fieldproof/protocol/log-entries';
@@ -129,6 +130,51 @@ describe('the boots of a device', () => {
     log = await openLog(files.afterKill());
     expect(counters()).toEqual([2, 1]);
     expect(log.bootsOf(device(0))[0]?.seed).toBe(0x01020304);
+  });
+});
+
+describe('a device that acknowledges no rejects', () => {
+  const key = { device: device(0), bootCounter: 1, bootSeed: seed };
+  const rejectFrom = (log: EvidenceLog, from: number, count: number) =>
+    Promise.all(
+      Array.from({ length: count }, (_, i) =>
+        log.settleReject({ ...key, seq: from + i, code: 'ERR_TIME_FUTURE' }),
+      ),
+    );
+  const settledThrough = (log: EvidenceLog) => log.receiptFor(device(0)).boots[0]?.settledThrough;
+
+  test('settles 1,024 of them and leaves holes for the others, until a birth acknowledges', async () => {
+    const files = new MemoryFiles();
+    let log = await openLog(files);
+    const settled = await rejectFrom(log, 0, 1100);
+    expect(settled.map((isSettled, seq) => isSettled === seq < 1024)).not.toContain(false);
+    // The receipt ends before the first that it does not list.
+    expect(settledThrough(log)).toBe(255);
+    // What it rejects again takes no room.
+    expect(await rejectFrom(log, 0, 3)).toEqual([true, true, true]);
+    log = await openLog(files.afterKill());
+    expect(await rejectFrom(log, 1024, 1)).toEqual([false]);
+    const rejectsSeen = Array.from({ length: 1024 }, (_, seq) => [1, seed, seq]);
+    await put(log, envelope(0, { boot: 2, kind: 'birth', payload: { rejectsSeen } }));
+    expect(settledThrough(log)).toBe(1023);
+    expect(await rejectFrom(log, 1024, 2)).toEqual([true, true]);
+    // The others it has declared, as after any reject without a seq.
+    const gaps = [[1, seed, 1026, 1099, 'rejected']];
+    await put(log, envelope(1, { boot: 2, kind: 'gap', payload: { gaps } }));
+    expect(settledThrough(log)).toBe(1099);
+  });
+
+  test('has room again when its boots are closed, and no memory is left of them', async () => {
+    const log = await openLog(new MemoryFiles());
+    await rejectFrom(log, 0, 1024);
+    for (let boot = 2; boot < 40; boot += 1) await put(log, envelope(0, { boot }));
+    const boots = log.receiptFor(device(0)).boots;
+    expect(boots.map(({ bootCounter }) => bootCounter)[0]).toBe(8);
+    const newer = { ...key, bootCounter: 39, seq: 1, code: 'ERR_TIME_FUTURE' };
+    expect(await log.settleReject(newer)).toBe(true);
+    // The envelope that was rejected is judged afresh all the same.
+    expect(await put(log, envelope(7))).toMatchObject({ kind: 'accepted' });
+    expect(await put(log, envelope(7))).toMatchObject({ kind: 'duplicate' });
   });
 });
 

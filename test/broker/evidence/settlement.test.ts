@@ -1,6 +1,6 @@
+import { DeviceBoots } from '@fieldproof/broker/evidence/device-boots';
 import {
   Boot,
-  DeviceBoots,
   MAX_OPEN_BOOTS,
   MAX_REJECTED_IN_ALL,
   seedBytes,
