@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createJoinLine, onLoopback } from './broker-admin.ts';
+import { type BrokerAdmin, createJoinLine, onLoopback } from './broker-admin.ts';
 import { type ChildEvent, type Ready, SupervisedProcess } from './child-process.ts';
 import { type DataFolder, replaceFile } from './data-folder.ts';
 import { DEMO_FLEET, LOCAL_AGENT } from './demo-fleet.ts';
@@ -44,7 +44,6 @@ const LAN_JOIN_USES = 100;
 const RENEWALS = 1000;
 /** How long a broker that was killed while the others start may take to be back. */
 const BROKER_BACK_MS = 60_000;
-const ASK_AGAIN_MS = 250;
 
 export class Network {
   readonly #options: StartOptions;
@@ -160,18 +159,9 @@ export class Network {
   }
 
   /** A broker that is being started again is waited for. */
-  async #joinLine(...request: Parameters<typeof createJoinLine>): Promise<string> {
-    const end = performance.now() + BROKER_BACK_MS;
-    for (;;) {
-      try {
-        return await createJoinLine(...request);
-      } catch (error) {
-        // fetch says TypeError when nobody answers; a refusal is final.
-        const isDown = (error as Error).name === 'TypeError';
-        if (!isDown || this.#stopping || performance.now() > end) throw error;
-      }
-      await new Promise((done) => setTimeout(done, ASK_AGAIN_MS));
-    }
+  #joinLine(admin: BrokerAdmin, token: Parameters<typeof createJoinLine>[1]): Promise<string> {
+    const patience = { limitMs: BROKER_BACK_MS, isOver: () => this.#stopping };
+    return createJoinLine(admin, token, patience);
   }
 
   #pids(): RunningNetwork['pids'] {
