@@ -51,13 +51,24 @@ export const ANALYTICS_ERRORS = {
     remedy: 'The one before it is used, else everything is read again; what is stored stays.',
   },
   ERR_WINDOW_STATE: {
-    what: 'The state file of windows cannot be read or belongs to other settings.',
-    remedy: 'They begin anew; windows that were open are incomplete in the store.',
+    what: 'A state file of windows cannot be read.',
+    remedy:
+      'Windows are made again from the one before: the evidence is read again from entry 0, by itself. Messages of plain readings since then are not in them.',
+  },
+  ERR_STATE_WRITE: {
+    what: 'The cursor, the windows or the dead letters of a projection cannot be written.',
+    remedy:
+      'Free disk space where the message says, or make the folder writable. Nothing is lost: it is tried again by itself, and what is not durable is read again.',
   },
   ERR_STORE_UNAVAILABLE: {
     what: 'The time-series store did not answer, or answered that it cannot now.',
     remedy:
       'Nothing is lost; the write is sent again. Check that the store runs and its disk has room.',
+  },
+  ERR_STORE_FULL: {
+    what: 'The disk of the time-series store is full.',
+    remedy:
+      'Free disk space where the store lies. Nothing is lost: the write is sent again by itself, and the evidence is kept meanwhile.',
   },
   ERR_STORE_LOCKED: {
     what: 'Another process has the store folder open.',
@@ -205,6 +216,8 @@ export type AnalyticsErrorCode = keyof typeof ANALYTICS_ERRORS;
 
 /** Codes after which the same call may succeed later; all others are permanent. */
 const TRANSIENT: ReadonlySet<AnalyticsErrorCode> = new Set([
+  'ERR_STATE_WRITE',
+  'ERR_STORE_FULL',
   'ERR_STORE_UNAVAILABLE',
   'ERR_TAIL_UNAVAILABLE',
 ]);

@@ -19,7 +19,7 @@ export interface LateStoreOptions {
 /**
  * Tries once; resolves with the open store, or, where it is unavailable, with one that goes on trying.
  *
- * @throws what `open` throws, unless that is ERR_STORE_UNAVAILABLE.
+ * @throws what `open` throws, unless that may pass: ERR_STORE_UNAVAILABLE, ERR_STORE_FULL.
  */
 export async function openLate({ open, failed }: LateStoreOptions): Promise<TimeSeriesStore> {
   try {
@@ -60,7 +60,11 @@ export async function openLate({ open, failed }: LateStoreOptions): Promise<Time
       await attempt;
       await store?.close();
     },
-    ping: async () => (store === null ? { ok: false, version: '' } : store.ping()),
+    ping: async () => {
+      if (store !== null) return store.ping();
+      const problem = cause instanceof AnalyticsError ? { problem: cause } : {};
+      return { ok: false, version: '', ...problem };
+    },
     writeLines: async (body, options) => real().writeLines(body, options),
     devices: async () => real().devices(),
     latest: async (filter) => real().latest(filter),
@@ -69,5 +73,5 @@ export async function openLate({ open, failed }: LateStoreOptions): Promise<Time
 }
 
 function isUnavailable(error: unknown): boolean {
-  return error instanceof AnalyticsError && error.code === 'ERR_STORE_UNAVAILABLE';
+  return error instanceof AnalyticsError && error.transient;
 }

@@ -4,6 +4,7 @@
  *
  * It hangs on `globalThis`: in the packed nodes every node is a bundle with its own copy of every module.
  */
+import type { AnalyticsError } from '@fieldproof/analytics/errors';
 import type { ReadingTable } from '@fieldproof/compute/readings';
 import type { Interval } from '@fieldproof/protocol/interval-set';
 
@@ -66,7 +67,15 @@ export interface Hub {
   /** Called when a consumer ends: what it held is sent again. */
   readonly forget: Set<(consumer: string) => void>;
   /** Things that outlive their nodes for a moment, by node id, with how to end them. */
-  readonly services: Map<string, { stop(): Promise<void> }>;
+  readonly services: Map<string, Service>;
+  /** Why consumers cannot put away what they hold, by node id. */
+  readonly problems: Map<string, AnalyticsError>;
+}
+
+export interface Service {
+  stop(): Promise<void>;
+  /** Reads the evidence from its beginning again; false when that is not certain yet. */
+  rewind(): Promise<boolean>;
 }
 
 const KEY = Symbol.for('fieldproof.flows.hub');
@@ -90,6 +99,7 @@ export function hub(): Hub {
     origins: new Map(),
     forget: new Set(),
     services: new Map(),
+    problems: new Map(),
   };
   return holder[KEY];
 }

@@ -64,6 +64,8 @@ export class TelemetryService {
   #undelivered: MicroBatch[] = [];
   #node: TelemetryNode | undefined;
   #orphan: NodeJS.Timeout | undefined;
+  /** Stores and windows behind the node. */
+  #consumers: readonly string[] = [];
   #started = false;
   #stopped = false;
   /** Ends when the plain messages of the batches so far are sent: one after the other, at the rate. */
@@ -80,7 +82,7 @@ export class TelemetryService {
       ...(options.mode === 'handle' ? {} : { limits: PLAIN_LIMITS }),
       send: (batch) => this.#send(batch),
       onDone: (id) => this.#finished(id),
-      onStatus: () => this.#node?.status(this.#projection.status),
+      onStatus: () => this.#node?.status(this.status),
       onProblem: options.log,
     });
     const control = reportSettings();
@@ -88,7 +90,7 @@ export class TelemetryService {
       control &&
       startProgressReport({
         ...{ ...control, name: `flows-${options.id}` },
-        status: () => this.#projection.status,
+        status: () => this.status,
       });
     this.#forget = (consumer) => this.#projection.forgetConsumer(consumer);
     hub().forget.add(this.#forget);
@@ -105,8 +107,18 @@ export class TelemetryService {
     return service;
   }
 
+  /** With the problem of a consumer, where the reading itself has none. */
   get status(): ProjectionStatus {
-    return this.#projection.status;
+    const { status } = this.#projection;
+    if (status.problem !== undefined) return status;
+    const { problems } = hub();
+    const [troubled] = this.#consumers.filter((id) => problems.has(id));
+    return troubled === undefined ? status : { ...status, problem: problems.get(troubled) };
+  }
+
+  /** See {@link Projection.rewind}. */
+  rewind(): Promise<boolean> {
+    return this.#projection.rewind();
   }
 
   /** The node is there: what is not acknowledged is sent again, and reading goes on. */
@@ -114,6 +126,7 @@ export class TelemetryService {
     clearTimeout(this.#orphan);
     this.#node = node;
     const { id, mode } = this.#options;
+    this.#consumers = consumers;
     this.#projection.setConsumers(mode === 'handle' ? consumers : [id]);
     if (!this.#started) this.#projection.start();
     this.#started = true;
@@ -253,6 +266,10 @@ export function statusOf(
     const text = problem === undefined ? 'connecting' : `${problem.code}: ${problem.message}`;
     const fill = problem === undefined ? 'grey' : problem.transient ? 'yellow' : 'red';
     return { fill, shape: 'ring', text: text.slice(0, 120) };
+  }
+  if (problem !== undefined) {
+    const text = `${problem.code}: ${problem.message}`.slice(0, 120);
+    return { fill: problem.transient ? 'yellow' : 'red', shape: 'ring', text };
   }
   if (status.consumers === 0) {
     return { fill: 'yellow', shape: 'ring', text: `nothing stores this · ${parts.join(' · ')}` };

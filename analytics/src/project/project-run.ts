@@ -115,6 +115,12 @@ export class ProjectRun {
       });
     }
     const run = new ProjectRun(options, windows);
+    const behind = windows.filter(({ service }) => service.needsReplay);
+    if (behind.length > 0) {
+      void run.#projection.rewind().then((isDone) => {
+        if (isDone) for (const { service } of behind) service.replayed();
+      });
+    }
     run.#projection.start();
     run.#timer = setInterval(() => run.#tick(), TICK_MS);
     if (options.once === true) void run.#finish();

@@ -93,8 +93,9 @@ export function isWorthRetrying(error: unknown): boolean {
   return error.transient || error.code === 'ERR_STORE_AUTH';
 }
 
-/** Refusals that the control process names by their code. */
-const REFUSALS: readonly AnalyticsErrorCode[] = [
+/** What the control process names by its code. */
+const NAMED: readonly AnalyticsErrorCode[] = [
+  'ERR_STORE_FULL',
   'ERR_STORE_FIELD_TYPE',
   'ERR_STORE_SERIES_BUDGET',
   'ERR_STORE_LINES_REFUSED',
@@ -108,7 +109,7 @@ function parseAnswer(text: string): { code?: AnalyticsErrorCode; message: string
   try {
     const parsed = JSON.parse(text) as { error?: unknown; detail?: unknown; code?: unknown } | null;
     message = String(parsed?.error ?? parsed?.detail ?? message);
-    code = REFUSALS.find((known) => known === parsed?.code);
+    code = NAMED.find((known) => known === parsed?.code);
   } catch {
     // Not JSON: the text itself is the message.
   }

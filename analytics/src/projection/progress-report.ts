@@ -4,6 +4,7 @@
  */
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { ANALYTICS_ERRORS } from '../errors.ts';
 import type { ProjectionStatus } from './projection.ts';
 
 const INTERVAL_MS = 2000;
@@ -40,12 +41,15 @@ export function startProgressReport(options: ProgressReportOptions): ProgressRep
 
 /** Sends one report. Rejects when it did not arrive. */
 export async function report({ url, token, name, status }: ProgressReportOptions): Promise<void> {
-  const { cursorIndex, oldestUnstoredMs, waiting, connected } = status();
+  const { cursorIndex, oldestUnstoredMs, waiting, connected, problem } = status();
+  const { code = '', message = '' } = problem ?? {};
+  const remedy = code === '' ? '' : ANALYTICS_ERRORS[code].remedy;
   const body = JSON.stringify({
     nextIndex: cursorIndex,
     oldestUnstoredMs: oldestUnstoredMs ?? null,
     waiting,
     connected,
+    problem: problem === undefined ? null : { code, message: message.slice(0, 500), remedy },
   });
   const address = new URL(`${url.replace(/\/+$/, '')}/v1/projection/${encodeURIComponent(name)}`);
   const authorization = `Bearer ${(await token()).trim()}`;

@@ -18,10 +18,13 @@ import {
   restoreState,
   type StateChange,
 } from './projector-state.ts';
+import { stateWriteError } from './state-write-error.ts';
 import { entryHash, readEntry, sleepMs, type TailSource, tail } from './tail-client.ts';
 
 /** Between two writes of the cursor file, which holds the state of a whole fleet. */
 const SAVE_INTERVAL_MS = 200;
+/** After one that failed. */
+const SAVE_RETRY_MS = 1000;
 /** Before another attempt after an error that does not pass by itself. */
 const RETRY_MS = 15_000;
 const DEFAULT_TICK_MS = 1000;
@@ -103,6 +106,11 @@ export class Projection {
   #tickTimer: NodeJS.Timeout | undefined;
   #saveTimer: NodeJS.Timeout | undefined;
   #resume: (() => void) | undefined;
+  /** Ends the reading of the tail, to begin elsewhere. */
+  #reading = new AbortController();
+  #rewinding: Rewinding | undefined;
+  /** Why the cursor file or the dead letters could not be written the last time. */
+  #unsaved: AnalyticsError | undefined;
 
   constructor(options: ProjectionOptions) {
     this.#options = options;
@@ -124,7 +132,7 @@ export class Projection {
       unprojectable: { ...this.#unprojectable },
       waiting,
       droppedWaiting: dropped,
-      problem: this.#problem,
+      problem: this.#problem ?? this.#unsaved,
     };
   }
 
@@ -143,6 +151,26 @@ export class Projection {
     this.#running ??= this.#run();
   }
 
+  /**
+   * Reads the log from entry 0 again, for a consumer that lost what it had acknowledged; the others meet repeats. With
+   * `live: false`, call it before `start`.
+   *
+   * @returns when a crash would not undo it; false when it was stopped before.
+   */
+  rewind(): Promise<boolean> {
+    if (this.#abort.signal.aborted) return Promise.resolve(false);
+    if (this.#rewinding === undefined) {
+      let end: (isDone: boolean) => void = () => {};
+      const done = new Promise<boolean>((resolve) => {
+        end = resolve;
+      });
+      this.#rewinding = { done, end };
+      this.#reading.abort();
+      this.#wake();
+    }
+    return this.#rewinding.done;
+  }
+
   /** Stops reading and makes the cursor durable. What is not acknowledged comes again at the next start. */
   async stop(): Promise<void> {
     this.#abort.abort();
@@ -150,6 +178,7 @@ export class Projection {
     clearTimeout(this.#flushTimer);
     clearTimeout(this.#saveTimer);
     await this.#running;
+    this.#rewinding?.end(false);
     // It begins when the cursor is read, which may be after the call.
     clearInterval(this.#tickTimer);
     await this.#saving;
@@ -195,6 +224,9 @@ export class Projection {
     while (!signal.aborted) {
       let isReading = false;
       try {
+        if (this.#rewinding !== undefined) await this.#rewind(this.#rewinding);
+        this.#reading = new AbortController();
+        const reading = AbortSignal.any([signal, this.#reading.signal]);
         await this.#checkLog();
         isReading = true;
         const before = this.#before;
@@ -202,25 +234,26 @@ export class Projection {
           ...this.#options,
           from: this.#nextIndex,
           before: before instanceof Uint8Array ? entryHash({ entry: before }) : before,
-          signal,
+          signal: reading,
           onConnection: (error) => this.#connection(error),
         });
         for await (const group of frames) {
           for (const frame of group) await this.#take(frame);
           this.#options.onStatus?.();
         }
-        if (this.#options.live === false && !signal.aborted) {
+        if (this.#options.live === false && !reading.aborted) {
           this.#isAtEnd = true;
           this.#options.onStatus?.();
           return;
         }
       } catch (error) {
         if (signal.aborted) return;
+        if (this.#reading.signal.aborted) continue;
         const known = asAnalyticsError(error);
         const isShort = isReading && known.code === 'ERR_TAIL_RANGE';
         this.#connection(isShort ? goneBack(known) : known);
         if (isShort || known.code === 'ERR_TAIL_FORKED') await this.#beginAnew();
-        else await sleepMs(RETRY_MS, signal);
+        else await sleepMs(RETRY_MS, AbortSignal.any([signal, this.#reading.signal]));
       }
     }
   }
@@ -234,15 +267,31 @@ export class Projection {
   }
 
   /** The log no longer holds what was read: reads it from entry 0 again, which only repeats writes. */
-  async #beginAnew(): Promise<void> {
+  #beginAnew(): Promise<void> {
+    return this.#beginAgain({ index: 0, state: emptyState(), turn: this.turn + 1 });
+  }
+
+  /** The log is as it was: from entry 0 again, of the same log and turn. */
+  async #rewind(rewinding: Rewinding): Promise<void> {
+    const { logId } = this.#head!;
+    await this.#beginAgain({ index: 0, state: { ...emptyState(), logId }, turn: this.turn });
+    this.#rewinding = undefined;
+    rewinding.end(this.#savedIndex !== -1);
+  }
+
+  async #beginAgain(cursor: Cursor): Promise<void> {
     clearTimeout(this.#saveTimer);
     this.#saveTimer = undefined;
     await this.#saving;
     const nextId = this.#batcher!.abandon();
-    this.#beginAt({ index: 0, state: emptyState(), turn: this.turn + 1 }, nextId);
+    this.#beginAt(cursor, nextId);
     this.#savedIndex = -1;
-    // Before anything is sent: a crash must not forget which turn it is.
+    // Before anything is sent: a crash must not forget it.
     await this.#save(this.#durable!);
+    while (this.#savedIndex === -1 && !this.#abort.signal.aborted) {
+      await sleepMs(SAVE_RETRY_MS, this.#abort.signal);
+      await this.#save(this.#durable!);
+    }
   }
 
   #beginAt(cursor: Cursor, nextId: number): void {
@@ -258,7 +307,9 @@ export class Projection {
       onDone: this.#options.onDone ?? (() => {}),
       advance: (toIndex, changes, entry) => this.#advance(toIndex, changes, entry),
       setAside: async (letter) => {
-        await appendBatch(deadLetterPath, letter);
+        await appendBatch(deadLetterPath, letter).catch((error: unknown) => {
+          throw this.#notWritten(stateWriteError(deadLetterPath, error));
+        });
         this.#counts.deadLetters++;
         this.#options.onProblem?.(
           new AnalyticsError(
@@ -324,7 +375,7 @@ export class Projection {
   }
 
   async #reread(index: number): Promise<Frame | undefined> {
-    const { signal } = this.#abort;
+    const signal = AbortSignal.any([this.#abort.signal, this.#reading.signal]);
     for (;;) {
       try {
         return await readEntry(this.#options, index, signal);
@@ -349,6 +400,7 @@ export class Projection {
         this.#resume = resolve;
       });
       this.#abort.signal.throwIfAborted();
+      this.#reading.signal.throwIfAborted();
     }
     batcher.add(item, this.#clock());
     if (batcher.isOpen && this.#flushTimer === undefined) this.#flushSoon();
@@ -401,11 +453,20 @@ export class Projection {
     try {
       await saveCursor(this.#options.cursorPath, cursor);
       this.#savedIndex = index;
+      this.#unsaved = undefined;
       this.#options.onStatus?.();
     } catch (error) {
-      this.#options.onProblem?.(error as Error);
-      this.#savedMs += 1000;
+      this.#notWritten(stateWriteError(this.#options.cursorPath, error));
+      this.#savedMs += SAVE_RETRY_MS;
     }
+  }
+
+  #notWritten(error: AnalyticsError): AnalyticsError {
+    const isNew = this.#unsaved?.message !== error.message;
+    this.#unsaved = error;
+    if (isNew) this.#options.onProblem?.(error);
+    this.#options.onStatus?.();
+    return error;
   }
 
   #count(outcome: Outcome): void {
@@ -431,6 +492,12 @@ export class Projection {
     this.#problem = error;
     if (isNew) this.#options.onProblem?.(error);
   }
+}
+
+/** A wish to read from entry 0 again, and who waits for it. */
+interface Rewinding {
+  readonly done: Promise<boolean>;
+  readonly end: (isDone: boolean) => void;
 }
 
 /** What the cursor file says, or will say. */

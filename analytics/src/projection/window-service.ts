@@ -28,9 +28,12 @@ import { type Interval, IntervalSet } from '@fieldproof/protocol/interval-set';
 import { AnalyticsError } from '../errors.ts';
 import type { MicroBatch } from './batcher.ts';
 import { StateJournal } from './state-journal.ts';
+import { stateWriteError } from './state-write-error.ts';
 
 /** Between two writes of the state; longer when a write takes long. */
 const SAVE_MS = 250;
+/** After one that failed. */
+const RETRY_MS = 1000;
 /** A batch that came so recently says how far behind the reading is. */
 const CATCHING_UP_MS = 5000;
 const MAX_UNSTORED_ROWS = 200_000;
@@ -67,6 +70,8 @@ interface Saved {
   readonly applied: readonly Applied[];
   readonly unstored: readonly RowGroup[];
   readonly nextId: number;
+  /** The evidence is to be read again from entry 0, and that is not yet certain to happen. */
+  readonly needsReplay?: boolean;
 }
 
 /** What has changed since the change before; it may be applied to a state that has it. */
@@ -78,6 +83,7 @@ interface Change {
   readonly emitted: readonly RowGroup[];
   readonly stored: readonly number[];
   readonly nextId: number;
+  readonly needsReplay?: boolean;
 }
 
 export class WindowService {
@@ -86,10 +92,14 @@ export class WindowService {
   #windows: WindowState;
   readonly #applied = new Map<string, IntervalSet>();
   readonly #turns = new Map<string, number>();
+  /** Streams of whose present turn a batch has come since the start. */
+  readonly #heard = new Set<string>();
   #unstored: RowGroup[] = [];
   /** Batches that wait for room in `#unstored`. */
   #waiting: (() => void)[] = [];
   #nextId = 1;
+  /** Groups below it are on the disk. */
+  #durableId = 1;
   /** Told whether what was there when they were added is on the disk. */
   #durable: ((isDurable: boolean) => void)[] = [];
   #isClosed = false;
@@ -101,6 +111,10 @@ export class WindowService {
   /** How far the evidence has come, Unix ms. Nothing is forgotten by a clock that ran while no evidence came. */
   #seenMs = Number.NEGATIVE_INFINITY;
   #tooLate = 0;
+  #needsReplay = false;
+  /** Files were damaged: a whole state is written before anything follows them. */
+  #isDamaged = false;
+  #problem: AnalyticsError | undefined;
 
   /** Since the last change that was saved. */
   #isAnew = false;
@@ -119,12 +133,36 @@ export class WindowService {
     for (const problem of problems) options.log(new AnalyticsError('ERR_WINDOW_STATE', problem));
     const service = new WindowService(options, journal);
     if (state !== undefined) service.#restore(state as Saved, changes as readonly Change[]);
+    service.#isDamaged = problems.length > 0;
+    if (service.#isDamaged) service.#needsReplay = true;
     return service;
   }
 
-  /** Rows that no store has acknowledged yet. */
+  /**
+   * Something of the state was damaged, and may be older than what was acknowledged: the evidence has to be read again
+   * from entry 0. What this state holds is skipped then. No windows are emitted until `replayed`.
+   */
+  get needsReplay(): boolean {
+    return this.#needsReplay;
+  }
+
+  /** The evidence is read again from entry 0, and a crash does not change that any more. */
+  replayed(): void {
+    this.#needsReplay = false;
+    // Until the first batch says where the reading is, nothing is due.
+    this.#batchMs = this.#options.clock();
+    this.#lagMs = Number.POSITIVE_INFINITY;
+    void this.#nextSave();
+  }
+
+  /** Why the state could not be written the last time: ERR_STATE_WRITE. What came since waits. */
+  get problem(): AnalyticsError | undefined {
+    return this.#problem;
+  }
+
+  /** Rows that no store has acknowledged yet, and that a crash would not take back. */
   get unstored(): readonly RowGroup[] {
-    return this.#unstored;
+    return this.#unstored.filter(({ id }) => id < this.#durableId);
   }
 
   /** Readings that came after their window was forgotten, since the start. */
@@ -147,9 +185,10 @@ export class WindowService {
     if (this.#isClosed) return false;
     const { tables, entryIndexes, settled, stream, turn = 0 } = batch;
     const known = this.#turns.get(stream) ?? 0;
-    // On its way when the stream began anew.
-    if (turn < known) return this.#nextSave();
+    // On its way when the stream began anew; else its cursor was lost, with the count of turns.
+    if (turn < known && this.#heard.has(stream)) return this.#nextSave();
     if (turn > known) this.#beginAnew(stream, turn);
+    if (turn >= known) this.#heard.add(stream);
     let applied = this.#applied.get(stream);
     if (applied === undefined) {
       applied = new IntervalSet();
@@ -186,7 +225,7 @@ export class WindowService {
    * @returns rows that became due; they are in `unstored` from now on.
    */
   async tick({ isAtEnd = false } = {}): Promise<RowGroup | undefined> {
-    if (this.#isClosed) return undefined;
+    if (this.#isClosed || this.#needsReplay) return undefined;
     const nowMs = this.#options.clock();
     const isCatchingUp = !isAtEnd && nowMs - this.#batchMs < CATCHING_UP_MS;
     const rows = closeWindows(
@@ -269,27 +308,37 @@ export class WindowService {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       const startMs = performance.now();
+      const before = this.#problem;
       this.#saving = this.#save()
-        .catch(this.#options.log)
+        .catch((error: Error) => {
+          if (error.message !== before?.message) this.#options.log(error);
+        })
         .finally(() => {
           this.#saving = undefined;
           const tookMs = performance.now() - startMs;
-          if (this.#isDirty) this.#schedule(Math.max(SAVE_MS, 5 * tookMs));
+          const restMs = this.#problem === undefined ? SAVE_MS : RETRY_MS;
+          if (this.#isDirty) this.#schedule(Math.max(restMs, 5 * tookMs));
         });
     }, waitMs);
   }
 
   async #save(): Promise<void> {
     const waiting = this.#durable;
+    const nextId = this.#nextId;
     this.#durable = [];
     this.#isDirty = false;
     try {
-      if (this.#journal.hasSnapshot) await this.#journal.append(this.#takeChange());
-      else await this.#journal.replace(this.#whole());
+      if (this.#journal.hasSnapshot && !this.#isDamaged) {
+        await this.#journal.append(this.#takeChange());
+      } else await this.#journal.replace(this.#whole());
+      this.#isDamaged = false;
+      this.#problem = undefined;
+      this.#durableId = nextId;
     } catch (error) {
+      this.#problem = stateWriteError(this.#options.path, error);
       this.#isDirty = true;
       this.#durable = [...waiting, ...this.#durable];
-      throw error;
+      throw this.#problem;
     }
     for (const resolve of waiting) resolve(true);
     // What has come meanwhile is in it, and in the next change too.
@@ -302,6 +351,7 @@ export class WindowService {
       applied: this.#appliedRanges(),
       unstored: this.#unstored,
       nextId: this.#nextId,
+      needsReplay: this.#needsReplay,
     };
   }
 
@@ -313,6 +363,7 @@ export class WindowService {
       emitted: this.#emitted,
       stored: this.#stored,
       nextId: this.#nextId,
+      needsReplay: this.#needsReplay,
     };
     this.#isAnew = false;
     this.#emitted = [];
@@ -336,9 +387,11 @@ export class WindowService {
       for (const group of change.emitted) unstored.set(group.id, group);
       for (const id of change.stored) unstored.delete(id);
     }
-    const { applied, nextId } = changes.at(-1) ?? saved;
+    const { applied, nextId, needsReplay = false } = changes.at(-1) ?? saved;
+    this.#needsReplay = needsReplay;
     this.#unstored = [...unstored.values()];
     this.#nextId = nextId;
+    this.#durableId = nextId;
     for (const [stream, ranges, turn] of applied) {
       this.#applied.set(stream, IntervalSet.from(ranges));
       this.#turns.set(stream, turn);
@@ -351,6 +404,7 @@ export class WindowService {
         const group = { id: this.#nextId++, rows };
         this.#unstored.push(group);
         this.#emitted.push(group);
+        this.#durableId = this.#nextId;
       }
       this.#isAnew = true;
       return;

@@ -37,6 +37,7 @@ export interface ErrorTable {
 const STATUSES: Partial<Record<AnalyticsErrorCode, number>> = {
   ERR_LINE_SYNTAX: 400,
   ERR_STORE_UNAVAILABLE: 503,
+  ERR_STORE_FULL: 503,
   ERR_STORE_CLOSED: 503,
   ERR_STORE_LINES_REFUSED: 400,
   ERR_STORE_FIELD_TYPE: 400,

@@ -2,7 +2,7 @@
  * What projections last said of themselves, and what that comes to: the one that is furthest behind counts, because
  * what it has not stored, some query does not see. In memory only: after a start it is known again within seconds.
  */
-import type { ProjectionStatus } from './providers.ts';
+import type { ProblemReport, ProjectionStatus } from './providers.ts';
 
 /** A report is fresh for so long; projections report every two seconds. */
 const FRESH_MS = 30_000;
@@ -17,6 +17,8 @@ export interface ProjectionReport {
   readonly oldestUnstoredMs: number | null;
   /** Entries that wait for a time anchor. */
   readonly waiting?: number;
+  /** What keeps it from going on. */
+  readonly problem?: ProblemReport | null;
   /** Whether it hears the broker. */
   readonly connected?: boolean;
 }
@@ -56,10 +58,10 @@ export class ProjectionBoard {
     const [behind] =
       fresh.length > 0 ? fresh.sort((a, b) => a.nextIndex - b.nextIndex) : all.slice(-1);
     if (behind === undefined) return null;
-    const { name, nextIndex, oldestUnstoredMs, atMs } = behind;
+    const { name, nextIndex, oldestUnstoredMs, atMs, problem = null } = behind;
     const size = Math.max(evidenceSize ?? 0, nextIndex);
     const isDone = nextIndex >= size && oldestUnstoredMs === null;
     const lagMs = isDone ? 0 : Math.max(0, nowMs - (oldestUnstoredMs ?? atMs));
-    return { name, nextIndex, evidenceSize: size, lagMs, reportedMs: atMs };
+    return { name, nextIndex, evidenceSize: size, lagMs, reportedMs: atMs, problem };
   }
 }

@@ -48,6 +48,13 @@ export interface BrokerStatus {
   status(): Promise<BrokerAnswer<Readonly<Record<string, unknown>>>>;
 }
 
+/** What keeps something from going on, and what to do. */
+export interface ProblemReport {
+  readonly code: string;
+  readonly message: string;
+  readonly remedy: string;
+}
+
 /** How far the projection into the store has come. */
 export interface ProjectionStatus {
   /** Index of the first evidence entry that is not yet in the store. */
@@ -60,6 +67,8 @@ export interface ProjectionStatus {
   readonly name?: string;
   /** When it said so, Unix ms. */
   readonly reportedMs?: number;
+  /** What keeps it from going on; null for nothing. */
+  readonly problem?: ProblemReport | null;
 }
 
 /**

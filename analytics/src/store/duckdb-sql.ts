@@ -65,5 +65,9 @@ export function duckdbError(error: unknown): AnalyticsError {
   if (/not a valid DuckDB database|Corrupt|Serialization Error|newer version/i.test(message)) {
     return new AnalyticsError('ERR_STORE_CORRUPT', `DuckDB: ${message}`, { cause: error });
   }
+  // The last two: a quota, and a limit on the size of files.
+  if (/No space left on device|Disk quota exceeded|File too large/i.test(message)) {
+    return new AnalyticsError('ERR_STORE_FULL', `DuckDB: ${message}`, { cause: error });
+  }
   return new AnalyticsError('ERR_STORE_UNAVAILABLE', `DuckDB: ${message}`, { cause: error });
 }

@@ -23,6 +23,7 @@ import {
   MAX_BODY_BYTES,
   type RangeQuery,
   type Series,
+  type StorePing,
   type TimeSeriesStore,
 } from './time-series-store.ts';
 
@@ -60,6 +61,7 @@ export class DuckdbStore implements TimeSeriesStore {
   #stale = false;
   /** DuckDB has given up on the instance; the next call opens the file again. */
   #broken = false;
+  #problem: { readonly problem?: AnalyticsError } = {};
 
   constructor(options: DuckdbStoreOptions) {
     const { maxSeries = 100_000, maxFields = 1_024, maxMeasurements = 1_024 } = options;
@@ -78,17 +80,27 @@ export class DuckdbStore implements TimeSeriesStore {
     this.#release();
   }
 
-  async ping(): Promise<{ ok: boolean; version: string }> {
+  async ping(): Promise<StorePing> {
     try {
       const rows = await this.#read((connection) => rowsOf(connection, 'SELECT version()'));
-      return { ok: true, version: String(rows[0]![0]) };
+      return { ok: true, version: String(rows[0]![0]), ...this.#problem };
     } catch {
-      return { ok: false, version: '' };
+      return { ok: false, version: '', ...this.#problem };
     }
   }
 
   writeLines(body: Uint8Array, options: { readonly precision: Precision }): Promise<void> {
-    return this.#enqueue(() => this.#write(body, options.precision));
+    return this.#enqueue(async () => {
+      try {
+        await this.#write(body, options.precision);
+        this.#problem = {};
+      } catch (error) {
+        // Lines that are refused for good are stored as far as they can be.
+        const isStores = error instanceof AnalyticsError && error.transient;
+        this.#problem = isStores ? { problem: error } : {};
+        throw error;
+      }
+    });
   }
 
   devices(): Promise<readonly DeviceSummary[]> {

@@ -5,7 +5,9 @@
  * (measurement = profile, tags = device, cell, group, source, fields = metrics) and answers by names;
  * it is an index that can be rebuilt from the evidence log, so it decides nothing.
  */
+
 import type { FieldType } from '@fieldproof/compute/readings';
+import type { AnalyticsError } from '../errors.ts';
 import type { Precision } from '../line-protocol.ts';
 
 export type FieldValue = number | string | boolean;
@@ -90,13 +92,20 @@ export const DEFAULT_POINTS = 100_000;
 /** Largest body of one write; protects the server and the embedded store from a runaway batch. */
 export const MAX_BODY_BYTES = 16 << 20;
 
+export interface StorePing {
+  readonly ok: boolean;
+  readonly version: string;
+  /** Why the last write failed, where that was the store's and not the lines' fault. */
+  readonly problem?: AnalyticsError;
+}
+
 export interface TimeSeriesStore {
   /** Connects or opens the files; creates what is missing. Must be called once, first. */
   open(): Promise<void>;
   /** Waits for the write under way, then lets go of files and sockets. Twice is harmless. */
   close(): Promise<void>;
   /** Whether the store answers, and which version it is; never throws. */
-  ping(): Promise<{ readonly ok: boolean; readonly version: string }>;
+  ping(): Promise<StorePing>;
   /**
    * Stores line protocol; resolves once durable in the store's own terms. Idempotent: the same
    * measurement, tags and time merge their fields, the last value wins.

@@ -1,6 +1,7 @@
 /** `fieldproof-network`: where the evidence and the store are. Configuration node; holds the writer that stores share. */
 
 import { join } from 'node:path';
+import type { AnalyticsError } from '@fieldproof/analytics/errors';
 import { appendLines } from '@fieldproof/analytics/projection/dead-letters';
 import { httpLineSink } from '@fieldproof/analytics/projection/line-sink';
 import { StoreWriter } from '@fieldproof/analytics/projection/store-writer';
@@ -20,7 +21,7 @@ export interface NetworkNode extends NodeBase<NetworkCredentials> {
   /** One for all store nodes: one request in flight. @throws {FlowsError} ERR_NETWORK_INCOMPLETE. */
   writer(): StoreWriter;
   /** Tells of failed attempts, and of the first that works after one. */
-  readonly attempts: Set<(error: Error | undefined) => void>;
+  readonly attempts: Set<(error: AnalyticsError | undefined) => void>;
   /** Folder of cursors, states and dead letters. */
   readonly folder: string;
 }

@@ -1,5 +1,6 @@
 /** `fieldproof-store`: puts readings into InfluxDB or the control process, and acknowledges them. */
 
+import type { AnalyticsError } from '@fieldproof/analytics/errors';
 import { type ReadingTable, readingCount } from '@fieldproof/compute/readings';
 import { FlowsError } from '../errors.ts';
 import { forgetConsumer, hub, isHandle } from '../hub.ts';
@@ -14,14 +15,16 @@ export default function register(RED: NodeApi): void {
   function store(this: NodeBase, def: NodeDef & { network: string }) {
     RED.nodes.createNode(this, def);
     const network = RED.nodes.getNode(def.network) as NetworkNode | null;
-    let failure: Error | undefined;
+    let failure: AnalyticsError | undefined;
     let lines = 0;
     let refused = 0;
     let open = 0;
     /** Readings of plain messages in hand: nothing holds back a flow that sends them. */
     let waiting = 0;
-    const onAttempt = (error: Error | undefined) => {
+    const onAttempt = (error: AnalyticsError | undefined) => {
       failure = error;
+      if (error === undefined) hub().problems.delete(this.id);
+      else hub().problems.set(this.id, error);
     };
     network?.attempts.add(onAttempt);
 
@@ -91,7 +94,7 @@ export default function register(RED: NodeApi): void {
 
     const timer = setInterval(() => {
       if (failure !== undefined) {
-        const { code = '', message } = failure as Error & { code?: string };
+        const { code, message } = failure;
         this.status({
           fill: 'red',
           shape: 'ring',
@@ -108,6 +111,7 @@ export default function register(RED: NodeApi): void {
     this.on('close', (_removed, done) => {
       clearInterval(timer);
       network?.attempts.delete(onAttempt);
+      hub().problems.delete(this.id);
       forgetConsumer(this.id);
       done();
     });

@@ -47,12 +47,16 @@ export default function register(RED: NodeApi): void {
       this.status({ fill: 'red', shape: 'ring', text: error.message });
     });
     let consumers: readonly string[] = [];
+    /** Telemetry nodes whose entries come here. */
+    let sources: readonly string[] = [];
+    let isReplaying = false;
     let isStarted = false;
     const sending = new Map<number, Sending>();
     const started = () => {
       const configs: NodeConfig[] = [];
       RED.nodes.eachNode((config) => configs.push(config as NodeConfig));
       consumers = consumersBehind(configs, this.id);
+      sources = sourcesOf(configs, this.id);
       isStarted = true;
     };
     RED.events.on('flows:started', started);
@@ -97,9 +101,27 @@ export default function register(RED: NodeApi): void {
       finish(service, id);
     };
 
+    /** Without the newest state: the cursors have passed what is missing. */
+    const replay = async (service: WindowService) => {
+      const found = sources.map((id) => hub().services.get(id));
+      if (isReplaying || found.includes(undefined)) return;
+      isReplaying = true;
+      const begun = await Promise.all(found.map((source) => source!.rewind()));
+      isReplaying = false;
+      if (!begun.includes(false)) service.replayed();
+    };
+
     const tick = async () => {
       if (!isStarted) return;
       const service = await opening;
+      if (service.needsReplay) await replay(service);
+      const { problem } = service;
+      if (problem !== undefined) {
+        hub().problems.set(this.id, problem);
+        const text = `${problem.code}: ${problem.message}`.slice(0, 120);
+        this.status({ fill: 'red', shape: 'ring', text });
+      } else hub().problems.delete(this.id);
+      // Until they are durable, rows are not given out.
       await service.tick();
       const now = performance.now();
       for (const group of service.unstored) {
@@ -115,6 +137,7 @@ export default function register(RED: NodeApi): void {
       const waiting = service.unstored.length;
       const late = service.tooLate > 0 ? ` · ${service.tooLate} too late` : '';
       const unstored = waiting > 0 ? ` · ${waiting} unstored` : '';
+      if (service.problem !== undefined) return;
       const text = `${service.openWindows} windows open${unstored}${late}`;
       this.status({ fill: waiting > 10 ? 'yellow' : 'green', shape: 'dot', text });
     };
@@ -156,11 +179,20 @@ export default function register(RED: NodeApi): void {
     this.on('close', (_removed, done) => {
       clearInterval(timer);
       RED.events.removeListener('flows:started', started);
+      hub().problems.delete(this.id);
       forgetConsumer(this.id);
       opening.then((service) => service.close()).then(done, () => done());
     });
   }
   RED.nodes.registerType('fieldproof-window', windowNode as never);
+}
+
+/** The nodes whose entries are told apart here; messages of plain readings have none. */
+function sourcesOf(configs: readonly NodeConfig[], window: string): string[] {
+  return configs
+    .filter(({ type, mode = 'handle' }) => type === 'fieldproof-telemetry' && mode === 'handle')
+    .map(({ id }) => id)
+    .filter((id) => consumersBehind(configs, id).includes(window));
 }
 
 /** By the length of the rows, which may be from before the node's was changed. */

@@ -1,4 +1,13 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import {
+  cpSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runCli } from '@fieldproof/analytics/cli/program';
@@ -114,6 +123,95 @@ describe('a run of the projector without Node-RED', () => {
   test('a token that is refused ends the run with its code', async () => {
     const run = await start({ tail: { url: urls.tail, token: async () => 'other' } });
     await expect(run.ended).rejects.toMatchObject({ code: 'ERR_TAIL_AUTH' });
+  });
+});
+
+describe('a window state that was damaged', () => {
+  const path = () => join(folder, 'project.window-1m.state');
+  const flip = (file: string, at: number) => {
+    const bytes = readFileSync(file);
+    bytes[at]! ^= 0x20;
+    writeFileSync(file, bytes);
+  };
+  const run = async (clock: () => number) => {
+    const problems: string[] = [];
+    const onProblem = (error: Error) => problems.push((error as Error & { code: string }).code);
+    const one = await start({ once: true, windowsMs: [60_000], clock, onProblem });
+    await one.ended;
+    await one.stop();
+    return problems;
+  };
+  /** No window is due, so that each run leaves one state with the entries of it, and the one before. */
+  const early = () => NOON - 3_600_000 + performance.now();
+  const late = () => NOON + 3_600_000 + performance.now();
+
+  test('at any byte, cut anywhere or gone: every window has every reading once', async () => {
+    fill(2);
+    await run(early);
+    fill(1, 2);
+    await run(early);
+    const { size } = statSync(path());
+    const saved = mkdtempSync(join(tmpdir(), 'project-saved-'));
+    cpSync(folder, saved, { recursive: true });
+    fill(1, 3);
+    const before = store.lines.length;
+    await run(late);
+    const expected = [...store.points].filter(([key]) => key.startsWith('air_1m')).sort();
+    expect(expected.filter(([key]) => key.includes(' temp_count '))).toHaveLength(4 * 3);
+
+    const sampled = [0, 4, size >> 1, size - 1];
+    for (let i = 0; i < (process.env.SOAK === '1' ? 500 : 1); i++) {
+      sampled.push((i * 7919 + 101) % size);
+    }
+    const accidents: Record<string, () => void> = {
+      missing: () => rmSync(path()),
+      empty: () => writeFileSync(path(), ''),
+      'cut in half': () => truncateSync(path(), size >> 1),
+      'both damaged': () => [path(), `${path()}.previous`].map((file) => flip(file, 40)),
+      'without the one before': () => [flip(path(), 40), rmSync(`${path()}.previous`)],
+    };
+    for (const at of sampled) accidents[`flipped at ${at}`] = () => flip(path(), at);
+    for (const [what, damage] of Object.entries(accidents)) {
+      rmSync(folder, { recursive: true });
+      cpSync(saved, folder, { recursive: true });
+      store.lines.splice(before);
+      damage();
+      const problems = await run(late);
+      if (what !== 'missing') expect([what, problems[0]]).toEqual([what, 'ERR_WINDOW_STATE']);
+      const found = [...store.points].filter(([key]) => key.startsWith('air_1m')).sort();
+      expect([what, found]).toEqual([what, expected]);
+    }
+    rmSync(saved, { recursive: true });
+  }, 60_000);
+
+  test('is made whole although the first attempts were killed, and although nothing new comes', async () => {
+    fill(2);
+    await run(early);
+    fill(1, 2);
+    await run(early);
+    flip(path(), 50);
+    for (let round = 0; round < 4; round++) {
+      const one = await start({ windowsMs: [60_000], clock: late });
+      const seen = store.bodies.length;
+      if (round > 0) await until(() => store.bodies.length > seen || one.status.projection.isAtEnd);
+      await one.stop();
+    }
+    await run(late);
+    const counts = [...store.points].filter(([key]) => key.includes(' temp_count '));
+    expect(counts.map(([, count]) => count)).toEqual(Array(9).fill('60'));
+  });
+
+  test('a crash between the two renames of a replacement loses nothing and repeats nothing', async () => {
+    fill(2);
+    await run(early);
+    fill(1, 2);
+    await run(early);
+    renameSync(path(), `${path()}.tmp`);
+    const requests = server.requests.length;
+    expect(await run(late)).toEqual([]);
+    expect(server.requests.slice(requests)).toEqual([log.size - 1]);
+    const counts = [...store.points].filter(([key]) => key.includes(' temp_count '));
+    expect(counts.map(([, count]) => count)).toEqual(Array(9).fill('60'));
   });
 });
 

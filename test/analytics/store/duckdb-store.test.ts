@@ -98,8 +98,8 @@ describe('DuckdbStore', () => {
       expect(stderr).toBe('');
       const { errors, again, missing } = JSON.parse(stdout);
       expect(errors).toEqual([
-        ['ERR_STORE_UNAVAILABLE', true],
-        ['ERR_STORE_UNAVAILABLE', true],
+        ['ERR_STORE_FULL', true],
+        ['ERR_STORE_FULL', true],
       ]);
       // The write that met the full disk may have been stored before it failed; sent again it merges.
       expect([again, missing]).toEqual([3, 0]);

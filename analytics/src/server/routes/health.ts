@@ -32,7 +32,9 @@ export const healthRoutes: RouteGroup = ({ store }) => {
         },
       },
       async () => {
-        if (!(await store.ping()).ok) {
+        const { ok, problem } = await store.ping();
+        if (problem?.code === 'ERR_STORE_FULL') throw problem;
+        if (!ok) {
           throw new AnalyticsError('ERR_NOT_READY', 'store: does not answer');
         }
         return { ok: true };

@@ -1,7 +1,7 @@
 /** `PUT /v1/projection/<name>`: a projection says how far it is; `GET /v1/status` shows it. */
 import type { RouteGroup } from '../context.ts';
 import type { ProjectionBoard, ProjectionReport } from '../projection-board.ts';
-import { BEARER, problemResponses } from '../schemas.ts';
+import { BEARER, nullable, problemResponses } from '../schemas.ts';
 
 /** The route group that fills `board`. */
 export function projectionRoutes(board: ProjectionBoard): RouteGroup {
@@ -28,6 +28,14 @@ export function projectionRoutes(board: ProjectionBoard): RouteGroup {
                 oldestUnstoredMs: { type: ['number', 'null'] },
                 waiting: { type: 'integer', minimum: 0 },
                 connected: { type: 'boolean' },
+                problem: nullable('object', {
+                  required: ['code', 'message', 'remedy'],
+                  properties: {
+                    code: { type: 'string', maxLength: 64 },
+                    message: { type: 'string', maxLength: 1000 },
+                    remedy: { type: 'string', maxLength: 1000 },
+                  },
+                }),
               },
               examples: [{ nextIndex: 20211, oldestUnstoredMs: 1795244399820 }],
             },

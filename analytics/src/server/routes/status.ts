@@ -1,7 +1,18 @@
 /** `GET /v1/status`: versions, store, counts, projection lag and the broker's own account. */
+import { ANALYTICS_ERRORS, type AnalyticsError } from '../../errors.ts';
 import type { RouteGroup } from '../context.ts';
 import type { BrokerAnswer } from '../providers.ts';
 import { BEARER, jsonResponse, nullable, objectOf, problemResponses, UNIX_MS } from '../schemas.ts';
+
+/** What keeps a store or a projection from going on, and what to do. */
+const PROBLEM = nullable('object', {
+  required: ['code', 'message', 'remedy'],
+  properties: {
+    code: { type: 'string' },
+    message: { type: 'string' },
+    remedy: { type: 'string' },
+  },
+});
 
 const ANSWER = objectOf({
   nowMs: UNIX_MS,
@@ -12,6 +23,7 @@ const ANSWER = objectOf({
     kind: { type: 'string', enum: ['duckdb', 'influxdb', 'memory'] },
     ok: { type: 'boolean' },
     version: { type: 'string' },
+    problem: PROBLEM,
   }),
   counts: objectOf({
     devices: nullable('integer', { description: 'null while the store does not answer' }),
@@ -26,6 +38,7 @@ const ANSWER = objectOf({
       lagMs: { type: 'number', description: 'age of the oldest entry that is not stored' },
       name: { type: 'string', description: 'the projection that is furthest behind' },
       reportedMs: UNIX_MS,
+      problem: PROBLEM,
     },
   }),
   broker: {
@@ -44,7 +57,7 @@ const EXAMPLE = {
   startedMs: 1795240000000,
   network: 'k3x7q2ab',
   versions: { fieldproof: '0.1.0', node: 'v20.20.2' },
-  store: { kind: 'duckdb', ok: true, version: 'v1.5.5' },
+  store: { kind: 'duckdb', ok: true, version: 'v1.5.5', problem: null },
   counts: { devices: 9, online: 8, values: 1204332 },
   projection: {
     ...{ nextIndex: 20211, evidenceSize: 20212, lagMs: 180 },
@@ -87,7 +100,10 @@ export const statusRoutes: RouteGroup = (context) => {
           startedMs,
           network: context.network() ?? networkOf(broker),
           versions: { fieldproof: context.version, node: process.version },
-          store: { kind: storeKind, ok: ping.ok, version: ping.version },
+          store: {
+            ...{ kind: storeKind, ok: ping.ok, version: ping.version },
+            problem: problemAnswer(ping.problem),
+          },
           counts: {
             devices: devices?.length ?? null,
             online: answer?.broker.ok ? (devices?.filter((d) => d.online).length ?? null) : null,
@@ -102,6 +118,12 @@ export const statusRoutes: RouteGroup = (context) => {
     );
   };
 };
+
+function problemAnswer(problem: AnalyticsError | undefined) {
+  if (problem === undefined) return null;
+  const { code, message } = problem;
+  return { code, message, remedy: ANALYTICS_ERRORS[code].remedy };
+}
 
 /** Entries in the log as the broker states them. */
 function evidenceSizeOf(broker: BrokerAnswer<Readonly<Record<string, unknown>>>): number | null {
