@@ -41,7 +41,8 @@ export default function register(RED: NodeApi): void {
       horizonMs: horizonS * 1000,
       maxUnstoredRows: hub().installation.maxUnstoredRows,
       clock: Date.now,
-      log: (error) => this.warn(error.message),
+      log: (error) =>
+        this.warn(`${(error as { code?: string }).code ?? ''} ${error.message}`.trim()),
     });
     opening.catch((error: Error) => {
       this.status({ fill: 'red', shape: 'ring', text: error.message });

@@ -58,6 +58,6 @@ test('PUT /v1/projection takes a report with the scope write, and the status sho
   expect((await put('write', report)).statusCode).toBe(204);
   expect((await call('read', '/v1/status')).json().projection).toEqual({
     ...{ name: 'flows-a1.b2', nextIndex: 12, evidenceSize: 12 },
-    ...{ lagMs: 700, reportedMs: NOW_MS },
+    ...{ lagMs: 700, reportedMs: NOW_MS, problem: null },
   });
 });
