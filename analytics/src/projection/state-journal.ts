@@ -9,7 +9,16 @@
  * to a state that has them. It belongs to one process.
  */
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import {
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+} from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { crc32c } from '@fieldproof/protocol/crc32c';
 import { Decoder, Encoder } from 'cbor-x';
@@ -101,6 +110,9 @@ export class StateJournal {
         changes,
         problems,
       };
+    }
+    if (problems.length === 0 && (await hasChanges(path))) {
+      problems.push(`${path}: expected a snapshot before its journal, got none`);
     }
     const found = { snapshot: 0, journal: 0, journalBytes: 0, snapshotBytes: 0 };
     const journal = new StateJournal(path, { ...found, isCurrentGood: false });
@@ -257,6 +269,20 @@ async function readJournal(path: string): Promise<FoundJournal | undefined> {
   if (at === bytes.length) return found;
   const what = `dropped ${bytes.length - at} bytes of an unfinished record at ${at}`;
   return { ...found, problem: `${path}: ${what}` };
+}
+
+/** Whether some journal holds anything; the first replacement makes an empty one before its snapshot. */
+async function hasChanges(path: string): Promise<boolean> {
+  const prefix = `${basename(path)}.journal-`;
+  const names = await readdir(dirname(path)).catch(() => []);
+  for (const name of names.filter((each) => each.startsWith(prefix))) {
+    const size = await stat(join(dirname(path), name)).then(
+      (found) => found.size,
+      () => 1,
+    );
+    if (size > 0) return true;
+  }
+  return false;
 }
 
 async function removeJournals(path: string, isOld: (generation: number) => boolean): Promise<void> {
