@@ -60,6 +60,24 @@ describe('the proxy of the fault harness', () => {
     expect(proxy.forwarded).toBe(2 * 300_005);
   });
 
+  test('a slow answer that ends its connection comes through whole', async () => {
+    const server = createServer((peer) => {
+      peer.end('x'.repeat(3000));
+    });
+    await new Promise<void>((done) => server.listen(0, HOST, done));
+    const slow = new TcpProxy({ host: HOST, port: (server.address() as { port: number }).port });
+    slow.throttle(20_000);
+    const reader = connect(await slow.start({ host: HOST, port: 0 }), HOST);
+    let length = 0;
+    reader.on('data', (chunk) => {
+      length += chunk.length;
+    });
+    await new Promise((done) => reader.once('close', done));
+    expect(length).toBe(3000);
+    await slow.stop();
+    await new Promise((done) => server.close(done));
+  });
+
   test('cuts', async () => {
     expect(proxy.cut()).toBe(1);
     await until('it has ended', () => ending);

@@ -136,22 +136,29 @@ export class TcpProxy {
       target.destroy();
       this.#pairs.delete(pair);
     });
-    target.on('close', () => {
-      if (!pair.isHalfOpen) client.end();
-    });
     this.#pipe(pair, client, target);
-    this.#pipe(pair, target, client);
+    const answered = this.#pipe(pair, target, client);
+    target.on('close', () => {
+      if (!pair.isHalfOpen) void answered().then(() => client.end());
+    });
   }
 
-  /** One chunk after the other; the sender waits meanwhile. */
-  #pipe(pair: Pair, from: Socket, to: Socket): void {
+  /**
+   * One chunk after the other; the sender waits meanwhile.
+   *
+   * @returns tells when what has come so far is through: the end of a slow answer comes after all of it.
+   */
+  #pipe(pair: Pair, from: Socket, to: Socket): () => Promise<void> {
+    let passed = Promise.resolve();
     from.on('data', (chunk) => {
       from.pause();
-      void this.#pass(pair, chunk, to).then(() => from.resume());
+      passed = passed.then(() => this.#pass(pair, chunk, to));
+      void passed.then(() => from.resume());
     });
     from.on('end', () => {
-      if (!pair.isHalfOpen) to.end();
+      if (!pair.isHalfOpen) void passed.then(() => to.end());
     });
+    return () => passed;
   }
 
   async #pass(pair: Pair, chunk: Buffer, to: Socket): Promise<void> {
