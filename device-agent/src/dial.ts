@@ -18,7 +18,8 @@ export interface DialOptions {
 }
 
 /**
- * A connected socket. Its certificate has been judged by `checkPeer` before anything is written.
+ * A connected socket. Its certificate has been judged by `checkPeer` before anything is written. An error that nobody
+ * listens for ends it, not the process.
  *
  * @throws {AgentError} ERR_AGENT_UNREACHABLE, or what `checkPeer` throws.
  */
@@ -44,8 +45,11 @@ export async function dial(options: DialOptions): Promise<Socket> {
     );
     signal?.addEventListener('abort', giveUp, { once: true });
     if (signal?.aborted) giveUp();
-    socket.once('error', (error) => fail(unreachable(where, error)));
-    socket.once('close', () => fail(unreachable(where, new Error('connection closed'))));
+    const failed = (error: unknown): void => fail(unreachable(where, error));
+    const closed = (): void => failed(new Error('connection closed'));
+    // Not once: a socket that was given up may break again.
+    socket.on('error', failed);
+    socket.once('close', closed);
     socket.once(options.tls ? 'secureConnect' : 'connect', () => {
       try {
         if (options.tls) options.checkPeer?.(socket as TLSSocket);
@@ -55,13 +59,17 @@ export async function dial(options: DialOptions): Promise<Socket> {
       }
       clock.cancel(timer);
       signal?.removeEventListener('abort', giveUp);
-      socket.removeAllListeners('error');
-      socket.removeAllListeners('close');
+      socket.removeListener('error', failed);
+      socket.removeListener('close', closed);
+      // It may break before its user listens, or after it has stopped; whoever waits for it is told by `close`.
+      socket.on('error', ignore);
       socket.setNoDelay(true);
       resolve(socket);
     });
   });
 }
+
+function ignore(): void {}
 
 /** tls is loaded only where it is used: it takes 2 MiB. */
 async function startTls(host: string, port: number): Promise<Socket> {

@@ -50,7 +50,8 @@ export function httpCall(
     }
     const call = request({ method, path, headers, createConnection: () => socket });
     call.setTimeout(options.timeoutMs, () => fail(new Error('no answer')));
-    call.once('error', fail);
+    // Not once: what has failed may fail again when its socket is destroyed.
+    call.on('error', fail);
     const giveUp = (): void => fail(new Error('the agent stops'));
     options.signal?.addEventListener('abort', giveUp, { once: true });
     call.once('close', () => options.signal?.removeEventListener('abort', giveUp));
@@ -66,7 +67,7 @@ export function httpCall(
         }
         chunks.push(chunk);
       });
-      answer.once('error', fail);
+      answer.on('error', fail);
       answer.once('end', () => {
         socket.destroy();
         const bytes = new Uint8Array(Buffer.concat(chunks));

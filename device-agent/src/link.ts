@@ -210,6 +210,8 @@ export class Link {
     const addresses = membership.mqttAddresses();
     const address = addresses[this.#addressIndex % addresses.length]!;
     const { host, port, tls } = address;
+    // Before there is a socket, which would have to wait for it.
+    const { MqttClient } = await import('mqtt');
     let socket: Awaited<ReturnType<typeof dial>>;
     try {
       const { timeoutMs } = settings;
@@ -223,7 +225,6 @@ export class Link {
       { device: membership.deviceId, nonce },
       { network: membership.network, signer },
     );
-    const { MqttClient } = await import('mqtt');
     const client = new MqttClient(() => socket, {
       protocolVersion: 4,
       clientId: membership.deviceId,
@@ -239,6 +240,8 @@ export class Link {
       writeCache: false,
       timerVariant: 'native',
     });
+    // Between the login and the session nobody listens; `close` says the same.
+    client.on('error', () => {});
     return await accepted(client, address, signal);
   }
 
