@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { verifyCheckpoint } from '@fieldproof/protocol/checkpoint';
 import { verify } from '@fieldproof/protocol/ed25519-node';
 import { CONTENT_TYPES } from '@fieldproof/protocol/envelope';
-import { encodeBirth, MAX_REJECTS_SEEN } from '@fieldproof/protocol/messages';
+import { encodeBirth } from '@fieldproof/protocol/messages';
 import { noteVerifier } from '@fieldproof/protocol/note-key';
 import type { Receipt } from '@fieldproof/protocol/settlement-messages';
 import { formatTopic } from '@fieldproof/protocol/topics';
@@ -30,7 +30,7 @@ import { type Log, silentLog } from './log.ts';
 import { Membership, readJoinLine } from './membership.ts';
 import { Outbox } from './outbox.ts';
 import { loadOwnership } from './owner.ts';
-import { type Parked, ParkedStore } from './parked.ts';
+import { type ParkedId, ParkedStore } from './parked.ts';
 import { ReceiptFile } from './receipt-file.ts';
 import { Sampler } from './sampler.ts';
 import { Settlement } from './settlement.ts';
@@ -85,7 +85,7 @@ export class Agent {
   #firstRecordedMs: number | null = null;
   #head: readonly [number, Uint8Array] | null = null;
   /** Rejects that the birth on its way acknowledges. */
-  #acknowledging: readonly Parked[] = [];
+  #acknowledging: readonly ParkedId[] = [];
   #savingStatus: Promise<void> = Promise.resolve();
 
   constructor(options: AgentOptions) {
@@ -354,7 +354,7 @@ export class Agent {
           metrics.map((spec) => (intervalMs === undefined ? spec : { ...spec, intervalMs })),
         ]),
     );
-    this.#acknowledging = parked.toAcknowledge(MAX_REJECTS_SEEN);
+    this.#acknowledging = parked.toAcknowledge();
     const rejectsSeen = this.#acknowledging.map(({ boot, seq }): [number, Uint8Array, number] => [
       boot.counter,
       boot.seed,

@@ -5,6 +5,7 @@
 
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { MAX_REJECTS_SEEN } from '@fieldproof/protocol/messages';
 import { type Boot, bootKey } from './boot.ts';
 import { makeFolder, replaceFile } from './durable-file.ts';
 
@@ -17,12 +18,18 @@ export interface Parked {
   readonly atMs: number;
 }
 
+/** Which envelope. */
+export type ParkedId = Pick<Parked, 'boot' | 'seq'>;
+
 export class ParkedStore {
   readonly #folder: string;
   readonly #max: number;
   #items: Parked[] = [];
-  /** What no birth has acknowledged, as far as this process knows. */
-  readonly #unseen = new Set<string>();
+  /**
+   * What no birth has acknowledged, as far as this process knows, oldest first and no more than one birth can name.
+   * Also of what has been parked and is out again: the network lists it until it is acknowledged.
+   */
+  readonly #unseen = new Map<string, ParkedId>();
 
   constructor(options: { readonly folder: string; readonly max: number }) {
     this.#folder = options.folder;
@@ -39,7 +46,7 @@ export class ParkedStore {
       this.#items.push({ boot, seq: Number(match[3]), code: match[4]!, atMs: mtimeMs });
     }
     this.#items.sort((a, b) => a.atMs - b.atMs || a.seq - b.seq);
-    for (const item of this.#items) this.#unseen.add(keyOf(item));
+    for (const item of this.#items) this.#notSeen(item);
   }
 
   /** Durable when it resolves. */
@@ -47,10 +54,9 @@ export class ParkedStore {
     if (this.#items.some((each) => keyOf(each) === keyOf(item))) return;
     await replaceFile(this.#path(item), bytes);
     this.#items.push(item);
-    this.#unseen.add(keyOf(item));
+    this.#notSeen(item);
     while (this.#items.length > this.#max) {
       const oldest = this.#items.shift()!;
-      this.#unseen.delete(keyOf(oldest));
       await rm(this.#path(oldest), { force: true });
     }
   }
@@ -60,20 +66,23 @@ export class ParkedStore {
     return this.#items;
   }
 
-  /** What the next birth should acknowledge (docs/spec/messages.md section 1), newest `max`. */
-  toAcknowledge(max: number): readonly Parked[] {
-    return this.#items.filter((item) => this.#unseen.has(keyOf(item))).slice(-max);
+  /** What the next birth should acknowledge (docs/spec/messages.md section 1). */
+  toAcknowledge(): readonly ParkedId[] {
+    return [...this.#unseen.values()];
   }
 
-  /** A receipt still lists it: the next birth acknowledges it again. */
+  /** A receipt still lists this one, which is parked or was: the next birth acknowledges it again. */
   unacknowledged(boot: Boot, seq: number): void {
-    const key = keyOf({ boot, seq });
-    if (this.#items.some((item) => keyOf(item) === key)) this.#unseen.add(key);
+    this.#notSeen({ boot, seq });
   }
 
   /** A birth that acknowledges these is recorded. */
-  acknowledged(items: readonly Parked[]): void {
+  acknowledged(items: readonly ParkedId[]): void {
     for (const item of items) this.#unseen.delete(keyOf(item));
+  }
+
+  #notSeen({ boot, seq }: ParkedId): void {
+    if (this.#unseen.size < MAX_REJECTS_SEEN) this.#unseen.set(keyOf({ boot, seq }), { boot, seq });
   }
 
   #path(item: Parked): string {
@@ -81,6 +90,6 @@ export class ParkedStore {
   }
 }
 
-function keyOf({ boot, seq }: Pick<Parked, 'boot' | 'seq'>): string {
+function keyOf({ boot, seq }: ParkedId): string {
   return `${bootKey(boot)}-${seq}`;
 }

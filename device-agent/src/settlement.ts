@@ -81,9 +81,11 @@ export class Settlement {
       const boot = { counter, seed };
       const kept = new IntervalSet();
       for (const [seq, code] of rejected) {
-        parked.unacknowledged(boot, seq);
+        if (!outbox.isPending(boot, seq)) {
+          parked.unacknowledged(boot, seq);
+          continue;
+        }
         // Its reject was missed: parked now, before the receipt deletes it.
-        if (!outbox.isPending(boot, seq)) continue;
         if (await this.#parkListed(boot, seq, code)) await outbox.settle(boot, [[seq, seq]]);
         else kept.add(seq);
       }

@@ -88,6 +88,24 @@ describe('a receipt', () => {
     expect(parked.list()).toHaveLength(1);
   });
 
+  test('has all rejects acknowledged, also of envelopes that the parked store has no room for', async () => {
+    const seqs = () => parked.toAcknowledge().map(({ seq }) => seq);
+    const rejected: [number, string][] = [0, 1, 2, 3].map((seq) => [seq, 'ERR_TIME_FUTURE']);
+    const listed = receipt([[7, SEED, 3, [], rejected]]);
+    await settlement.receipt(listed, NOTHING);
+    expect(parked.list().map(({ seq }) => seq)).toEqual([2, 3]);
+    expect(seqs()).toEqual([0, 1, 2, 3]);
+    parked.acknowledged(parked.toAcknowledge());
+    expect(seqs()).toEqual([]);
+    // After a start only the receipt tells.
+    await parked.open();
+    await settlement.receipt(listed, NOTHING);
+    expect(seqs().sort()).toEqual([0, 1, 2, 3]);
+    const many = Array.from({ length: 1100 }, (_, seq): [number, string] => [seq + 10, 'ERR_X']);
+    await settlement.receipt(receipt([[7, SEED, 3, [], many]]), NOTHING);
+    expect(seqs()).toHaveLength(1024);
+  });
+
   test('of 32 newer boots ends the declarations of a closed one, but not of an open one', async () => {
     const boot = { counter: 7, seed: SEED };
     await outbox.drop(boot, [[2, 3]]);
