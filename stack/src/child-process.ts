@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { StackError } from './errors.ts';
+import { processIdentity } from './process-identity.ts';
 
 /** What a process says when it serves: its addresses and the like. */
 export type Ready = Readonly<Record<string, unknown>>;
@@ -25,6 +26,8 @@ export interface ChildOptions {
   readonly onEvent: (event: ChildEvent) => void;
   /** A process was made; it need not be ready. */
   readonly onSpawn?: (pid: number | undefined) => void;
+  /** A process is gone, whoever ended it. */
+  readonly onGone?: () => void;
   /** Other messages than `ready`. */
   readonly onMessage?: (message: Ready) => void;
 }
@@ -53,6 +56,7 @@ const TAIL_BYTES = 16_384;
 export class SupervisedProcess {
   readonly #options: ChildOptions;
   #child: ChildProcess | null = null;
+  #identity: string | null = null;
   #first: Ready | null = null;
   #stopping = false;
   #pauseMs: number;
@@ -69,6 +73,11 @@ export class SupervisedProcess {
 
   get pid(): number | undefined {
     return this.#child?.pid;
+  }
+
+  /** The living process, as `processIdentity` names it; null when there is none. Taken when it was made. */
+  get identity(): string | null {
+    return this.#identity;
   }
 
   /**
@@ -137,6 +146,8 @@ export class SupervisedProcess {
       });
       child.on('exit', (code, signal) => {
         clearTimeout(timeout);
+        this.#identity = null;
+        this.#options.onGone?.();
         const how = signal ?? `exit code ${code}`;
         if (isReady) {
           if (!this.#stopping) this.#restartLater(how, performance.now() - startedAt);
@@ -165,7 +176,9 @@ export class SupervisedProcess {
     } finally {
       closeSync(log);
     }
-    onSpawn?.(this.#child.pid);
+    const { pid } = this.#child;
+    this.#identity = pid === undefined ? null : processIdentity(pid);
+    onSpawn?.(pid);
     return this.#child;
   }
 

@@ -11,8 +11,9 @@ import { type ChildEvent, type Ready, SupervisedProcess } from './child-process.
 import { type DataFolder, replaceFile } from './data-folder.ts';
 import { DEMO_FLEET, LOCAL_AGENT } from './demo-fleet.ts';
 import { ownerPhrase, prepareAgents } from './enrol-agents.ts';
+import { StackError } from './errors.ts';
 import type { StartOptions } from './options.ts';
-import { noteChildren } from './orphans.ts';
+import { forgetChildren, noteChildren } from './orphans.ts';
 
 /** What people and tests need to reach the network; also in `network.json` of the data folder. */
 export interface RunningNetwork {
@@ -136,7 +137,8 @@ export class Network {
   /** Ends everything in reverse order; resolves when the last process is gone. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    for (const child of this.#children.splice(0).reverse()) await child.stop();
+    for (const child of this.#children.toReversed()) await child.stop();
+    tryTo(() => forgetChildren(this.#folder.root));
   }
 
   async #startAgents(
@@ -177,8 +179,8 @@ export class Network {
   }
 
   #noteChildren(): void {
-    const pids = this.#children.flatMap(({ pid }) => pid ?? []);
-    tryTo(() => noteChildren(this.#folder.root, pids));
+    const living = this.#children.flatMap(({ identity }) => identity ?? []);
+    tryTo(() => noteChildren(this.#folder.root, living));
   }
 
   async #run(
@@ -190,6 +192,7 @@ export class Network {
       readonly envAgain?: (first: Ready) => Readonly<Record<string, string>>;
     },
   ): Promise<Ready> {
+    if (this.#stopping) throw new StackError('ERR_PROCESS_FAILED', `${name}: stopped meanwhile`);
     this.#events.onStep(name, null);
     const child = new SupervisedProcess({
       name,
@@ -200,6 +203,7 @@ export class Network {
       maxPauseMs: this.#options.maxRestartPauseMs,
       logFile: join(this.#folder.logs, `${name}.log`),
       onSpawn: () => this.#noteChildren(),
+      onGone: () => this.#noteChildren(),
       onEvent: (event) => {
         this.#publish();
         this.#events.onChild(event);

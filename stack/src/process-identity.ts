@@ -18,6 +18,11 @@ export function processIdentity(pid: number): string {
   }
 }
 
+/** Whether an identity names one process for ever: an id alone may be somebody else's by now. */
+export function isProof(identity: string): boolean {
+  return identity.trim().includes(' ');
+}
+
 /** The process with this identity, while it lives; null when it is gone, whoever has its id now. */
 export function livingProcess(identity: string): number | null {
   const text = identity.trim();
@@ -28,5 +33,5 @@ export function livingProcess(identity: string): number | null {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return null;
   }
-  return text.includes(' ') && processIdentity(pid) !== text ? null : pid;
+  return isProof(text) && processIdentity(pid) !== text ? null : pid;
 }

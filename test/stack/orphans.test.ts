@@ -2,7 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { awaitOrphans, noteChildren } from '@fieldproof/stack/orphans';
+import { SupervisedProcess } from '@fieldproof/stack/child-process';
+import { awaitOrphans, forgetChildren, noteChildren } from '@fieldproof/stack/orphans';
+import { processIdentity } from '@fieldproof/stack/process-identity';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { until } from '../support/network.ts';
 import { REPOSITORY } from '../support/repository.ts';
@@ -34,15 +36,76 @@ describe('what a killed npm start left running', () => {
   });
 
   test('is asked to end and waited for', async () => {
-    noteChildren(folder, [await sleeper('')]);
+    noteChildren(folder, [processIdentity(await sleeper(''))]);
     expect(await awaitOrphans(folder)).toBe(1);
     expect(await awaitOrphans(folder)).toBe(0);
   });
 
   test('is ended when it does not', async () => {
-    noteChildren(folder, [await sleeper(`process.on('SIGTERM', () => {})`)]);
+    noteChildren(folder, [processIdentity(await sleeper(`process.on('SIGTERM', () => {})`))]);
     expect(await awaitOrphans(folder, { patienceMs: 300 })).toBe(1);
     expect(await awaitOrphans(folder)).toBe(0);
+  });
+});
+
+describe('a process that is not proved to be ours', () => {
+  let innocent: ChildProcess;
+  beforeEach(() => {
+    innocent = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e9)'], { stdio: 'ignore' });
+  });
+  afterEach(() => {
+    innocent.kill('SIGKILL');
+  });
+
+  test.each([
+    ['of which only the id is known', (pid: number) => String(pid)],
+    [
+      'that was started at another time',
+      (pid: number) => `${pid} 1 ${processIdentity(pid).split(' ')[2]}`,
+    ],
+    [
+      'of another boot of the machine',
+      (pid: number) => `${pid} ${processIdentity(pid).split(' ')[1]} x`,
+    ],
+  ])('gets no signal: one %s', async (_what, identity) => {
+    noteChildren(folder, [identity(innocent.pid!)]);
+    expect(await awaitOrphans(folder, { patienceMs: 200 })).toBe(0);
+    await new Promise((done) => setTimeout(done, 100));
+    expect([innocent.exitCode, innocent.signalCode]).toEqual([null, null]);
+  });
+
+  test('is nobody after an orderly stop', async () => {
+    noteChildren(folder, [processIdentity(innocent.pid!)]);
+    forgetChildren(folder);
+    expect(await awaitOrphans(folder)).toBe(0);
+    expect(isAlive(innocent.pid!)).toBe(true);
+  });
+});
+
+describe('what is noted of a supervised process', () => {
+  test('is its identity from when it was made, and nothing while it is dead', async () => {
+    const noted: (string | null)[] = [];
+    const child: SupervisedProcess = new SupervisedProcess({
+      ...{
+        name: 'broker',
+        entry: resolve(import.meta.dirname, 'fixtures/child.ts'),
+        args: ['ready'],
+      },
+      ...{ logFile: join(folder, 'log'), maxPauseMs: 10, onEvent: () => {} },
+      onSpawn: () => noted.push(child.identity),
+      onGone: () => noted.push(child.identity),
+    });
+    try {
+      const { pid } = await child.start();
+      const first = processIdentity(pid as number);
+      process.kill(pid as number, 'SIGKILL');
+      await until('it is started again', () => noted.length === 3);
+      await child.stop();
+      expect(noted).toEqual([first, null, expect.not.stringMatching(first), null]);
+      expect(noted[2]).not.toBeNull();
+    } finally {
+      await child.stop();
+    }
   });
 });
 
