@@ -22,8 +22,8 @@ export interface Handle {
 export interface SharedBatch {
   /** Which sequence of entries the indexes belong to: the evidence log's own id, or that of a window node. */
   readonly stream: string;
-  /** Grows when the log is read anew because it had gone back. */
-  readonly turn?: number;
+  /** Another one when the log is read anew because it had gone back. */
+  readonly generation?: string;
   readonly tables: readonly ReadingTable[];
   /** For each table the index of its entry; undefined where there are no entries behind it. */
   readonly entryIndexes: readonly number[] | undefined;

@@ -173,7 +173,7 @@ export class TelemetryService {
     const projection = this.#projection;
     hub().batches.set(id, {
       stream: projection.logId ?? this.#options.id,
-      turn: projection.turn,
+      generation: projection.generation,
       tables: batch.tables,
       entryIndexes: batch.entryIndexes,
       settled: batch.settled,

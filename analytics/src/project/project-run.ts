@@ -65,6 +65,7 @@ export class ProjectRun {
   #end: (error?: AnalyticsError) => void = () => {};
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
+  #isReplaying = false;
 
   private constructor(options: ProjectRunOptions, windows: readonly WindowConsumer[]) {
     const { name, folder, tail, sink, clock = Date.now, onProblem = () => {} } = options;
@@ -116,11 +117,7 @@ export class ProjectRun {
     }
     const run = new ProjectRun(options, windows);
     const behind = windows.filter(({ service }) => service.needsReplay);
-    if (behind.length > 0) {
-      void run.#projection.rewind().then((isDone) => {
-        if (isDone) for (const { service } of behind) service.replayed();
-      });
-    }
+    if (behind.length > 0) run.#replay(behind);
     run.#projection.start();
     run.#timer = setInterval(() => run.#tick(), TICK_MS);
     if (options.once === true) void run.#finish();
@@ -168,7 +165,8 @@ export class ProjectRun {
     }
     for (const { name, service } of this.#windows) {
       if (!projection.take(id, name)) continue;
-      service.apply({ ...batch, stream: this.#options.name, turn: this.#projection.turn }).then(
+      const { generation } = projection;
+      service.apply({ ...batch, stream: this.#options.name, generation }).then(
         (isDurable) => {
           if (isDurable) projection.acknowledge(id, name);
           else projection.letGo(id, name);
@@ -179,7 +177,20 @@ export class ProjectRun {
     }
   }
 
+  /** For windows that lack what the cursor has passed. */
+  #replay(windows: readonly WindowConsumer[]): void {
+    if (this.#isReplaying) return;
+    this.#isReplaying = true;
+    void this.#projection.rewind().then((isDone) => {
+      this.#isReplaying = false;
+      if (isDone) for (const { service } of windows) service.replayed();
+    });
+  }
+
   #tick(options: { readonly isAtEnd?: boolean } = {}): void {
+    const behind = this.#windows.filter(({ service }) => service.needsReplay);
+    // What ends at the end of the log begins with it the next time.
+    if (behind.length > 0 && this.#options.once !== true) this.#replay(behind);
     for (const window of this.#windows) {
       window.ticking = window.ticking.then(async () => {
         if (this.#isStopped) return;

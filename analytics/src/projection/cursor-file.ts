@@ -25,8 +25,8 @@ export interface Cursor {
   readonly state: ProjectorState;
   /** SHA-256 of the entry before `index` in hex, which the log must still hold; absent at 0. */
   readonly before?: string | undefined;
-  /** How often the log was read anew from entry 0, because it had gone back. */
-  readonly turn?: number | undefined;
+  /** Drawn whenever the log is read anew from entry 0 because it had gone back; '' until then. */
+  readonly generation?: string | undefined;
 }
 
 export interface LoadedCursor extends Cursor {
@@ -75,8 +75,13 @@ export async function deleteCursor(path: string): Promise<void> {
 }
 
 /** The bytes of a cursor file. */
-export function encodeCursor({ index, state, before, turn = 0 }: Cursor): Uint8Array {
-  const body = encoder.encode({ index, state: dumpState(state), before: before ?? null, turn });
+export function encodeCursor({ index, state, before, generation = '' }: Cursor): Uint8Array {
+  const body = encoder.encode({
+    index,
+    state: dumpState(state),
+    before: before ?? null,
+    generation,
+  });
   const bytes = Buffer.concat([MAGIC, Buffer.alloc(4), body]);
   bytes.writeUInt32BE(crc32c(body), MAGIC.length);
   return bytes;
@@ -94,13 +99,13 @@ export function decodeCursor(bytes: Uint8Array): Cursor {
   if (file.length < HEAD_BYTES || file.readUInt32BE(MAGIC.length) !== crc32c(body)) {
     throw new Error('checksum does not match');
   }
-  const { index, state, before, turn } = decoder.decode(body) as Record<string, unknown>;
+  const { index, state, before, generation } = decoder.decode(body) as Record<string, unknown>;
   if (!Number.isSafeInteger(index) || (index as number) < 0) throw new Error('index: not one');
   return {
     index: index as number,
     state: restoreState(state),
     before: typeof before === 'string' ? before : undefined,
-    turn: typeof turn === 'number' ? turn : 0,
+    generation: typeof generation === 'string' ? generation : '',
   };
 }
 

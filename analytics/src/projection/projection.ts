@@ -4,6 +4,7 @@
  *
  * It runs until it is stopped: problems are in its status and are tried again. One projection for each cursor file.
  */
+import { randomUUID } from 'node:crypto';
 import type { Frame } from '@fieldproof/protocol/frame';
 import { AnalyticsError } from '../errors.ts';
 import { Batcher, type BatcherOptions, type MicroBatch } from './batcher.ts';
@@ -141,9 +142,13 @@ export class Projection {
     return this.#head?.logId;
   }
 
-  /** Grows when the log had gone back and is read anew: what was made of its entries before counts no more. */
-  get turn(): number {
-    return this.#durable?.turn ?? 0;
+  /**
+   * Another one when the log had gone back and is read anew: what was made of its entries before counts no more. '' until
+   * that has happened. Drawn at random, so that no other reader of the same log, nor this one without its cursor, has
+   * the same one for another reading.
+   */
+  get generation(): string {
+    return this.#durable?.generation ?? '';
   }
 
   /** Begins to read at the cursor. Call once. */
@@ -268,13 +273,14 @@ export class Projection {
 
   /** The log no longer holds what was read: reads it from entry 0 again, which only repeats writes. */
   #beginAnew(): Promise<void> {
-    return this.#beginAgain({ index: 0, state: emptyState(), turn: this.turn + 1 });
+    return this.#beginAgain({ index: 0, state: emptyState(), generation: randomUUID() });
   }
 
-  /** The log is as it was: from entry 0 again, of the same log and turn. */
+  /** The log is as it was: from entry 0 again, of the same log and generation. */
   async #rewind(rewinding: Rewinding): Promise<void> {
     const { logId } = this.#head!;
-    await this.#beginAgain({ index: 0, state: { ...emptyState(), logId }, turn: this.turn });
+    const { generation } = this;
+    await this.#beginAgain({ index: 0, state: { ...emptyState(), logId }, generation });
     this.#rewinding = undefined;
     rewinding.end(this.#savedIndex !== -1);
   }
@@ -296,8 +302,8 @@ export class Projection {
 
   #beginAt(cursor: Cursor, nextId: number): void {
     const { deadLetterPath, limits, send } = this.#options;
-    const { index, state, before, turn = 0 } = cursor;
-    this.#durable = { index, state, before, turn };
+    const { index, state, before, generation = '' } = cursor;
+    this.#durable = { index, state, before, generation };
     this.#head = restoreState(dumpState(state));
     this.#nextIndex = index;
     this.#before = before;
@@ -506,7 +512,7 @@ interface Durable {
   readonly state: ProjectorState;
   /** The entry before `index`, or its SHA-256 in hex as the cursor file had it. */
   before: string | Uint8Array | undefined;
-  readonly turn: number;
+  readonly generation: string;
 }
 
 function goneBack(cause: AnalyticsError): AnalyticsError {

@@ -37,13 +37,18 @@ const RETRY_MS = 1000;
 /** A batch that came so recently says how far behind the reading is. */
 const CATCHING_UP_MS = 5000;
 const MAX_UNSTORED_ROWS = 200_000;
+/** Remembered of a stream. One that was forgotten and comes again has the evidence read again. */
+const MAX_GENERATIONS = 64;
 
 /** What a window needs of a micro-batch. */
 export interface WindowBatch extends Pick<MicroBatch, 'tables' | 'settled' | 'atMs'> {
   /** Which sequence of entries the indexes belong to. */
   readonly stream: string;
-  /** Greater than before when the stream is read anew from its beginning, as another log. Default 0. */
-  readonly turn?: number;
+  /**
+   * Another one when the stream is read anew from its beginning, because it is another one from somewhere on; '' until
+   * that has happened. Several readers of a stream may have different ones at a time.
+   */
+  readonly generation?: string;
   /** For each table the index of its entry; undefined where there are no entries behind it. */
   readonly entryIndexes: readonly number[] | undefined;
 }
@@ -62,8 +67,12 @@ export interface WindowServiceOptions extends WindowOptions {
   readonly log: (error: Error) => void;
 }
 
-/** Of a stream: which entries are in the windows, and how often it was read anew. */
-type Applied = readonly [stream: string, ranges: readonly Interval[], turn: number];
+/** Of a stream: which entries are in the windows, and the generations that were met, newest last. */
+type Applied = readonly [
+  stream: string,
+  ranges: readonly Interval[],
+  generations: readonly string[],
+];
 
 interface Saved {
   readonly windows: PlainWindowState;
@@ -91,9 +100,7 @@ export class WindowService {
   readonly #journal: StateJournal;
   #windows: WindowState;
   readonly #applied = new Map<string, IntervalSet>();
-  readonly #turns = new Map<string, number>();
-  /** Streams of whose present turn a batch has come since the start. */
-  readonly #heard = new Set<string>();
+  readonly #generations = new Map<string, readonly string[]>();
   #unstored: RowGroup[] = [];
   /** Batches that wait for room in `#unstored`. */
   #waiting: (() => void)[] = [];
@@ -183,12 +190,8 @@ export class WindowService {
   async apply(batch: WindowBatch): Promise<boolean> {
     await this.#room();
     if (this.#isClosed) return false;
-    const { tables, entryIndexes, settled, stream, turn = 0 } = batch;
-    const known = this.#turns.get(stream) ?? 0;
-    // On its way when the stream began anew; else its cursor was lost, with the count of turns.
-    if (turn < known && this.#heard.has(stream)) return this.#nextSave();
-    if (turn > known) this.#beginAnew(stream, turn);
-    if (turn >= known) this.#heard.add(stream);
+    const { tables, entryIndexes, settled, stream } = batch;
+    this.#meet(batch);
     let applied = this.#applied.get(stream);
     if (applied === undefined) {
       applied = new IntervalSet();
@@ -277,10 +280,21 @@ export class WindowService {
     }
   }
 
-  /** The entries so far are not those of the log any more: windows are made again of all that it holds. */
-  #beginAnew(stream: string, turn: number): void {
-    this.#turns.set(stream, turn);
-    if (!this.#applied.delete(stream)) return;
+  /**
+   * A generation that was never met: the entries so far are not those of the log any more, and windows are made again of
+   * all that it holds. Its reader begins at entry 0; one that is past that was not heard when it did.
+   */
+  #meet({ stream, generation = '', settled }: WindowBatch): void {
+    const met = this.#generations.get(stream) ?? [];
+    if (generation === '' || met.includes(generation)) return;
+    this.#generations.set(stream, [...met, generation].slice(-MAX_GENERATIONS));
+    if (!this.#applied.has(stream)) return;
+    this.#beginAnew(stream);
+    if (settled[0]?.[0] !== 0) this.#needsReplay = true;
+  }
+
+  #beginAnew(stream: string): void {
+    this.#applied.delete(stream);
     this.#windows = createWindowState(this.#options);
     this.#isAnew = true;
     this.#seenMs = Number.NEGATIVE_INFINITY;
@@ -373,7 +387,7 @@ export class WindowService {
 
   #appliedRanges(): Applied[] {
     return [...this.#applied].map(([stream, set]) => [
-      ...([stream, set.ranges(), this.#turns.get(stream) ?? 0] as const),
+      ...([stream, set.ranges(), this.#generations.get(stream) ?? []] as const),
     ]);
   }
 
@@ -392,9 +406,9 @@ export class WindowService {
     this.#unstored = [...unstored.values()];
     this.#nextId = nextId;
     this.#durableId = nextId;
-    for (const [stream, ranges, turn] of applied) {
+    for (const [stream, ranges, generations] of applied) {
       this.#applied.set(stream, IntervalSet.from(ranges));
-      this.#turns.set(stream, turn);
+      this.#generations.set(stream, generations);
     }
     const { windowMs, graceMs, horizonMs } = this.#options;
     if (windows.options.windowMs !== windowMs) {

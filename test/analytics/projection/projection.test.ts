@@ -7,6 +7,7 @@ import { httpLineSink } from '@fieldproof/analytics/projection/line-sink';
 import { Projection, type ProjectionOptions } from '@fieldproof/analytics/projection/projection';
 import { StoreWriter } from '@fieldproof/analytics/projection/store-writer';
 import { entryHash } from '@fieldproof/analytics/projection/tail-client';
+import { WindowService } from '@fieldproof/analytics/projection/window-service';
 import { readFrame } from '@fieldproof/protocol/frame';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { FakeLog, fakeDevice, NOON } from './evidence.ts';
@@ -228,7 +229,7 @@ describe('a log that has gone back', () => {
       expect(store.lines.length - before).toBe(
         log.frames.filter(({ body }) => body.length > 0).length,
       );
-      expect(again.turn).toBe(grown === 0 ? 1 : 2);
+      expect(again.generation).not.toBe(made.generation);
       await again.stop();
     }
   });
@@ -240,7 +241,7 @@ describe('a log that has gone back', () => {
     server.cut();
     fork(8, 'restored');
     fill(60, 5);
-    await until(() => made.status.cursorIndex === log.size && made.turn === 1);
+    await until(() => made.status.cursorIndex === log.size && made.generation !== '');
     for (const { index } of log.frames.slice(9)) expect(index).toBeLessThan(log.size);
     const stored = new Set([...store.points.keys()].map((key) => key.split(' ')[2]));
     for (let i = 0; i < 4; i++) expect(stored).toContain(String((NOON / 1000 + 1e6 + i) * 1e6));
@@ -253,9 +254,48 @@ describe('a log that has gone back', () => {
     server.cut();
     fill(20);
     await until(() => made.status.cursorIndex === log.size);
-    expect(made.turn).toBe(0);
+    expect(made.generation).toBe('');
     await made.stop();
     const cursor = readFileSync(join(folder, 'a.cursor'));
     expect(decodeCursor(cursor).before).toBe(entryHash(log.frames[log.size - 1]!));
+  });
+
+  test('by one reader loses nothing of another one that was added since', async () => {
+    fill(20);
+    const windows = await WindowService.open({
+      path: join(folder, 'w.state'),
+      ...{ windowMs: 3_600_000, graceMs: 0, horizonMs: 7_200_000 },
+      clock: () => NOON,
+      log: () => {},
+    });
+    const reader = (name: string) => {
+      const made = projection({
+        cursorPath: join(folder, `${name}.cursor`),
+        send: (batch) => {
+          if (!made.take(batch.id, 'store')) return;
+          const { logId: stream = '', generation } = made;
+          void windows
+            .apply({ ...batch, stream, generation })
+            .then((isDurable) => isDurable && made.acknowledge(batch.id, 'store'));
+        },
+      });
+      return made;
+    };
+    const old = reader('old');
+    await until(() => old.status.cursorIndex === log.size);
+    fork(8, 'restored');
+    fill(40, 5);
+    server.cut();
+    await until(() => old.status.cursorIndex === log.size && old.generation !== '');
+    await old.stop();
+    const added = reader('added');
+    await until(() => added.status.cursorIndex === log.size);
+    const before = windows.openWindows;
+    log.telemetry(fakeDevice(7), [[NOON / 1000, 1]]);
+    server.push();
+    await until(() => added.status.cursorIndex === log.size);
+    expect(windows.openWindows).toBeGreaterThan(before);
+    await added.stop();
+    await windows.close();
   });
 });

@@ -190,9 +190,9 @@ test('a state that cannot be written is said, holds what it would acknowledge, a
   await first.close();
 });
 
-test('a cursor that was lost with its count of turns does not stop the windows', async () => {
+test('a cursor that was lost with its generation does not stop the windows', async () => {
   const first = await open();
-  await first.apply({ ...batch(0, 1), turn: 2 });
+  await first.apply({ ...batch(0, 1), generation: 'two' });
   await first.close();
   const second = await open();
   await second.apply(batch(0, 3));
@@ -289,11 +289,10 @@ test('a stream that is read anew makes its windows again, and counts nothing twi
   await first.apply(batch(0, 7));
   await first.close();
   const second = await open();
-  await second.apply({ ...batch(0, 4), turn: 1 });
-  await second.apply(batch(5, 9));
+  await second.apply({ ...batch(0, 4), generation: 'one' });
   await second.close();
   const third = await open();
-  await third.apply({ ...batch(3, 5), turn: 1 });
+  await third.apply({ ...batch(3, 5), generation: 'one' });
   now += 70_000;
   expect((await third.tick())?.rows).toMatchObject([{ count: 6, sum: 15, startMs: NOON }]);
   await third.close();
@@ -326,4 +325,43 @@ test('while too many rows wait for a store, nothing more is taken in; then it go
   expect(service.openWindows).toBe(2);
   await service.close();
   expect(await service.apply(batch(2, 2))).toBe(false);
+});
+
+test('readers of one log with generations of their own are all counted, each entry once', async () => {
+  const service = await open();
+  await service.apply(batch(0, 7));
+  // One reader found that the log went back; another is new, and never met the log as it was.
+  await service.apply({ ...batch(0, 4), generation: 'one' });
+  await service.apply(batch(3, 5));
+  await service.apply({ ...batch(4, 6), generation: 'one' });
+  await service.apply(batch(6, 9));
+  expect(service.needsReplay).toBe(false);
+  now += 70_000;
+  expect((await service.tick())?.rows).toMatchObject([{ count: 10, sum: 45 }]);
+  await service.close();
+});
+
+test('a generation that is met past its beginning has the evidence read again', async () => {
+  const first = await open();
+  await first.apply(batch(0, 7));
+  await first.apply({ ...batch(5, 6), generation: 'one' });
+  expect(first.needsReplay).toBe(true);
+  await first.close();
+  const second = await open();
+  expect(second.needsReplay).toBe(true);
+  second.replayed();
+  await second.apply({ ...batch(0, 6), generation: 'one' });
+  now += 70_000;
+  expect((await second.tick())?.rows).toMatchObject([{ count: 7 }]);
+  await second.close();
+});
+
+test('a window that is new needs nothing read again, whatever the generation', async () => {
+  const service = await open();
+  await service.apply({ ...batch(5, 6), generation: 'one' });
+  await service.apply({ ...batch(7, 8), generation: 'one' });
+  expect(service.needsReplay).toBe(false);
+  now += 70_000;
+  expect((await service.tick())?.rows).toMatchObject([{ count: 4 }]);
+  await service.close();
 });
