@@ -25,6 +25,11 @@ import type { Settlement } from './settlement.ts';
 const RECEIPT_PATIENCE_MS = 60_000;
 /** The birth's receipt tells what is settled: the backlog waits this long for it. */
 const FIRST_RECEIPT_MS = 2000;
+/**
+ * Envelopes rejected in one session, after which it ends: only a birth acknowledges rejects, and behind 256 that none has,
+ * receipts settle nothing (docs/spec/settlement.md 2.1).
+ */
+const MAX_REJECTED = 200;
 /** Digests of sent envelopes that are remembered, to find what a reject means. */
 const MAX_DIGESTS = 1024;
 
@@ -58,6 +63,8 @@ export class Session {
   #live: OutboxCursor | undefined;
   #liveFirst = false;
   #inFlight = 0;
+  /** Parked since the birth. */
+  #rejected = 0;
   #pumping = false;
   #again = false;
   #rewindAsked = false;
@@ -241,13 +248,15 @@ export class Session {
     );
     this.#messages = this.#messages
       .then(async () => {
+        // What the network said is asked again by the next session; an end does not wait for a long queue of it.
+        if (this.#ended) return;
         let settled = 0;
         if (message.kind === 'receipt') {
           settled = await settlement.receipt(message.receipt, acknowledged);
           this.#lastReceiptMs = this.#options.clock.monotonicMs();
           this.#onFirstReceipt?.();
         } else if (message.kind === 'reject') {
-          await this.#rejected(message.reject);
+          await this.#applyReject(message.reject);
         } else {
           await journal.event('unsupported', { kind: message.kind, type: message.type });
         }
@@ -266,10 +275,14 @@ export class Session {
     else this.#postponed.add(placeKey(sent.boot, sent.seq));
   }
 
-  async #rejected(reject: Parameters<Settlement['reject']>[0]): Promise<void> {
+  async #applyReject(reject: Parameters<Settlement['reject']>[0]): Promise<void> {
     const { settlement, clock } = this.#options;
     const sent = this.#digests.get(Buffer.from(reject.digest).toString('hex'));
     const outcome = await settlement.reject(reject, sent);
+    if (outcome.type === 'parked') {
+      this.#rejected += 1;
+      if (this.#rejected >= MAX_REJECTED) this.end('many rejects, which a new birth acknowledges');
+    }
     if (outcome.type !== 'later') return;
     const { boot, seq, afterMs } = outcome;
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, clock.monotonicMs() + afterMs);

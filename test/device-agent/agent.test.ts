@@ -225,6 +225,26 @@ describe('an agent and its network', () => {
     expect(await readdir(join(dataDir, 'state/parked'))).toHaveLength(1);
   });
 
+  test('many rejects end the session, since only a birth acknowledges them', async () => {
+    network.onPublish = (message, { ack, receipt }) => {
+      const isBad = message.kind === 'telemetry';
+      if (isBad) network.sendReject(message, { code: 'ERR_TIME_FUTURE', permanent: true });
+      ack();
+      receipt();
+    };
+    const sensors = ['a', 'b'].map((profile) => {
+      return { driver: 'simulated', profile, intervalMs: 100 };
+    });
+    // An envelope for each reading.
+    const agent = await makeAgent({ sensors, batch: { sealEveryMs: 100, maxReadings: 1 } });
+    await agent.start();
+    const births = () => network.received.filter(({ kind }) => kind === 'birth');
+    await until(() => births().length > 1, 'another birth');
+    const { rejectsSeen } = decodeBirth(births()[1]!.envelope.payload);
+    expect(rejectsSeen.length).toBeGreaterThanOrEqual(200);
+    expect(lines.some((line) => line.includes('a new birth acknowledges'))).toBe(true);
+  });
+
   test('a receipt that lists a rejected seq parks it although its reject was missed', async () => {
     network.onPublish = (_, { ack }) => ack();
     const agent = await makeAgent();
