@@ -55,7 +55,7 @@ export async function settle(turns = 8): Promise<void> {
 
 /** Waits until a condition holds; the deadline only ends a test that hangs. */
 export async function until(condition: () => boolean | Promise<boolean>, what = 'condition') {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 50_000;
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`timed out waiting for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
