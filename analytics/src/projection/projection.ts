@@ -28,6 +28,8 @@ const SAVE_INTERVAL_MS = 200;
 const SAVE_RETRY_MS = 1000;
 /** Before another attempt after an error that does not pass by itself. */
 const RETRY_MS = 15_000;
+/** A log that goes back again so soon after is read anew with a pause. */
+const FORK_REST_MS = 60_000;
 const DEFAULT_TICK_MS = 1000;
 
 export interface ProjectionOptions extends TailSource {
@@ -110,6 +112,8 @@ export class Projection {
   /** Ends the reading of the tail, to begin elsewhere. */
   #reading = new AbortController();
   #rewinding: Rewinding | undefined;
+  /** When the log was last found to have gone back. */
+  #forkedMs = Number.NEGATIVE_INFINITY;
   /** Why the cursor file or the dead letters could not be written the last time. */
   #unsaved: AnalyticsError | undefined;
 
@@ -257,7 +261,7 @@ export class Projection {
         const known = asAnalyticsError(error);
         const isShort = isReading && known.code === 'ERR_TAIL_RANGE';
         this.#connection(isShort ? goneBack(known) : known);
-        if (isShort || known.code === 'ERR_TAIL_FORKED') await this.#beginAnew();
+        if (isShort || known.code === 'ERR_TAIL_FORKED') await this.#forked();
         else await sleepMs(RETRY_MS, AbortSignal.any([signal, this.#reading.signal]));
       }
     }
@@ -271,9 +275,17 @@ export class Projection {
     this.#tickTimer = setInterval(() => this.#tick(), this.#options.tickMs ?? DEFAULT_TICK_MS);
   }
 
-  /** The log no longer holds what was read: reads it from entry 0 again, which only repeats writes. */
-  #beginAnew(): Promise<void> {
-    return this.#beginAgain({ index: 0, state: emptyState(), generation: randomUUID() });
+  /**
+   * The log no longer holds what was read: reads it from entry 0 again, which only repeats writes. Once more soon after
+   * it is not one log that answers, and reading all of it at full speed helps nobody.
+   */
+  async #forked(): Promise<void> {
+    const signal = AbortSignal.any([this.#abort.signal, this.#reading.signal]);
+    const sinceMs = performance.now() - this.#forkedMs;
+    if (sinceMs < FORK_REST_MS) await sleepMs(RETRY_MS, signal);
+    if (signal.aborted) return;
+    this.#forkedMs = performance.now();
+    await this.#beginAgain({ index: 0, state: emptyState(), generation: randomUUID() });
   }
 
   /** The log is as it was: from entry 0 again, of the same log and generation. */

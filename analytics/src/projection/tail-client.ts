@@ -22,6 +22,8 @@ const ANSWER_TIMEOUT_MS = 30_000;
 const MAX_CORRUPT = 3;
 /** Longest answer to a request for one entry: the largest frame. */
 const MAX_ENTRY_ANSWER = 131_080;
+/** Longest problem details that are read. */
+const MAX_PROBLEM_ANSWER = 65_536;
 
 export interface TailSource {
   /** Address of the broker's HTTP listener. */
@@ -192,8 +194,7 @@ async function get(
     request.end();
   });
   if (response.statusCode === 200) return response;
-  response.resume();
-  throw statusError(response.statusCode ?? 0, path);
+  throw statusError(response.statusCode ?? 0, path, await problemCode(response));
 }
 
 function tailUrl(url: string, path: string): URL {
@@ -217,11 +218,31 @@ async function readToken(token: () => Promise<string>): Promise<string> {
   throw new AnalyticsError('ERR_TAIL_AUTH', 'token: expected one word of printable characters');
 }
 
-function statusError(status: number, path: string): AnalyticsError {
+/** What the broker's problem details say, if these are some: a proxy on the way answers in its own words. */
+async function problemCode(response: IncomingMessage): Promise<string | undefined> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    // Ends the response too.
+    if (length > MAX_PROBLEM_ANSWER) return undefined;
+    chunks.push(chunk);
+  }
+  try {
+    const problem: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    const { code } = (problem ?? {}) as { code?: unknown };
+    return typeof code === 'string' ? code : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function statusError(status: number, path: string, code: string | undefined): AnalyticsError {
   if (status === 401 || status === 403) {
     return new AnalyticsError('ERR_TAIL_AUTH', `broker: refused the token (HTTP ${status})`);
   }
-  if (status === 416 || status === 404) {
+  // Only the log itself can say that it is shorter: what was read is made anew because of it.
+  if (status === 416 && code === 'ERR_INDEX_RANGE') {
     return new AnalyticsError('ERR_TAIL_RANGE', `broker: has no ${path} (HTTP ${status})`);
   }
   return unavailable(`broker: expected HTTP 200, got ${status}`);

@@ -247,6 +247,20 @@ describe('a log that has gone back', () => {
     for (let i = 0; i < 4; i++) expect(stored).toContain(String((NOON / 1000 + 1e6 + i) * 1e6));
   });
 
+  test.each([404, 416, 502])('is not what a proxy says with HTTP %d', async (status) => {
+    fill(20);
+    const { made } = storing();
+    await until(() => made.status.cursorIndex === log.size);
+    const { readings } = made.status;
+    server.refusals.push(status);
+    fill(4);
+    server.cut();
+    await until(() => made.status.cursorIndex === log.size);
+    expect(server.refusals).toEqual([]);
+    expect(made.generation).toBe('');
+    expect(made.status.readings - readings).toBe(16);
+  });
+
   test('that only grew while the broker was away is not', async () => {
     fill(20);
     const { made } = storing();

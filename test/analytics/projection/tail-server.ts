@@ -10,6 +10,8 @@ export const TOKEN = 'fpt_test';
 export class TailServer {
   /** Changes bytes on their way: damage, delays. */
   alter: (bytes: Buffer, from: number) => Buffer = (bytes) => bytes;
+  /** Statuses that the next tails are answered with, as a proxy would. */
+  readonly refusals: number[] = [];
   /** Requests so far: their `from`. */
   readonly requests: number[] = [];
   log: FakeLog;
@@ -54,14 +56,19 @@ export class TailServer {
     const [, one] = /^\/v1\/entries\/(\d+)$/.exec(url.pathname) ?? [];
     if (one !== undefined) {
       const frame = this.log.frames[Number(one)];
-      if (frame === undefined) response.writeHead(404).end();
+      if (frame === undefined) outOfRange(response);
       else response.writeHead(200).end(encodeFrame(frame));
       return;
     }
     const from = Number(url.searchParams.get('from'));
     this.requests.push(from);
+    const refusal = this.refusals.shift();
+    if (refusal !== undefined) {
+      response.writeHead(refusal, { 'content-type': 'text/html' }).end('<h1>no</h1>');
+      return;
+    }
     if (from > this.log.size) {
-      response.writeHead(416).end();
+      outOfRange(response);
       return;
     }
     response.writeHead(200, { 'content-type': 'application/vnd.fieldproof.frames' });
@@ -75,6 +82,12 @@ export class TailServer {
     this.#open.add(tail);
     response.on('close', () => this.#open.delete(tail));
   }
+}
+
+function outOfRange(response: ServerResponse): void {
+  const body = { type: 'about:blank', status: 416, code: 'ERR_INDEX_RANGE' };
+  response.writeHead(416, { 'content-type': 'application/problem+json' });
+  response.end(JSON.stringify(body));
 }
 
 export class FakeStore {
