@@ -52,10 +52,12 @@ export async function loadCursor(path: string): Promise<LoadedCursor> {
 /** Replaces the cursor durably: temp, fsync, rename. Calls must not overlap. */
 export async function saveCursor(path: string, cursor: Cursor): Promise<void> {
   const temporary = `${path}.tmp`;
+  // At once: the state goes on changing.
+  const bytes = encodeCursor(cursor);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const file = await open(temporary, 'w', 0o600);
   try {
-    await file.writeFile(encodeCursor(cursor));
+    await file.writeFile(bytes);
     await file.sync();
   } finally {
     await file.close();

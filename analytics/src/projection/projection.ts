@@ -17,7 +17,6 @@ import {
   emptyState,
   type ProjectorState,
   restoreState,
-  type StateChange,
 } from './projector-state.ts';
 import { stateWriteError } from './state-write-error.ts';
 import { entryHash, readEntry, sleepMs, type TailSource, tail } from './tail-client.ts';
@@ -97,6 +96,8 @@ export class Projection {
   #before: string | Uint8Array | undefined;
   #running: Promise<void> | undefined;
   #saving: Promise<void> | undefined;
+  /** Ends when the cursor file is written, or that has failed; never rejects. */
+  #writing: Promise<void> = Promise.resolve();
   #savedIndex = -1;
   #savedMs = 0;
   #nextIndex = 0;
@@ -300,7 +301,7 @@ export class Projection {
   async #beginAgain(cursor: Cursor): Promise<void> {
     clearTimeout(this.#saveTimer);
     this.#saveTimer = undefined;
-    await this.#saving;
+    // From here on acknowledgements of what was read move no cursor.
     const nextId = this.#batcher!.abandon();
     this.#beginAt(cursor, nextId);
     this.#savedIndex = -1;
@@ -315,7 +316,8 @@ export class Projection {
   #beginAt(cursor: Cursor, nextId: number): void {
     const { deadLetterPath, limits, send } = this.#options;
     const { index, state, before, generation = '' } = cursor;
-    this.#durable = { index, state, before, generation };
+    const durable: Durable = { index, state, before, generation };
+    this.#durable = durable;
     this.#head = restoreState(dumpState(state));
     this.#nextIndex = index;
     this.#before = before;
@@ -323,7 +325,14 @@ export class Projection {
       ...limits,
       send,
       onDone: this.#options.onDone ?? (() => {}),
-      advance: (toIndex, changes, entry) => this.#advance(toIndex, changes, entry),
+      advance: (toIndex, changes, entry) => {
+        if (durable !== this.#durable) return;
+        for (const change of changes) applyChange(durable.state, change);
+        durable.index = toIndex;
+        durable.before = entry;
+        this.#wake();
+        this.#saveSoon(durable);
+      },
       setAside: async (letter) => {
         await appendBatch(deadLetterPath, letter).catch((error: unknown) => {
           throw this.#notWritten(stateWriteError(deadLetterPath, error));
@@ -444,12 +453,7 @@ export class Projection {
     resume?.();
   }
 
-  #advance(toIndex: number, changes: readonly StateChange[], before: Durable['before']): void {
-    const durable = this.#durable!;
-    for (const change of changes) applyChange(durable.state, change);
-    durable.index = toIndex;
-    durable.before = before;
-    this.#wake();
+  #saveSoon(durable: Durable): void {
     if (this.#saveTimer !== undefined || this.#saving !== undefined) return;
     if (this.#abort.signal.aborted) return;
     const wait = Math.max(0, this.#savedMs + SAVE_INTERVAL_MS - performance.now());
@@ -457,20 +461,28 @@ export class Projection {
       this.#saveTimer = undefined;
       this.#saving = this.#save(durable).finally(() => {
         this.#saving = undefined;
-        if (durable.index !== this.#savedIndex) this.#advance(durable.index, [], durable.before);
+        const latest = this.#durable!;
+        if (latest.index !== this.#savedIndex) this.#saveSoon(latest);
       });
     }, wait);
   }
 
-  async #save(durable: Durable): Promise<void> {
+  /** One after the other: they share a temporary file. */
+  #save(durable: Durable): Promise<void> {
+    this.#writing = this.#writing.then(() => this.#write(durable));
+    return this.#writing;
+  }
+
+  async #write(durable: Durable): Promise<void> {
     const { index, before } = durable;
-    if (index === this.#savedIndex) return;
+    if (durable !== this.#durable || index === this.#savedIndex) return;
     const hash = before instanceof Uint8Array ? entryHash({ entry: before }) : before;
     const cursor: Cursor = { ...durable, before: hash };
     this.#savedMs = performance.now();
     try {
       await saveCursor(this.#options.cursorPath, cursor);
-      this.#savedIndex = index;
+      // Of what was given up meanwhile: the cursor that took its place is written next.
+      if (durable === this.#durable) this.#savedIndex = index;
       this.#unsaved = undefined;
       this.#options.onStatus?.();
     } catch (error) {

@@ -261,6 +261,28 @@ describe('a log that has gone back', () => {
     expect(made.status.readings - readings).toBe(16);
   });
 
+  test('is not forgotten by a cursor of before that is written late', async () => {
+    fill(60);
+    let isFrozen = false;
+    const made = projection({
+      limits: { maxLines: 1 },
+      send: (batch) => {
+        if (isFrozen || !made.take(batch.id, 'store')) return;
+        setTimeout(() => made.acknowledge(batch.id, 'store'), 20 + ((batch.id * 37) % 200));
+      },
+    });
+    await until(() => made.status.cursorIndex >= 12);
+    fork(8, 'restored');
+    fill(60, 5);
+    server.cut();
+    await until(() => made.generation !== '');
+    // What comes of the log anew is not acknowledged; what was on its way before is.
+    isFrozen = true;
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    const cursor = decodeCursor(readFileSync(join(folder, 'a.cursor')));
+    expect(cursor).toMatchObject({ generation: made.generation });
+  });
+
   test('that only grew while the broker was away is not', async () => {
     fill(20);
     const { made } = storing();
