@@ -46,6 +46,11 @@ export const ANALYTICS_ERRORS = {
     remedy:
       'Look for a function node that does not pass messages on; the dead letter file has them.',
   },
+  ERR_DEAD_LETTERS_DAMAGED: {
+    what: 'A file of dead letters is damaged, and not only at its end, where a crash leaves it.',
+    remedy:
+      'It is kept under the name in the message, with all that is still whole in it, and a new one is begun. Check the disk.',
+  },
   ERR_CURSOR_CORRUPT: {
     what: 'A cursor file cannot be read.',
     remedy: 'The one before it is used, else everything is read again; what is stored stays.',

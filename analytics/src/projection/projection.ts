@@ -334,7 +334,8 @@ export class Projection {
         this.#saveSoon(durable);
       },
       setAside: async (letter) => {
-        await appendBatch(deadLetterPath, letter).catch((error: unknown) => {
+        const onDamaged = (error: AnalyticsError) => this.#options.onProblem?.(error);
+        await appendBatch(deadLetterPath, letter, onDamaged).catch((error: unknown) => {
           throw this.#notWritten(stateWriteError(deadLetterPath, error));
         });
         this.#counts.deadLetters++;
