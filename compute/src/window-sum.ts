@@ -30,6 +30,12 @@ export function addToSum(sum: ExactSum, value: number): void {
   else grow(sum.large, value * SCALE);
 }
 
+/** Adds another sum. */
+export function mergeSum(sum: ExactSum, { small, large }: ExactSum): void {
+  for (const partial of small) grow(sum.small, partial);
+  for (const partial of large) grow(sum.large, partial);
+}
+
 /** The double nearest to the exact sum; ±Infinity beyond the range of doubles. Zero is +0. */
 export function roundSum({ small, large }: ExactSum): number {
   return large.length === 0 ? roundPartials(small) : roundExact(small, large);

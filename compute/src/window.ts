@@ -9,10 +9,13 @@
  *
  * A reading that is applied twice counts twice: whoever feeds tables keeps each log entry from being applied again. Two
  * readings of a series at one instant, from two batches, are two readings. Strings and booleans have no windows.
+ *
+ * Windows can be kept apart by where their readings are from, in a state for each origin, so that one can be forgotten
+ * and made again without the others: `closeParts` emits them as if they were one.
  */
 
 import type { FloatColumn, ReadingSource, ReadingTable } from './readings.ts';
-import { addToSum, type ExactSum, emptySum, roundSum } from './window-sum.ts';
+import { addToSum, type ExactSum, emptySum, mergeSum, roundSum } from './window-sum.ts';
 
 export interface WindowOptions {
   /** Length of a window, a whole number of ms; windows start at its multiples in Unix time. */
@@ -146,31 +149,67 @@ export function applyTable(
   return { applied, tooLate };
 }
 
+/** The windows of one origin, and how far time has come for them. */
+export interface WindowPart {
+  readonly state: WindowState;
+  /** Unix time in ms; should not go back. */
+  readonly nowMs: number;
+  /**
+   * How far the readings have come, where that is behind `nowMs`: nothing is forgotten before its readings had their
+   * `horizonMs` to come.
+   */
+  readonly seenMs?: number;
+}
+
 /**
  * Emits every window with new readings that ended `graceMs` ago, and forgets those that ended `horizonMs` ago. Changes
  * `state`.
  *
- * @param nowMs - Unix time in ms; should not go back.
- * @param seenMs - how far the readings have come, where that is behind `nowMs`: nothing is forgotten before its
- * readings had their `horizonMs` to come.
+ * @param nowMs - see {@link WindowPart}, as for `seenMs`.
  * @returns rows by start, device, profile, metric and source.
  */
 export function closeWindows(state: WindowState, nowMs: number, seenMs = nowMs): WindowRow[] {
-  const forgetMs = Math.min(nowMs, seenMs) - state.options.horizonMs;
-  const { windowMs, graceMs } = state.options;
-  const rows: WindowRow[] = [];
-  const starts = [...state.buckets.keys()].sort((a, b) => a - b);
-  for (const startMs of starts) {
-    if (startMs + windowMs + graceMs > nowMs) break;
-    const bucket = state.buckets.get(startMs)!;
-    if (bucket.dirty.size > 0) {
-      for (const window of bucket.dirty) state.touched.set(window, startMs);
-      for (const row of emitBucket(bucket, startMs, windowMs)) rows.push(row);
+  return closeParts([{ state, nowMs, seenMs }]);
+}
+
+/**
+ * As `closeWindows` for windows of several origins: a row holds what all of them have of its series. Each origin has a
+ * time of its own. Unit, cell and group are those of the first part that has the window.
+ *
+ * @param parts - of windows of one length.
+ */
+export function closeParts(parts: readonly WindowPart[]): WindowRow[] {
+  const starts = new Set<number>();
+  for (const { state, nowMs } of parts) {
+    for (const [startMs, { dirty }] of state.buckets) {
+      if (dirty.size > 0 && isDue(state, startMs, nowMs)) starts.add(startMs);
     }
-    if (startMs + windowMs <= forgetMs) forgetBucket(state, startMs);
   }
-  state.forgottenMs = Math.max(state.forgottenMs, forgetMs);
+  const rows: WindowRow[] = [];
+  for (const startMs of [...starts].sort((a, b) => a - b)) {
+    for (const row of emitStart(parts, startMs)) rows.push(row);
+  }
+  for (const { state, nowMs, seenMs = nowMs } of parts) {
+    const { windowMs, horizonMs } = state.options;
+    const forgetMs = Math.min(nowMs, seenMs) - horizonMs;
+    for (const startMs of state.buckets.keys()) {
+      if (startMs + windowMs <= forgetMs) forgetBucket(state, startMs);
+    }
+    state.forgottenMs = Math.max(state.forgottenMs, forgetMs);
+  }
   return rows;
+}
+
+/** Has those windows emitted again that were emitted together with windows of `gone`. Changes `state`. */
+export function reopenShared(state: WindowState, gone: WindowState): void {
+  for (const [startMs, { windows }] of gone.buckets) {
+    const bucket = state.buckets.get(startMs);
+    if (bucket === undefined) continue;
+    for (const key of windows.keys()) {
+      const window = bucket.windows.get(key);
+      if (window !== undefined) markDirty(state, { window, startMs, bucket });
+    }
+  }
 }
 
 /** Forgets the windows with one start. */
@@ -247,12 +286,23 @@ function windowOf(
     };
     bucket.windows.set(from.key, window);
   }
-  state.touched.set(window, startMs);
-  if (!window.isDirty) {
-    window.isDirty = true;
-    bucket.dirty.add(window);
-  }
+  markDirty(state, { window, startMs, bucket });
   return window;
+}
+
+function markDirty(
+  state: WindowState,
+  at: {
+    readonly window: OpenWindow;
+    readonly startMs: number;
+    readonly bucket: WindowBucket;
+  },
+): void {
+  const { window, startMs, bucket } = at;
+  state.touched.set(window, startMs);
+  if (window.isDirty) return;
+  window.isDirty = true;
+  bucket.dirty.add(window);
 }
 
 /** Of several readings at one instant, `first` takes the least and `last` the greatest. */
@@ -261,37 +311,93 @@ function addReading(window: OpenWindow, timeMs: number, value: number): void {
   addToSum(window.sum, value);
   if (value < window.min) window.min = value;
   if (value > window.max) window.max = value;
-  if (timeMs < window.firstMs || (timeMs === window.firstMs && value < window.first)) {
-    window.first = value;
-    window.firstMs = timeMs;
-  }
-  if (timeMs > window.lastMs || (timeMs === window.lastMs && value > window.last)) {
-    window.last = value;
-    window.lastMs = timeMs;
-  }
+  takeFirst(window, timeMs, value);
+  takeLast(window, timeMs, value);
 }
 
-function emitBucket(bucket: WindowBucket, startMs: number, windowMs: number): WindowRow[] {
-  const dirty = [...bucket.dirty].sort((a, b) => compareSeries(a.series, b.series));
-  bucket.dirty.clear();
-  const raised = new Set<string>();
-  return dirty.map((window) => {
-    window.isDirty = false;
-    const line = lineKey(window.series);
-    const before = bucket.versions.get(line) ?? 0;
-    const version = raised.has(line) ? before : before + 1;
-    raised.add(line);
-    bucket.versions.set(line, version);
-    const { series, unit, cell, group, count, min, max, first, firstMs, last, lastMs } = window;
-    const { device, profile, metric, source } = series;
-    const sum = roundSum(window.sum);
-    const mean = sum / count;
-    // biome-ignore format: one object in one go, a row for each window
-    return {
-      device, profile, metric, source, unit, cell, group, startMs, endMs: startMs + windowMs,
-      count, sum, mean, min, max, first, firstMs, last, lastMs, version,
-    };
-  });
+function takeFirst(window: OpenWindow, timeMs: number, value: number): void {
+  if (timeMs > window.firstMs || (timeMs === window.firstMs && value >= window.first)) return;
+  window.first = value;
+  window.firstMs = timeMs;
+}
+
+function takeLast(window: OpenWindow, timeMs: number, value: number): void {
+  if (timeMs < window.lastMs || (timeMs === window.lastMs && value <= window.last)) return;
+  window.last = value;
+  window.lastMs = timeMs;
+}
+
+function isDue({ options }: WindowState, startMs: number, nowMs: number): boolean {
+  return startMs + options.windowMs + options.graceMs <= nowMs;
+}
+
+/** The rows of the windows with one start that are due, in whichever part; each with what the other parts have. */
+function emitStart(parts: readonly WindowPart[], startMs: number): WindowRow[] {
+  const found: { readonly state: WindowState; readonly bucket: WindowBucket }[] = [];
+  const due: OpenWindow[] = [];
+  for (const { state, nowMs } of parts) {
+    const bucket = state.buckets.get(startMs);
+    if (bucket === undefined) continue;
+    found.push({ state, bucket });
+    if (isDue(state, startMs, nowMs)) for (const window of bucket.dirty) due.push(window);
+  }
+  due.sort((a, b) => compareSeries(a.series, b.series));
+  const raised = new Map<string, number>();
+  const rows: WindowRow[] = [];
+  for (const { isDirty, series } of due) {
+    // It was emitted with that of another part.
+    if (!isDirty) continue;
+    const line = lineKey(series);
+    const version = raised.get(line) ?? nextVersion(found, line);
+    raised.set(line, version);
+    const key = seriesKey(series);
+    let merged: OpenWindow | undefined;
+    for (const { state, bucket } of found) {
+      const window = bucket.windows.get(key);
+      if (window === undefined) continue;
+      state.touched.set(window, startMs);
+      window.isDirty = false;
+      bucket.dirty.delete(window);
+      bucket.versions.set(line, version);
+      merged = merged === undefined ? window : mergeWindows(merged, window);
+    }
+    rows.push(
+      toRow(merged!, { startMs, endMs: startMs + found[0]!.state.options.windowMs, version }),
+    );
+  }
+  return rows;
+}
+
+function nextVersion(found: readonly { readonly bucket: WindowBucket }[], line: string): number {
+  return 1 + Math.max(...found.map(({ bucket }) => bucket.versions.get(line) ?? 0));
+}
+
+/** A window with the readings of both; neither is changed. */
+function mergeWindows(a: OpenWindow, b: OpenWindow): OpenWindow {
+  const merged = { ...a, sum: { small: [...a.sum.small], large: [...a.sum.large] } };
+  mergeSum(merged.sum, b.sum);
+  merged.count += b.count;
+  merged.min = Math.min(a.min, b.min);
+  merged.max = Math.max(a.max, b.max);
+  takeFirst(merged, b.firstMs, b.first);
+  takeLast(merged, b.lastMs, b.last);
+  return merged;
+}
+
+function toRow(
+  window: OpenWindow,
+  at: Pick<WindowRow, 'startMs' | 'endMs' | 'version'>,
+): WindowRow {
+  const { series, unit, cell, group, count, min, max, first, firstMs, last, lastMs } = window;
+  const { device, profile, metric, source } = series;
+  const { startMs, endMs, version } = at;
+  const sum = roundSum(window.sum);
+  const mean = sum / count;
+  // biome-ignore format: one object in one go, a row for each window
+  return {
+    device, profile, metric, source, unit, cell, group, startMs, endMs,
+    count, sum, mean, min, max, first, firstMs, last, lastMs, version,
+  };
 }
 
 /** One string per series. Names and ids hold no control characters. */

@@ -1,8 +1,10 @@
 import type { ReadingTable } from '@fieldproof/compute/readings';
 import {
   applyTable,
+  closeParts,
   closeWindows,
   createWindowState,
+  reopenShared,
   type WindowRow,
   type WindowState,
 } from '@fieldproof/compute/window';
@@ -210,6 +212,60 @@ describe('windows', () => {
       ),
       { numRuns: 500 },
     );
+  });
+
+  test('kept apart by origin yield the same rows, at every closing', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.array(fc.tuple(fc.nat(2), anyReading), { maxLength: 12 }), { maxLength: 5 }),
+        (rounds) => {
+          const one = createWindowState(options);
+          const apart = [0, 1, 2].map(() => createWindowState(options));
+          for (const [round, readings] of rounds.entries()) {
+            for (const [origin, [metric, time, value]] of readings) {
+              applyTable(one, tableOf(metric, [[time, value]]));
+              applyTable(apart[origin]!, tableOf(metric, [[time, value]]));
+            }
+            const nowMs = T0 + (round + 1) * MINUTE;
+            const rows = closeParts(apart.map((state) => ({ state, nowMs })));
+            expect(rows).toEqual(closeWindows(one, nowMs));
+          }
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
+  test('of one origin that are forgotten leave those of the others, which are emitted again', () => {
+    const kept = filled([T0, 1], [T0 + MINUTE, 2]);
+    const gone = filled([T0 + 1, 7]);
+    const nowMs = T0 + 5 * MINUTE;
+    closeParts([
+      { state: kept, nowMs },
+      { state: gone, nowMs },
+    ]);
+    reopenShared(kept, gone);
+    expect(closeParts([{ state: kept, nowMs }])).toMatchObject([
+      { startMs: T0, count: 1, sum: 1, version: 2 },
+    ]);
+  });
+
+  test('of one origin wait for its own time, and are in the rows that others make due', () => {
+    const live = createWindowState(options);
+    applyTable(live, tableOf('temp', [[T0, 1]]));
+    const behind = createWindowState(options);
+    applyTable(behind, tableOf('temp', [[T0 + 1, 2]]));
+    applyTable(behind, tableOf('hum', [[T0, 3]]));
+    const parts = (behindMs: number) => [
+      { state: live, nowMs: T0 + 20 * MINUTE },
+      { state: behind, nowMs: behindMs },
+    ];
+    expect(closeParts(parts(T0))).toMatchObject([{ metric: 'temp', count: 2, version: 1 }]);
+    applyTable(behind, tableOf('temp', [[T0 + 2, 4]]));
+    expect(closeParts(parts(T0 + 2 * MINUTE))).toMatchObject([
+      { metric: 'hum', count: 1, version: 2 },
+      { metric: 'temp', version: 2 },
+    ]);
   });
 
   test('are the same after a checkpoint in CBOR', () => {

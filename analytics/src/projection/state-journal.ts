@@ -23,7 +23,7 @@ import { basename, dirname, join } from 'node:path';
 import { crc32c } from '@fieldproof/protocol/crc32c';
 import { Decoder, Encoder } from 'cbor-x';
 
-const FORMAT = 2;
+const FORMAT = 3;
 const HEAD_BYTES = 8;
 /** A journal is worth a snapshot when it is longer than this and than twice the snapshot. */
 const LONG_JOURNAL_BYTES = 1 << 20;

@@ -1,6 +1,6 @@
 /**
- * Windows over a projection, behind a window node or `fieldproof project`: those of `@fieldproof/compute/window`, which
- * entries are in them, and the rows that are not yet stored, durable in a snapshot and a journal
+ * Windows over a projection, behind a window node or `fieldproof project`: those of `window-parts.ts`, which entries
+ * are in them, and the rows that are not yet stored, durable in a snapshot and a journal
  * (docs/decisions/005-windows-and-acknowledgements.md).
  *
  * A batch is acknowledged when the state with it is on the disk; a repeated entry is skipped. Rows stay in the state
@@ -8,34 +8,18 @@
  * neither loses a contribution nor counts one twice.
  */
 import type { ReadingTable } from '@fieldproof/compute/readings';
-import {
-  applyTable,
-  closeWindows,
-  createWindowState,
-  type WindowOptions,
-  type WindowRow,
-  type WindowState,
-} from '@fieldproof/compute/window';
-import {
-  applyChanges,
-  type PlainWindowState,
-  takeChanges,
-  type WindowChanges,
-  windowStateFromPlain,
-  windowStateToPlain,
-} from '@fieldproof/compute/window-plain';
+import type { WindowOptions, WindowRow } from '@fieldproof/compute/window';
 import { type Interval, IntervalSet } from '@fieldproof/protocol/interval-set';
 import { AnalyticsError } from '../errors.ts';
 import type { MicroBatch } from './batcher.ts';
 import { StateJournal } from './state-journal.ts';
 import { stateWriteError } from './state-write-error.ts';
+import { type PartChanges, PLAIN, type PlainParts, WindowParts } from './window-parts.ts';
 
 /** Between two writes of the state; longer when a write takes long. */
 const SAVE_MS = 250;
 /** After one that failed. */
 const RETRY_MS = 1000;
-/** A batch that came so recently says how far behind the reading is. */
-const CATCHING_UP_MS = 5000;
 const MAX_UNSTORED_ROWS = 200_000;
 /** Remembered of a stream. One that was forgotten and comes again has the evidence read again. */
 const MAX_GENERATIONS = 64;
@@ -75,7 +59,7 @@ type Applied = readonly [
 ];
 
 interface Saved {
-  readonly windows: PlainWindowState;
+  readonly windows: PlainParts;
   readonly applied: readonly Applied[];
   readonly unstored: readonly RowGroup[];
   readonly nextId: number;
@@ -85,9 +69,7 @@ interface Saved {
 
 /** What has changed since the change before; it may be applied to a state that has it. */
 interface Change {
-  /** Windows of this length were begun anew before it; null for no. */
-  readonly anewMs: number | null;
-  readonly windows: WindowChanges;
+  readonly windows: PartChanges;
   readonly applied: readonly Applied[];
   readonly emitted: readonly RowGroup[];
   readonly stored: readonly number[];
@@ -98,7 +80,7 @@ interface Change {
 export class WindowService {
   readonly #options: WindowServiceOptions;
   readonly #journal: StateJournal;
-  #windows: WindowState;
+  #windows: WindowParts;
   readonly #applied = new Map<string, IntervalSet>();
   readonly #generations = new Map<string, readonly string[]>();
   #unstored: RowGroup[] = [];
@@ -113,10 +95,6 @@ export class WindowService {
   #isDirty = false;
   #saving: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #lagMs = 0;
-  #batchMs = Number.NEGATIVE_INFINITY;
-  /** How far the evidence has come, Unix ms. Nothing is forgotten by a clock that ran while no evidence came. */
-  #seenMs = Number.NEGATIVE_INFINITY;
   #tooLate = 0;
   #needsReplay = false;
   /** Files were damaged: a whole state is written before anything follows them. */
@@ -124,14 +102,13 @@ export class WindowService {
   #problem: AnalyticsError | undefined;
 
   /** Since the last change that was saved. */
-  #isAnew = false;
   #emitted: RowGroup[] = [];
   #stored: number[] = [];
 
   private constructor(options: WindowServiceOptions, journal: StateJournal) {
     this.#options = options;
     this.#journal = journal;
-    this.#windows = createWindowState(options);
+    this.#windows = new WindowParts(options);
   }
 
   /** Opens the state, or begins without one. Of a state with another window length, windows that have ended are emitted. */
@@ -156,9 +133,7 @@ export class WindowService {
   /** The evidence is read again from entry 0, and a crash does not change that any more. */
   replayed(): void {
     this.#needsReplay = false;
-    // Until the first batch says where the reading is, nothing is due.
-    this.#batchMs = this.#options.clock();
-    this.#lagMs = Number.POSITIVE_INFINITY;
+    this.#windows.hold(this.#options.clock());
     void this.#nextSave();
   }
 
@@ -178,9 +153,7 @@ export class WindowService {
   }
 
   get openWindows(): number {
-    let count = 0;
-    for (const { windows } of this.#windows.buckets.values()) count += windows.size;
-    return count;
+    return this.#windows.openWindows;
   }
 
   /**
@@ -197,13 +170,10 @@ export class WindowService {
       applied = new IntervalSet();
       this.#applied.set(stream, applied);
     }
-    for (const [i, table] of tables.entries()) {
-      const index = entryIndexes?.[i];
-      if (index !== undefined && applied.has(index)) continue;
-      this.#applyTable(table);
-    }
+    const isNew = (index: number | undefined) => index === undefined || !applied.has(index);
+    const fresh = tables.filter((_, i) => isNew(entryIndexes?.[i]));
+    this.#put(stream, fresh, batch.atMs);
     for (const [from, to] of settled) applied.addRange(from, to);
-    this.#see(batch.atMs);
     return this.#nextSave();
   }
 
@@ -215,8 +185,7 @@ export class WindowService {
   async applyTables(tables: readonly ReadingTable[], atMs = 0): Promise<boolean> {
     await this.#room();
     if (this.#isClosed) return false;
-    for (const table of tables) this.#applyTable(table);
-    this.#see(atMs);
+    this.#put(PLAIN, tables, atMs);
     return this.#nextSave();
   }
 
@@ -229,13 +198,7 @@ export class WindowService {
    */
   async tick({ isAtEnd = false } = {}): Promise<RowGroup | undefined> {
     if (this.#isClosed || this.#needsReplay) return undefined;
-    const nowMs = this.#options.clock();
-    const isCatchingUp = !isAtEnd && nowMs - this.#batchMs < CATCHING_UP_MS;
-    const rows = closeWindows(
-      this.#windows,
-      nowMs - (isCatchingUp ? this.#lagMs : 0),
-      this.#seenMs,
-    );
+    const rows = this.#windows.close(this.#options.clock(), isAtEnd);
     if (rows.length === 0) return undefined;
     const group = { id: this.#nextId++, rows };
     this.#unstored.push(group);
@@ -281,34 +244,22 @@ export class WindowService {
   }
 
   /**
-   * A generation that was never met: the entries so far are not those of the log any more, and windows are made again of
-   * all that it holds. Its reader begins at entry 0; one that is past that was not heard when it did.
+   * A generation that was never met: the entries so far are not those of the log any more, and its windows are made
+   * again of all that it holds. Its reader begins at entry 0; one that is past that was not heard when it did.
    */
   #meet({ stream, generation = '', settled }: WindowBatch): void {
     const met = this.#generations.get(stream) ?? [];
     if (generation === '' || met.includes(generation)) return;
     this.#generations.set(stream, [...met, generation].slice(-MAX_GENERATIONS));
     if (!this.#applied.has(stream)) return;
-    this.#beginAnew(stream);
+    this.#applied.delete(stream);
+    this.#windows.forget(stream);
     if (settled[0]?.[0] !== 0) this.#needsReplay = true;
   }
 
-  #beginAnew(stream: string): void {
-    this.#applied.delete(stream);
-    this.#windows = createWindowState(this.#options);
-    this.#isAnew = true;
-    this.#seenMs = Number.NEGATIVE_INFINITY;
-  }
-
-  #see(atMs: number): void {
+  #put(stream: string, tables: readonly ReadingTable[], atMs: number): void {
     const nowMs = this.#options.clock();
-    this.#batchMs = nowMs;
-    this.#lagMs = atMs > 0 ? Math.max(0, nowMs - atMs) : 0;
-    this.#seenMs = Math.max(this.#seenMs, nowMs - this.#lagMs);
-  }
-
-  #applyTable(table: ReadingTable): void {
-    this.#tooLate += applyTable(this.#windows, table).tooLate;
+    this.#tooLate += this.#windows.apply(stream, tables, { atMs, nowMs });
   }
 
   #nextSave(): Promise<boolean> {
@@ -361,7 +312,7 @@ export class WindowService {
 
   #whole(): Saved {
     return {
-      windows: windowStateToPlain(this.#windows),
+      windows: this.#windows.toPlain(),
       applied: this.#appliedRanges(),
       unstored: this.#unstored,
       nextId: this.#nextId,
@@ -371,15 +322,13 @@ export class WindowService {
 
   #takeChange(): Change {
     const change: Change = {
-      anewMs: this.#isAnew ? this.#options.windowMs : null,
-      windows: takeChanges(this.#windows),
+      windows: this.#windows.takeChanges(),
       applied: this.#appliedRanges(),
       emitted: this.#emitted,
       stored: this.#stored,
       nextId: this.#nextId,
       needsReplay: this.#needsReplay,
     };
-    this.#isAnew = false;
     this.#emitted = [];
     this.#stored = [];
     return change;
@@ -392,12 +341,12 @@ export class WindowService {
   }
 
   #restore(saved: Saved, changes: readonly Change[]): void {
-    let windows = windowStateFromPlain(saved.windows);
+    const restored = { state: saved.windows, changes: changes.map(({ windows }) => windows) };
+    const { clock } = this.#options;
+    const { parts, ended } = WindowParts.restore(this.#options, restored, clock());
+    this.#windows = parts;
     const unstored = new Map(saved.unstored.map((group) => [group.id, group]));
     for (const change of changes) {
-      const { anewMs } = change;
-      if (anewMs !== null) windows = createWindowState({ ...windows.options, windowMs: anewMs });
-      applyChanges(windows, change.windows);
       for (const group of change.emitted) unstored.set(group.id, group);
       for (const id of change.stored) unstored.delete(id);
     }
@@ -405,24 +354,15 @@ export class WindowService {
     this.#needsReplay = needsReplay;
     this.#unstored = [...unstored.values()];
     this.#nextId = nextId;
-    this.#durableId = nextId;
     for (const [stream, ranges, generations] of applied) {
       this.#applied.set(stream, IntervalSet.from(ranges));
       this.#generations.set(stream, generations);
     }
-    const { windowMs, graceMs, horizonMs } = this.#options;
-    if (windows.options.windowMs !== windowMs) {
-      const options = { ...windows.options, graceMs: 0 };
-      const rows = closeWindows({ ...windows, options }, this.#options.clock());
-      if (rows.length > 0) {
-        const group = { id: this.#nextId++, rows };
-        this.#unstored.push(group);
-        this.#emitted.push(group);
-        this.#durableId = this.#nextId;
-      }
-      this.#isAnew = true;
-      return;
+    if (ended.length > 0) {
+      const group = { id: this.#nextId++, rows: ended };
+      this.#unstored.push(group);
+      this.#emitted.push(group);
     }
-    this.#windows = { ...windows, options: { windowMs, graceMs, horizonMs } };
+    this.#durableId = this.#nextId;
   }
 }

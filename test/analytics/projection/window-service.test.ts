@@ -365,3 +365,74 @@ test('a window that is new needs nothing read again, whatever the generation', a
   expect((await service.tick())?.rows).toMatchObject([{ count: 4 }]);
   await service.close();
 });
+
+/** Entries of a log of its own, and the device that they are of. */
+const other = (from: number, to: number, device = 'other'): WindowBatch => {
+  const made = batch(from, to);
+  return { ...made, stream: device, tables: made.tables.map((each) => ({ ...each, device })) };
+};
+
+test('a log that goes back takes nothing from the windows of other logs and of plain readings', async () => {
+  const first = await open();
+  await first.apply(batch(0, 7));
+  await first.apply(other(0, 3));
+  await first.applyTables([{ ...table(NOON, 5), device: 'plain' }]);
+  await first.apply({ ...batch(0, 1), generation: 'one' });
+  expect(first.openWindows).toBe(3);
+  await first.close();
+  const second = await open();
+  await second.apply({ ...batch(2, 4), generation: 'one' });
+  await second.apply(other(2, 5));
+  now += 70_000;
+  expect((await second.tick())?.rows).toMatchObject([
+    { device: 'd', count: 5, sum: 10 },
+    { device: 'other', count: 6, sum: 15 },
+    { device: 'plain', count: 1, sum: 5 },
+  ]);
+  expect(second.needsReplay).toBe(false);
+  await second.close();
+});
+
+test('a series of several logs and of plain readings is one row, also when one of them goes back', async () => {
+  const first = await open();
+  await first.apply(batch(0, 3));
+  await first.apply(other(1, 2, 'd'));
+  await first.applyTables([{ ...table(NOON + 1, 100), cell: 'plain' }]);
+  now += 70_000;
+  expect((await first.tick())?.rows).toMatchObject([
+    { count: 7, sum: 109, min: 0, max: 100, first: 0, last: 100, cell: '', version: 1 },
+  ]);
+  await first.close();
+  const second = await open();
+  expect(second.openWindows).toBe(3);
+  // Nothing of that minute is in the log any more.
+  await second.apply({ ...batch(0, 0, NOON + 60_000), generation: 'one' });
+  now += 60_000;
+  const { rows } = (await second.tick())!;
+  expect(rows).toMatchObject([
+    { startMs: NOON, count: 3, sum: 103, version: 2 },
+    { startMs: NOON + 60_000, count: 1 },
+  ]);
+  await second.close();
+});
+
+test('a log that is read from long ago is in time beside one that is read as it grows', async () => {
+  const service = await open();
+  const from = NOON - 30 * 86_400_000;
+  for (let i = 0; i < 4; i++) {
+    await service.apply(other(i, i));
+    const atMs = from + i * 3_600_000;
+    await service.apply(batch(i, i, atMs, atMs));
+    await service.tick();
+    now += 1000;
+  }
+  expect(service.tooLate).toBe(0);
+  now += 70_000;
+  await service.tick();
+  const rows = service.unstored.flatMap((group) => group.rows);
+  expect(rows.filter(({ device }) => device === 'd').map(({ count }) => count)).toEqual([
+    1, 1, 1, 1,
+  ]);
+  expect(rows.filter(({ device }) => device === 'other')).toMatchObject([{ count: 4 }]);
+  await service.close();
+});
