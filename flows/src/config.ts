@@ -18,7 +18,7 @@ export interface FlowsConfig {
   readonly influxDatabase: string;
   /** Rows of a window node that wait for a store, above which it takes nothing more. */
   readonly maxUnstoredRows: number;
-  /** Readings from plain messages that a store node has in hand, above which it refuses more. */
+  /** Readings from plain messages that a store or window node has in hand, above which it refuses more. */
   readonly maxWaitingReadings: number;
 }
 

@@ -27,9 +27,9 @@ export const FLOWS_ERRORS = {
     remedy: 'Do not keep handles: what was not acknowledged is sent again by itself.',
   },
   ERR_STORE_BACKLOG: {
-    what: 'A store node has too many readings of plain messages in hand, because the store is down or slow.',
+    what: 'A store or window node has too many readings of plain messages in hand, because the store is down or slow; this message is refused.',
     remedy:
-      'Wait until the store takes them. Readings of the evidence are sent again by themselves.',
+      'Wait until the store takes them, and send the message again (a catch node sees it). Readings of the evidence are sent again by themselves. maxWaitingReadings is the limit.',
   },
   ERR_READING_SHAPE: {
     what: 'A message payload is neither a handle nor readings.',

@@ -1,15 +1,14 @@
 /** `fieldproof-store`: puts readings into InfluxDB or the control process, and acknowledges them. */
 
 import type { AnalyticsError } from '@fieldproof/analytics/errors';
-import { type ReadingTable, readingCount } from '@fieldproof/compute/readings';
+import type { ReadingTable } from '@fieldproof/compute/readings';
 import { FlowsError } from '../errors.ts';
 import { forgetConsumer, hub, isHandle } from '../hub.ts';
 import type { Message, NodeApi, NodeBase, NodeDef } from '../node-red-api.ts';
-import { tablesOf } from '../plain-readings.ts';
+import { PlainBacklog } from '../plain-backlog.ts';
 import type { NetworkNode } from './fieldproof-network.ts';
 
 const STATUS_MS = 1000;
-const MAX_WAITING_READINGS = 200_000;
 
 export default function register(RED: NodeApi): void {
   function store(this: NodeBase, def: NodeDef & { network: string }) {
@@ -19,8 +18,7 @@ export default function register(RED: NodeApi): void {
     let lines = 0;
     let refused = 0;
     let open = 0;
-    /** Readings of plain messages in hand: nothing holds back a flow that sends them. */
-    let waiting = 0;
+    const backlog = new PlainBacklog();
     const onAttempt = (error: AnalyticsError | undefined) => {
       failure = error;
       if (error === undefined) hub().problems.delete(this.id);
@@ -56,29 +54,13 @@ export default function register(RED: NodeApi): void {
         throw error;
       }
     };
-    const storePlain = async ({ payload, fieldproof }: Message): Promise<Error | undefined> => {
-      const tables = tablesOf(payload);
-      const { origins, installation } = hub();
-      const origin = origins.get(fieldproof?.origin ?? '');
-      const readings = tables.reduce((sum, table) => sum + readingCount(table), 0);
-      const most = installation.maxWaitingReadings ?? MAX_WAITING_READINGS;
-      origin?.claim();
-      if (waiting > 0 && waiting + readings > most) {
-        origin?.release(false);
-        const message = `readings in hand: expected at most ${most}, got ${waiting + readings}`;
-        throw new FlowsError('ERR_STORE_BACKLOG', message);
-      }
-      waiting += readings;
-      try {
-        const error = await write(tables);
-        origin?.release(true);
-        return error;
-      } catch (error) {
-        origin?.release(false);
-        throw error;
-      } finally {
-        waiting -= readings;
-      }
+    const storePlain = async (message: Message): Promise<Error | undefined> => {
+      let refusal: Error | undefined;
+      await backlog.take(message, async (tables) => {
+        refusal = await write(tables);
+        return true;
+      });
+      return refusal;
     };
 
     this.on('input', (message: Message, _send, done) => {
@@ -93,8 +75,9 @@ export default function register(RED: NodeApi): void {
     });
 
     const timer = setInterval(() => {
-      if (failure !== undefined) {
-        const { code, message } = failure;
+      const problem = backlog.problem ?? failure;
+      if (problem !== undefined) {
+        const { code, message } = problem;
         this.status({
           fill: 'red',
           shape: 'ring',

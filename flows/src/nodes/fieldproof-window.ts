@@ -9,7 +9,7 @@ import { FlowsError } from '../errors.ts';
 import { forgetConsumer, type Handle, hub, isHandle } from '../hub.ts';
 import { stateFolder } from '../network-settings.ts';
 import type { Message, NodeApi, NodeBase, NodeDef } from '../node-red-api.ts';
-import { tablesOf } from '../plain-readings.ts';
+import { PlainBacklog } from '../plain-backlog.ts';
 
 interface WindowDef extends NodeDef {
   /** Seconds, as texts or numbers. */
@@ -53,6 +53,7 @@ export default function register(RED: NodeApi): void {
     let isReplaying = false;
     let isStarted = false;
     const sending = new Map<number, Sending>();
+    const backlog = new PlainBacklog();
     const started = () => {
       const configs: NodeConfig[] = [];
       RED.nodes.eachNode((config) => configs.push(config as NodeConfig));
@@ -117,11 +118,13 @@ export default function register(RED: NodeApi): void {
       const service = await opening;
       if (service.needsReplay) await replay(service);
       const { problem } = service;
-      if (problem !== undefined) {
-        hub().problems.set(this.id, problem);
-        const text = `${problem.code}: ${problem.message}`.slice(0, 120);
+      if (problem === undefined) hub().problems.delete(this.id);
+      else hub().problems.set(this.id, problem);
+      const trouble = problem ?? backlog.problem;
+      if (trouble !== undefined) {
+        const text = `${trouble.code}: ${trouble.message}`.slice(0, 120);
         this.status({ fill: 'red', shape: 'ring', text });
-      } else hub().problems.delete(this.id);
+      }
       // Until they are durable, rows are not given out.
       await service.tick();
       const now = performance.now();
@@ -138,7 +141,7 @@ export default function register(RED: NodeApi): void {
       const waiting = service.unstored.length;
       const late = service.tooLate > 0 ? ` · ${service.tooLate} too late` : '';
       const unstored = waiting > 0 ? ` · ${waiting} unstored` : '';
-      if (service.problem !== undefined) return;
+      if ((service.problem ?? backlog.problem) !== undefined) return;
       const text = `${service.openWindows} windows open${unstored}${late}`;
       this.status({ fill: waiting > 10 ? 'yellow' : 'green', shape: 'dot', text });
     };
@@ -147,8 +150,9 @@ export default function register(RED: NodeApi): void {
       TICK_MS,
     );
 
-    const take = async ({ payload, fieldproof }: Message): Promise<void> => {
+    const take = async (message: Message): Promise<void> => {
       const service = await opening;
+      const { payload } = message;
       if (isHandle(payload)) {
         const batch = hub().batches.get(payload.id);
         if (batch === undefined) {
@@ -164,15 +168,7 @@ export default function register(RED: NodeApi): void {
         }
         return;
       }
-      const tables = tablesOf(payload);
-      const origin = hub().origins.get(fieldproof?.origin ?? '');
-      origin?.claim();
-      let isDurable = false;
-      try {
-        isDurable = await service.applyTables(tables, origin?.atMs);
-      } finally {
-        origin?.release(isDurable);
-      }
+      await backlog.take(message, (tables, atMs) => service.applyTables(tables, atMs));
     };
     this.on('input', (message: Message, _send, done) => {
       take(message).then(() => done(), done);

@@ -420,10 +420,9 @@ test('a log that is read from long ago is in time beside one that is read as it 
   const service = await open();
   const from = NOON - 30 * 86_400_000;
   for (let i = 0; i < 4; i++) {
-    await service.apply(other(i, i));
     const atMs = from + i * 3_600_000;
-    await service.apply(batch(i, i, atMs, atMs));
-    await service.tick();
+    await Promise.all([service.apply(other(i, i)), service.apply(batch(i, i, atMs, atMs))]);
+    void service.tick();
     now += 1000;
   }
   expect(service.tooLate).toBe(0);
