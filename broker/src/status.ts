@@ -45,7 +45,7 @@ export function createStatus(options: StatusOptions) {
         published: evidence.checkpoint?.size ?? 0,
         pendingBytes: evidence.pendingBytes,
         writable: !evidence.isRefusing,
-        /** Since the last write that failed, until one goes well: code, message and remedy. */
+        /** Since a write failed, until one goes well, of an entry or of a probe: code, message and remedy. */
         problem: evidence.problem && describe(evidence.problem),
       },
       mqtt: mqtt.status(),

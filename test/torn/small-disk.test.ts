@@ -121,6 +121,9 @@ test('a broker whose disk is full acknowledges nothing, says so, and goes on whe
   expect(broker.child.exitCode).toBeNull();
 
   disk.free();
+  await until('it is ready, before anybody writes', async () => {
+    return (await fetch(`${addresses.http}/readyz`)).status === 200;
+  });
   for (const seq of rejected()) {
     await until('it is recorded', async () => {
       device.rejects.length = 0;

@@ -21,6 +21,7 @@ import { getNodeFromTiles } from '@fieldproof/protocol/tlog-tile';
 import { BrokerError } from '../errors.ts';
 import { AcknowledgedMark } from './acknowledged-mark.ts';
 import { type BatchIndex, type EntryRef, type EnvelopeKey, tellWaiting } from './batch-index.ts';
+import { removeProbe } from './disk-probe.ts';
 import { type FileLayer, nodeFiles, replaceFile } from './file-layer.ts';
 import type { ReleaseLock } from './file-lock.ts';
 import { type LogFolders, readState, type StartState } from './log-start.ts';
@@ -48,6 +49,8 @@ export interface EvidenceLogSettings {
   readonly maxPendingBytes: number;
   /** After the disk has refused, entries are refused this long before it is tried again. */
   readonly retryMs: number;
+  /** How often a disk that has refused is probed while nothing is to be written. */
+  readonly probeMs: number;
   /** Memory for tails that are near the end. */
   readonly ringBytes: number;
   readonly publishIntervalMs: number;
@@ -61,6 +64,7 @@ export const EVIDENCE_LOG_DEFAULTS: EvidenceLogSettings = {
   commitBytes: 4 << 20,
   maxPendingBytes: 64 << 20,
   retryMs: 1000,
+  probeMs: 1000,
   ringBytes: 32 << 20,
   publishIntervalMs: 1000,
   snapshotIntervalMs: 60_000,
@@ -223,6 +227,8 @@ export class EvidenceLog {
     await files.syncFolder(options.folder);
     const release = await files.lock(join(options.folder, 'lock'));
     try {
+      await removeProbe(files, folders.segments);
+      await removeProbe(files, folders.rejects);
       const published = await loadCheckpoint(files, folders.published, options.origin);
       const onFailure = options.onFailure ?? (() => undefined);
       const state = await readState({ files, folders, published, onFailure });
@@ -264,7 +270,7 @@ export class EvidenceLog {
     return this.#recorder.isRefusing;
   }
 
-  /** Why the last write of entries or of rejects failed; null since one went well. */
+  /** Why the disk refuses entries or rejects; null when both can be written again, as far as is known. */
   get problem(): BrokerError | null {
     return this.#recorder.failure ?? this.#rejects.failure;
   }

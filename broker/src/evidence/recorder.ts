@@ -4,13 +4,15 @@
  * last commit began or `commitBytes` are waiting.
  *
  * When the disk refuses, everything that is not durable is refused with ERR_LOG_FULL, the segment is cut back, and
- * for `retryMs` nothing is taken; then the next entry tries again. What an entry means is the caller's business.
+ * for `retryMs` nothing is taken; then the next entry tries again. While there is none the disk is probed instead, so
+ * `failure` says what is so now. What an entry means is the caller's business.
  */
 
 import { frameSize, writeFrame } from '@fieldproof/protocol/frame';
 import { nativeHasher } from '@fieldproof/protocol/merkle-node';
 import { BrokerError } from '../errors.ts';
 import type { AcknowledgedMark } from './acknowledged-mark.ts';
+import { probeDisk } from './disk-probe.ts';
 import type { FileLayer } from './file-layer.ts';
 import { SEGMENT_MAGIC } from './segment-file.ts';
 import { SegmentWriter } from './segment-writer.ts';
@@ -58,6 +60,8 @@ export interface RecorderOptions {
   readonly commitIntervalMs: number;
   readonly maxPendingBytes: number;
   readonly retryMs: number;
+  /** How often a disk that has refused is probed while nothing is to be written. */
+  readonly probeMs: number;
 }
 
 export class Recorder {
@@ -73,6 +77,7 @@ export class Recorder {
   #timer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
   #running: Promise<void> | undefined;
+  #probeTimer: NodeJS.Timeout | undefined;
   #isClosed = false;
   #waiting: (() => void)[] = [];
 
@@ -97,7 +102,7 @@ export class Recorder {
     return this.pendingBytes >= this.#options.maxPendingBytes;
   }
 
-  /** Why the last commit failed; null when it did not. */
+  /** Why the last write failed, of a commit or of a probe since; null when it did not. */
   get failure(): BrokerError | null {
     return this.#failure;
   }
@@ -138,6 +143,7 @@ export class Recorder {
   /** Refuses new entries, finishes the others, closes the segment. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    clearTimeout(this.#probeTimer);
     await this.flush();
     await this.#options.mark?.close();
     await this.#writer?.close();
@@ -164,11 +170,38 @@ export class Recorder {
     this.#immediate = undefined;
     if (this.#running !== undefined || this.#queue.length === 0) return;
     this.#lastStart = this.#options.monotonicMs();
-    this.#running = this.#commit().finally(() => {
+    this.#run(this.#commit());
+  }
+
+  /** One writer at a time: what is queued meanwhile begins behind it. */
+  #run(writing: Promise<void>): void {
+    this.#running = writing.finally(() => {
       this.#running = undefined;
       if (this.#queue.length > 0) this.#schedule();
       if (!this.isFull) for (const resolve of this.#waiting.splice(0)) resolve();
     });
+  }
+
+  #probeLater(): void {
+    if (this.#isClosed || this.#probeTimer !== undefined) return;
+    this.#probeTimer = setTimeout(() => {
+      this.#probeTimer = undefined;
+      if (this.#isClosed || this.#failure === null) return;
+      // A commit that runs says it as well.
+      if (this.#running === undefined) this.#run(this.#probe());
+      else this.#probeLater();
+    }, this.#options.probeMs).unref();
+  }
+
+  async #probe(): Promise<void> {
+    try {
+      if (this.#writer?.isBroken) await this.#writer.recover();
+      await probeDisk(this.#options.files, this.#options.folder);
+      this.#failure = null;
+    } catch {
+      // Still as `failure` says.
+      this.#probeLater();
+    }
   }
 
   async #commit(): Promise<void> {
@@ -244,6 +277,7 @@ export class Recorder {
     const message = `the disk refuses to be written${why === undefined ? '' : ` (${why})`}`;
     const error = new BrokerError('ERR_LOG_FULL', message, { cause });
     this.#failure = error;
+    this.#probeLater();
     for (const record of refused) tell(record, error, -1);
   }
 }

@@ -70,6 +70,7 @@ export const QUICK: Partial<EvidenceLogSettings> = {
   commitIntervalMs: 0,
   publishIntervalMs: 1e9,
   retryMs: 0,
+  probeMs: 1e9,
 };
 
 export async function openLog(

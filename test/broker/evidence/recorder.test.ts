@@ -1,8 +1,9 @@
 import type { AppendOutcome } from '@fieldproof/broker/evidence/evidence-log';
 import { Recorder, type RecorderOptions } from '@fieldproof/broker/evidence/recorder';
 import { describe, expect, test } from '@jest/globals';
+import { until } from '../../support/network.ts';
 import { type Fault, MemoryFiles } from './memory-files.ts';
-import { device, drain, envelope, openLog, put } from './open-log.ts';
+import { device, drain, envelope, openLog, put, seed } from './open-log.ts';
 
 const full = { kind: 'refused', error: expect.objectContaining({ code: 'ERR_LOG_FULL' }) };
 
@@ -83,6 +84,110 @@ describe('a full disk', () => {
     expect(await append(recorder)).toBe(0);
     expect(failed).toEqual([expect.objectContaining({ code: 'ENOSPC' })]);
     await recorder.close();
+  });
+
+  test('is no longer named when there is room again, though nobody writes', async () => {
+    const files = new MemoryFiles();
+    const log = await openLog(files, { probeMs: 5 });
+    await put(log, envelope(0));
+    let probes = 0;
+    files.fault = ({ name, path }) => {
+      if (name !== 'write') return undefined;
+      if (path.endsWith('probe')) probes += 1;
+      return { written: 10 };
+    };
+    expect(await put(log, envelope(1))).toEqual(full);
+    const reject = { device: device(0), bootCounter: 1, bootSeed: seed, seq: 5, code: 'ERR_X' };
+    await expect(log.settleReject(reject)).rejects.toMatchObject({ code: 'ERR_LOG_FULL' });
+    await until('the disk was tried in vain', () => probes >= 4);
+    expect(log.problem).toMatchObject({ code: 'ERR_LOG_FULL' });
+    files.fault = () => undefined;
+    await until('it is as if nothing was', () => log.problem === null);
+    expect(files.paths().filter((path) => path.endsWith('probe'))).toEqual([]);
+    expect(await put(log, envelope(1))).toMatchObject({ kind: 'accepted', index: 1 });
+    await log.close();
+  });
+
+  test('that had no room for a reject is well again while entries are recorded', async () => {
+    const files = new MemoryFiles();
+    const log = await openLog(files, { probeMs: 5 });
+    files.fault = ({ name, path }) =>
+      name === 'write' && path.includes('rejects') ? {} : undefined;
+    const reject = { device: device(0), bootCounter: 1, bootSeed: seed, seq: 5, code: 'ERR_X' };
+    await expect(log.settleReject(reject)).rejects.toMatchObject({ code: 'ERR_LOG_FULL' });
+    expect(await put(log, envelope(0))).toMatchObject({ kind: 'accepted' });
+    expect(log.problem).toMatchObject({ code: 'ERR_LOG_FULL' });
+    files.fault = () => undefined;
+    await until('rejects can be settled', () => log.problem === null);
+    await log.close();
+  });
+
+  test('is probed with a file that a killed broker may leave behind: it is no segment and goes at the next start', async () => {
+    const files = new MemoryFiles();
+    const log = await openLog(files, { probeMs: 1 });
+    await put(log, envelope(0));
+    let isProbing = false;
+    files.fault = ({ name, path }) => {
+      isProbing ||= name === 'remove' && files.paths().includes(path);
+      // A probe that is killed is not removed either.
+      return name === 'write' || isProbing ? {} : undefined;
+    };
+    expect(await put(log, envelope(1))).toEqual(full);
+    await until('it was probed', () => isProbing);
+    const left = files.afterKill();
+    expect(left.paths()).toContain('/log/segments/probe');
+    left.put('/log/rejects/probe', new Uint8Array(7));
+    const again = await openLog(left);
+    expect(left.paths().filter((path) => path.endsWith('probe'))).toEqual([]);
+    expect(await put(again, envelope(1))).toMatchObject({ kind: 'accepted', index: 1 });
+    await again.close();
+    files.fault = () => undefined;
+    await log.close();
+  });
+
+  test('is not found to have room by writing over a probe that has its blocks already', async () => {
+    const files = new MemoryFiles();
+    const recorder = await makeRecorder(files, { probeMs: 1 });
+    await append(recorder);
+    const old = new Uint8Array(1 << 17);
+    files.put('/log/probe', old);
+    let probes = 0;
+    files.fault = ({ name, path }) => {
+      if (path === '/log/probe' && name === 'write') probes += 1;
+      if (name === 'write')
+        return files.paths().some((it) => it === path && files.get(it) === old) ? undefined : {};
+      return undefined;
+    };
+    await expect(append(recorder)).rejects.toMatchObject({ code: 'ERR_LOG_FULL' });
+    await until('it was probed twice', () => probes >= 2);
+    expect(recorder.failure).toMatchObject({ code: 'ERR_LOG_FULL' });
+    await recorder.close();
+  });
+
+  test('may be closed while it is probed: the probe ends, and none comes after it', async () => {
+    const files = new MemoryFiles();
+    const recorder = await makeRecorder(files, { probeMs: 1 });
+    await append(recorder);
+    let probes = 0;
+    let begun = () => {};
+    const probing = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    files.fault = ({ name, path }) => {
+      if (name !== 'write') return undefined;
+      if (path === '/log/probe') {
+        probes += 1;
+        begun();
+      }
+      return {};
+    };
+    await expect(append(recorder)).rejects.toMatchObject({ code: 'ERR_LOG_FULL' });
+    await probing;
+    await recorder.close();
+    expect(files.paths()).not.toContain('/log/probe');
+    const { length } = files.operations;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect([probes, files.operations.length]).toEqual([1, length]);
   });
 
   test('keeps a reject from being sent as settled', async () => {
@@ -190,6 +295,7 @@ async function makeRecorder(
     commitIntervalMs: 0,
     maxPendingBytes: 1 << 20,
     retryMs: 0,
+    probeMs: 1e9,
     ...options,
   });
 }
