@@ -19,8 +19,12 @@ export interface ControlConfig {
   /** The network's id; asked from the broker when absent. */
   readonly network?: string;
   readonly maxSeries: number;
-  /** HTTP connections; more are closed at once. */
+  /** HTTP connections. */
   readonly maxConnections: number;
+  /** The same of one remote address; loopback may have all. */
+  readonly maxConnectionsPerAddress: number;
+  /** How long a client may take for the head of a request, ms. */
+  readonly headersMs: number;
   /** How long a client may take nothing of its answer, ms. */
   readonly stallMs: number;
   readonly logLevel: LogLevel;
@@ -93,6 +97,15 @@ export const CONTROL_KEYS: Readonly<Record<keyof ControlConfig, Key>> = {
   maxConnections: {
     ...{ env: 'FIELDPROOF_CONTROL_MAX_CONNECTIONS', fallback: 1000, read: integer(1, 1_000_000) },
     help: 'most HTTP connections',
+  },
+  maxConnectionsPerAddress: {
+    ...{ env: 'FIELDPROOF_CONTROL_MAX_CONNECTIONS_PER_ADDRESS', fallback: 256 },
+    read: integer(1, 1_000_000),
+    help: 'most HTTP connections of one address; loopback may have all',
+  },
+  headersMs: {
+    ...{ env: 'FIELDPROOF_CONTROL_HEADERS_MS', fallback: 10_000, read: integer(100, 300_000) },
+    help: 'ms in which the head of a request must have come',
   },
   stallMs: {
     ...{ env: 'FIELDPROOF_CONTROL_STALL_MS', fallback: 60_000, read: integer(100, 3_600_000) },

@@ -6,6 +6,7 @@
 import { mkdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { limitHttp } from '@fieldproof/protocol/http-limits-node';
 import type { FastifyInstance } from 'fastify';
 import pino, { type Logger } from 'pino';
 import { AnalyticsError } from './errors.ts';
@@ -15,7 +16,6 @@ import { replaceFile } from './replace-file.ts';
 import { brokerClient } from './server/broker-directory.ts';
 import type { RouteGroup } from './server/context.ts';
 import { buildDashboard } from './server/dashboard-assets.ts';
-import { limitHttp } from './server/http-limits.ts';
 import type { ErrorTable } from './server/problem.ts';
 import type { DeclaredProfiles, ProjectionStatusProvider } from './server/providers.ts';
 import { rebuildRoutes } from './server/routes/rebuild.ts';
@@ -45,6 +45,10 @@ export interface ControlOptions {
   readonly maxSeries?: number;
   /** HTTP connections. Default 1000. */
   readonly maxConnections?: number;
+  /** The same of one remote address; loopback may have all. Default 256. */
+  readonly maxConnectionsPerAddress?: number;
+  /** How long the head of a request may take. Default 10 s. */
+  readonly headersMs?: number;
   /** How long a client may take nothing of its answer. Default 60 s. */
   readonly stallMs?: number;
   /** Tokens to have ready in `<dataDir>/<name>-token`. Default: admin, and flows (read and write). */
@@ -114,8 +118,10 @@ export async function startControl(options: ControlOptions): Promise<RunningCont
     const { brokerTokenFile: tokenFile, network, projection, declared, routes, errors } = options;
     const broker =
       brokerUrl === undefined ? undefined : brokerClient({ url: brokerUrl, tokenFile });
+    const { maxConnections = 1000, maxConnectionsPerAddress = 256 } = options;
+    const { headersMs = 10_000, stallMs = 60_000 } = options;
     app = await createControlServer({
-      ...{ store, tokens, clock, log, projection, declared, errors },
+      ...{ store, tokens, clock, log, projection, declared, errors, headersMs },
       routes: [...(embedded === undefined ? [] : [rebuildRoutes(embedded)]), ...(routes ?? [])],
       storeKind: isEmbedded ? 'duckdb' : 'influxdb',
       version: packageVersion(),
@@ -124,10 +130,14 @@ export async function startControl(options: ControlOptions): Promise<RunningCont
       brokerStatus: broker,
       network: () => network ?? null,
     });
-    const { maxConnections = 1000, stallMs = 60_000 } = options;
-    limitHttp(app.server, { maxConnections, stallMs }, (what) => {
-      log.warn({ what }, 'http: a connection was closed because of a limit');
-    });
+    limitHttp(
+      app.server,
+      { maxConnections, maxConnectionsPerAddress, headersMs, stallMs },
+      {
+        counts: { dropped: 0, stalled: 0 },
+        report: (cut) => log.warn(cut, 'http: connections were closed because of limits'),
+      },
+    );
     const listening = await listen(app, { host, port });
     await replaceFile(join(dataDir, ADDRESS_FILE), `${JSON.stringify({ url: listening.url })}\n`);
     return { ...listening, tokenFiles, newTokens, store, app, stop: stopper(app, store) };

@@ -318,7 +318,12 @@ async function compose(
   const common = {
     logger: log,
     isReady: () => ready,
-    limits: { maxConnections: config.maxHttpConnections, stallMs: config.httpStallMs },
+    limits: {
+      maxConnections: config.maxHttpConnections,
+      maxConnectionsPerAddress: config.maxHttpConnectionsPerAddress,
+      headersMs: config.httpHeadersMs,
+      stallMs: config.httpStallMs,
+    },
     counts: httpCounts,
     routes,
   };

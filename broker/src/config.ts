@@ -48,6 +48,10 @@ export interface BrokerConfig {
   readonly drainTimeoutMs: number;
   /** HTTP connections, of each listener. */
   readonly maxHttpConnections: number;
+  /** The same of one remote address (IPv6: of one network of 64 bits); loopback may have all of them. */
+  readonly maxHttpConnectionsPerAddress: number;
+  /** How long an HTTP client may take to send the head of a request, and to end the TLS handshake before it. */
+  readonly httpHeadersMs: number;
   /** How long an HTTP client may take nothing of an answer. */
   readonly httpStallMs: number;
   /** Tails read at the same time. */
@@ -91,6 +95,8 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   maxUnsentBytes: 1024 * 1024,
   drainTimeoutMs: 30_000,
   maxHttpConnections: 10_000,
+  maxHttpConnectionsPerAddress: 1000,
+  httpHeadersMs: 10_000,
   httpStallMs: 60_000,
   maxTails: 64,
   receiptIntervalMs: 2000,
@@ -120,6 +126,8 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   maxUnsentBytes: [65_536, 2 ** 30],
   drainTimeoutMs: [100, 600_000],
   maxHttpConnections: [1, 1_000_000],
+  maxHttpConnectionsPerAddress: [1, 1_000_000],
+  httpHeadersMs: [100, 300_000],
   httpStallMs: [100, 3_600_000],
   maxTails: [1, 100_000],
   receiptIntervalMs: [0, 600_000],

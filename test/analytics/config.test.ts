@@ -6,6 +6,7 @@ describe('configuration of the control process', () => {
     expect(controlConfig({})).toEqual({
       ...{ dataDir: './data/control', host: '127.0.0.1', port: 7881 },
       ...{ maxSeries: 100_000, maxConnections: 1000, stallMs: 60_000, logLevel: 'info' },
+      ...{ maxConnectionsPerAddress: 256, headersMs: 10_000 },
     });
   });
 

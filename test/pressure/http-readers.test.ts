@@ -3,7 +3,7 @@
  * holds a bounded part of the answer and is cut off; one that waits for news is not.
  */
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -129,24 +129,35 @@ test('the control process closes connections above its limit, and cuts off who d
     opened.push(socket.on('error', () => {}));
     return new Promise<Socket>((resolve) => socket.once('connect', () => resolve(socket)));
   };
+  const closed = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve));
+  const token = readFileSync(control.tokenFiles.admin!, 'utf8').trim();
+  const upload = `POST /v1/write HTTP/1.1\r\nhost: control\r\nauthorization: Bearer ${token}\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\n`;
   try {
-    const silent = await open();
-    const ended = new Promise((resolve) => silent.once('close', resolve));
-    await open();
-    const third = await open();
-    const dropped = new Promise((resolve) => third.resume().once('close', resolve));
-    await dropped;
-    // The page and its documentation, again and again: the first answers fill the socket.
+    // Requests whose bodies are on their way hold both places.
+    const busy = [await open(), await open()];
+    for (const socket of busy) {
+      const asked = new Promise((resolve) => control.app.server.once('request', resolve));
+      socket.write(upload);
+      await asked;
+    }
+    await closed((await open()).resume());
+    expect(busy.map(({ destroyed }) => destroyed)).toEqual([false, false]);
+    for (const socket of busy) {
+      socket.resume().destroy();
+      await closed(socket);
+    }
+
+    // The page's documentation, again and again: the first answers fill the socket.
     const request = 'GET /v1/openapi.json HTTP/1.1\r\nhost: control\r\n\r\n'.repeat(50);
-    while (!silent.destroyed) {
-      if (silent.write(request)) await new Promise((resolve) => setImmediate(resolve));
+    const reader = await open();
+    while (!reader.destroyed) {
+      if (reader.write(request)) await new Promise((resolve) => setImmediate(resolve));
       else {
         await new Promise<void>((resolve) => {
-          silent.once('drain', resolve).once('close', () => resolve());
+          reader.once('drain', resolve).once('close', () => resolve());
         });
       }
     }
-    await ended;
   } finally {
     for (const socket of opened) socket.destroy();
     await control.stop();

@@ -6,6 +6,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
+import { httpServerOptions } from '@fieldproof/protocol/http-limits-node';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import type { TimeSeriesStore } from '../store/time-series-store.ts';
@@ -45,6 +46,8 @@ import type { TokenStore } from './tokens.ts';
 const BODY_LIMIT = 64 << 10;
 /** A client that takes longer to send a request is cut off. */
 const REQUEST_TIMEOUT_MS = 30_000;
+/** The same for its head. */
+const HEADERS_MS = 10_000;
 const CLIENT_REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
 
 export interface ControlServerOptions {
@@ -56,6 +59,8 @@ export interface ControlServerOptions {
   readonly clock: () => number;
   readonly log: Logger;
   readonly version: string;
+  /** How long the head of a request may take. Default 10 s. */
+  readonly headersMs?: number | undefined;
   /** The page; without it `/` is 404. */
   readonly dashboard?: DashboardAssets | undefined;
   /** Default: none, which the API says. */
@@ -81,6 +86,7 @@ export async function createControlServer(options: ControlServerOptions): Promis
   const app: FastifyInstance = Fastify({
     loggerInstance: requestLogger(log) as FastifyBaseLogger,
     bodyLimit: BODY_LIMIT,
+    http: httpServerOptions({ headersMs: options.headersMs ?? HEADERS_MS }),
     requestTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: 'idle',
     disableRequestLogging: true,

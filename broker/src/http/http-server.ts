@@ -1,11 +1,16 @@
 /** One Fastify instance with all routes; the broker makes one for HTTP and, with `lan`, one for HTTPS. */
 
+import {
+  type HttpCounts,
+  type HttpLimits,
+  httpServerOptions,
+  limitHttp,
+} from '@fieldproof/protocol/http-limits-node';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { BrokerError } from '../errors.ts';
 import { type AdminRoutesOptions, addAdminRoutes } from './admin-routes.ts';
 import { addDownRoute } from './down-route.ts';
 import { addEvidenceRoutes } from './evidence-routes.ts';
-import { type HttpCounts, type HttpLimits, limitHttp } from './http-limits.ts';
 import { sendProblem } from './problem.ts';
 import { addPublicRoutes, type PublicRoutesOptions } from './public-routes.ts';
 
@@ -27,17 +32,23 @@ export interface HttpServerOptions {
 
 /** Makes the server, not yet listening. */
 export function createHttpServer(options: HttpServerOptions): FastifyInstance {
-  const { tls, routes, isReady } = options;
+  const { tls, routes, isReady, limits, counts, logger } = options;
+  const serverOptions = httpServerOptions(limits);
   const app = Fastify({
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: MAX_BODY_BYTES,
     forceCloseConnections: true,
     requestTimeout: 30_000,
-    ...(tls && { https: { ...tls, handshakeTimeout: 10_000 } }),
+    ...(tls === null
+      ? { http: serverOptions }
+      : { https: { ...serverOptions, ...tls, handshakeTimeout: limits.headersMs } }),
   }) as unknown as FastifyInstance;
 
-  limitHttp(app.server, options.limits, options.counts);
+  limitHttp(app.server, limits, {
+    counts,
+    report: (cut) => logger.warn(cut, 'http: connections were closed because of limits'),
+  });
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.setErrorHandler(sendProblem);
   app.setNotFoundHandler((request, reply) => {
