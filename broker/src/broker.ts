@@ -123,7 +123,9 @@ async function compose(
   cleanup.push(() => data.close());
   const keys = loadKeys(data.path, random);
   const { network } = keys;
-  const access = loadAccess(data.path, random);
+  const access = loadAccess(data.path, random, (file) =>
+    log.warn({ file }, 'token file: held no whole token; there is a new one in it'),
+  );
   const certificateOptions = () => ({
     dataDir: data.path,
     network,

@@ -18,6 +18,10 @@ const FILES: Readonly<Record<string, readonly Scope[]>> = {
   service: ['tail', 'bodies', 'down'],
 };
 
+const TOKEN_BYTES = 32;
+/** Of 32 bytes in base64url. */
+const TOKEN_CHARACTERS = 43;
+
 export type Access = (request: FastifyRequest, scope: Scope) => void;
 
 /** Path of a token file. */
@@ -26,15 +30,23 @@ export function tokenFile(dataDir: string, name: 'admin' | 'service'): string {
 }
 
 /**
- * Loads the token files, making those that are missing or hold no token.
+ * Loads the token files, making those that are missing, and, told to `onReplaced`, those that hold no whole token.
  *
  * @returns a check that throws ERR_UNAUTHORIZED unless a request carries a token of the scope.
  */
-export function loadAccess(dataDir: string, random: (bytes: number) => Uint8Array): Access {
+export function loadAccess(
+  dataDir: string,
+  random: (bytes: number) => Uint8Array,
+  onReplaced: (path: string) => void = () => {},
+): Access {
   const tokens = Object.entries(FILES).map(([name, scopes]) => {
     const path = tokenFile(dataDir, name as 'admin' | 'service');
-    if (!isToken(readToken(path))) replaceFile(path, `${toBase64url(random(32))}\n`);
-    return { hash: sha256(readToken(path)), scopes };
+    const found = existsSync(path) ? readFileSync(path, 'utf8').trim() : null;
+    if (found !== null && isToken(found)) return { hash: sha256(found), scopes };
+    const made = toBase64url(random(TOKEN_BYTES));
+    replaceFile(path, `${made}\n`);
+    if (found !== null) onReplaced(path);
+    return { hash: sha256(made), scopes };
   });
   return (request, scope) => {
     const presented = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
@@ -48,14 +60,12 @@ export function loadAccess(dataDir: string, random: (bytes: number) => Uint8Arra
   };
 }
 
-/** The token in a file; empty when there is none. */
-function readToken(path: string): string {
-  return existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
-}
-
-/** Whether a header can carry it. A file that was emptied or overwritten would let nobody in. */
+/**
+ * Whether it is a whole token that a header can carry: of a file that was emptied, cut or overwritten what is left lets
+ * nobody in, or is guessed. One that an operator put there may be longer.
+ */
 function isToken(text: string): boolean {
-  return /^[\x21-\x7e]+$/.test(text);
+  return text.length >= TOKEN_CHARACTERS && /^[\x21-\x7e]+$/.test(text);
 }
 
 function sha256(text: string): Uint8Array {
