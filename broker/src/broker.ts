@@ -14,7 +14,7 @@ import { addressFile } from './cli/admin-client.ts';
 import { type BrokerConfig, type BrokerOptions, resolveConfig } from './config.ts';
 import { openDataFolder } from './data-folder.ts';
 import { type LoadedDescriptor, loadDescriptor } from './descriptor.ts';
-import { logDescriptor } from './descriptor-log.ts';
+import { logDescriptor, readLoggedDescriptor } from './descriptor-log.ts';
 import { EvidenceLog } from './evidence/evidence-log.ts';
 import type { FileLayer } from './evidence/file-layer.ts';
 import { CloneWatch } from './gate/clones.ts';
@@ -83,7 +83,8 @@ const DIAGNOSES = { perSecond: 20, burst: 40 };
 /**
  * Starts a broker.
  *
- * @throws {BrokerError} ERR_CONFIG, ERR_PORT_TAKEN, ERR_DATA_LOCKED, ERR_DATA_NEWER, ERR_KEY_FILE, ERR_LOG_CORRUPT;
+ * @throws {BrokerError} ERR_CONFIG, ERR_PORT_TAKEN, ERR_DATA_LOCKED, ERR_DATA_NEWER, ERR_KEY_FILE,
+ * ERR_DESCRIPTOR_FILE, ERR_LOG_CORRUPT;
  * what was opened before is closed again.
  */
 export async function startBroker(
@@ -352,10 +353,12 @@ async function compose(
   }
 
   const logged = Number((await registry.setting('descriptor_version')) ?? 0);
-  current = loadDescriptor(data.path, keys, {
+  current = await loadDescriptor(data.path, keys, {
     now: now(),
-    atLeast: Number.isSafeInteger(logged) ? logged : 0,
-    onDamaged: (error) => log.error({ err: error }, 'descriptor.cose: damaged, signed anew'),
+    inForce: Number.isSafeInteger(logged) ? logged : 0,
+    logged: () => readLoggedDescriptor(evidence),
+    onDamaged: (error, version) =>
+      log.error({ err: error, version }, 'descriptor.cose: restored from the evidence log'),
     content: {
       ca: tls?.caHash ?? null,
       mergeDelayMs: config.mergeDelayMs,

@@ -28,36 +28,38 @@ export interface LoadedDescriptor {
  * Gives the descriptor in force, after signing a new version when addresses, CA, role keys or the merge delay
  * have changed or a third of its life is left.
  *
- * One that is missing or does not verify under the root key is signed anew, above every version that was in force:
- * agents refuse an older one.
+ * When the stored one is missing, damaged or older than the one in force, the log's copy takes its place. What it says
+ * of witnesses and stewards stands nowhere else, so without that copy none is signed: it would say less in silence.
  *
- * @throws {BrokerError} ERR_DESCRIPTOR_FILE when that takes the root key and it is not at hand.
+ * @throws {BrokerError} ERR_DESCRIPTOR_FILE when there is no copy of the one that was in force, or a first one takes
+ * the root key and it is not at hand.
  */
-export function loadDescriptor(
+export async function loadDescriptor(
   dataDir: string,
   keys: NetworkKeys,
   options: {
     readonly content: DescriptorContent;
     readonly now: number;
-    /** The newest version that is known to have been in force; default 0. */
-    readonly atLeast?: number;
-    /** Told why the stored one is of no use. */
-    readonly onDamaged?: (error: unknown) => void;
+    /** The newest version that is known to have been in force; 0 when there was none. */
+    readonly inForce: number;
+    /** The newest one in the evidence log, as envelope; null when it has none. */
+    readonly logged: () => Promise<Uint8Array | null>;
+    /** Told why the stored one is of no use, and what is used in its place. */
+    readonly onDamaged?: (error: BrokerError, version: number) => void;
   },
-): LoadedDescriptor {
+): Promise<LoadedDescriptor> {
   const path = join(dataDir, 'descriptor.cose');
-  const { content, now, atLeast = 0, onDamaged = () => {} } = options;
-  const envelope = existsSync(path) ? Uint8Array.from(readFileSync(path)) : null;
-  const stored = envelope && openStored(envelope, keys, onDamaged);
-  const wanted = wantedDescriptor(keys, content, stored);
-  const current = stored !== null && saysTheSame(stored, wanted);
-  const lasting = stored !== null && stored.expires - now > YEAR_MS / 3;
-  if (stored !== null && envelope !== null && ((current && lasting) || keys.root === null)) {
-    return { descriptor: stored, envelope, isNew: false, isStale: !current };
+  const { content, now } = options;
+  const stored = await readStored(path, keys, options);
+  const wanted = wantedDescriptor(keys, content, stored?.descriptor ?? null);
+  const current = stored !== null && saysTheSame(stored.descriptor, wanted);
+  const lasting = stored !== null && stored.descriptor.expires - now > YEAR_MS / 3;
+  if (stored !== null && ((current && lasting) || keys.root === null)) {
+    return { ...stored, isNew: false, isStale: !current };
   }
   const descriptor = {
     ...wanted,
-    version: Math.max(stored?.version ?? 0, atLeast) + 1,
+    version: (stored?.descriptor.version ?? 0) + 1,
     issued: now,
     expires: now + YEAR_MS,
   };
@@ -66,17 +68,42 @@ export function loadDescriptor(
   return { descriptor, envelope: signed, isNew: true, isStale: false };
 }
 
-function openStored(
-  envelope: Uint8Array,
+type Stored = Pick<LoadedDescriptor, 'descriptor' | 'envelope'>;
+
+/** The one in the file, or else in the log; null when the network never had one. */
+async function readStored(
+  path: string,
   keys: NetworkKeys,
-  onDamaged: (error: unknown) => void,
-): Descriptor | null {
+  options: Pick<Parameters<typeof loadDescriptor>[2], 'inForce' | 'logged' | 'onDamaged'>,
+): Promise<Stored | null> {
+  const { inForce, logged, onDamaged = () => {} } = options;
+  const file = existsSync(path) ? Uint8Array.from(readFileSync(path)) : null;
+  const found = file === null ? 'missing' : openInForce(file, keys, inForce);
+  if (typeof found !== 'string') return found;
+  const copy = await logged();
+  if (copy === null && file === null && inForce === 0) return null;
+  if (copy === null) throw unusable(found);
+  const restored = openInForce(copy, keys, inForce);
+  if (typeof restored === 'string') throw unusable(`${found}; in the evidence log: ${restored}`);
+  replaceFile(path, restored.envelope, 0o644);
+  onDamaged(unusable(found), restored.descriptor.version);
+  return restored;
+}
+
+/** The descriptor in an envelope, or why it is of no use. */
+function openInForce(envelope: Uint8Array, keys: NetworkKeys, inForce: number): Stored | string {
+  const { network, rootKey: publicKey } = keys;
   try {
-    return openDescriptor(envelope, { network: keys.network, publicKey: keys.rootKey, verify });
+    const descriptor = openDescriptor(envelope, { network, publicKey, verify });
+    if (descriptor.version >= inForce) return { descriptor, envelope };
+    return `expected version ${inForce} or newer, got ${descriptor.version}`;
   } catch (error) {
-    onDamaged(error);
-    return null;
+    return (error as Error).message;
   }
+}
+
+function unusable(why: string): BrokerError {
+  return new BrokerError('ERR_DESCRIPTOR_FILE', `descriptor.cose: ${why}`);
 }
 
 function wantedDescriptor(
@@ -105,8 +132,5 @@ function saysTheSame(
 
 function requireRoot(keys: NetworkKeys) {
   if (keys.root !== null) return keys.root;
-  throw new BrokerError(
-    'ERR_DESCRIPTOR_FILE',
-    'descriptor.cose: expected a descriptor that the root key signed, got none',
-  );
+  throw unusable('missing, and there is no root key to sign a first one');
 }

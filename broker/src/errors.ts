@@ -132,8 +132,9 @@ export const BROKER_ERRORS = {
     remedy: 'Run that version or a newer one.',
   },
   ERR_DESCRIPTOR_FILE: {
-    what: 'The stored descriptor is missing or damaged, and the root key is not at hand to sign another.',
-    remedy: 'Restore descriptor.cose from a backup, or put keys/root.key back for one start.',
+    what: 'The network descriptor is missing, damaged or no longer in force, and the evidence log has no copy of the one that is.',
+    remedy:
+      'Restore descriptor.cose from a backup; for the first start of a network put keys/root.key back.',
   },
   ERR_KEY_FILE: {
     what: 'A key file is missing or malformed.',

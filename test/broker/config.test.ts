@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CONFIG_DEFAULTS, readEnvironment, resolveConfig } from '@fieldproof/broker/config';
 import { openDataFolder } from '@fieldproof/broker/data-folder';
-import { loadDescriptor } from '@fieldproof/broker/descriptor';
 import { loadKeys } from '@fieldproof/broker/keys';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { REPOSITORY } from '../support/services.ts';
@@ -90,47 +89,5 @@ describe('keys', () => {
     expect(() => loadKeys(folder, random)).toThrow('expected 32 bytes');
     rmSync(join(folder, 'keys/log.key'));
     expect(() => loadKeys(folder, random)).toThrow('missing');
-  });
-
-  test('the descriptor gets a new version when it has something new to say, and only then', () => {
-    const keys = loadKeys(folder, random);
-    const content = {
-      ca: null,
-      mergeDelayMs: 1000,
-      addresses: { http: ['http://127.0.0.1:1'], mqtt: [], control: [] },
-    };
-    const load = (changes = {}, now = 1_000_000, with_ = keys) =>
-      loadDescriptor(folder, with_, { content: { ...content, ...changes }, now });
-    expect(load()).toMatchObject({ isNew: true, descriptor: { version: 1 } });
-    expect(load()).toMatchObject({ isNew: false, descriptor: { version: 1 } });
-    expect(load({ mergeDelayMs: 2 })).toMatchObject({ isNew: true, descriptor: { version: 2 } });
-    const away = load({}, 1_000_000, { ...keys, root: null });
-    expect(away).toMatchObject({ isNew: false, isStale: true, descriptor: { version: 2 } });
-    const later = load({ mergeDelayMs: 2 }, 300 * 86_400_000);
-    expect(later).toMatchObject({ isNew: true, descriptor: { version: 3 } });
-  });
-
-  test('a descriptor that is lost or damaged is signed anew, above the version that was in force', () => {
-    const keys = loadKeys(folder, random);
-    const content = { ca: null, mergeDelayMs: 1, addresses: { http: [], mqtt: [], control: [] } };
-    const path = join(folder, 'descriptor.cose');
-    const damaged: unknown[] = [];
-    const load = (with_ = keys) =>
-      loadDescriptor(folder, with_, {
-        ...{ content, now: 1_000_000, atLeast: 4 },
-        onDamaged: (error) => damaged.push(error),
-      });
-    load();
-    const good = readFileSync(path);
-    for (const bad of ['', good.subarray(0, 100), Buffer.alloc(good.length), null]) {
-      if (bad === null) rmSync(path);
-      else writeFileSync(path, bad);
-      expect(() => load({ ...keys, root: null })).toThrow(
-        expect.objectContaining({ code: 'ERR_DESCRIPTOR_FILE' }),
-      );
-      expect(load()).toMatchObject({ isNew: true, descriptor: { version: 5 } });
-      expect(load()).toMatchObject({ isNew: false, descriptor: { version: 5 } });
-    }
-    expect(damaged).toHaveLength(6);
   });
 });
