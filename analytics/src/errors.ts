@@ -60,6 +60,11 @@ export const ANALYTICS_ERRORS = {
     remedy:
       'Windows are made again from the one before: the evidence is read again from entry 0, by itself. Messages of plain readings since then are not in them.',
   },
+  ERR_WINDOW_STATE_FORMAT: {
+    what: 'A state file of windows is of another release of this software.',
+    remedy:
+      'It is kept under the name in the message. Windows are made again: the evidence is read again from entry 0, by itself. Messages of plain readings are not in windows that were open; for these, go back to the other release with the kept files until the windows are closed.',
+  },
   ERR_STATE_WRITE: {
     what: 'The cursor, the windows or the dead letters of a projection cannot be written.',
     remedy:

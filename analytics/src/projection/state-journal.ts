@@ -3,13 +3,15 @@
  * written follows what changes and not what there is.
  *
  * `<path>` is crc32c u32 | CBOR {format, generation, state}, replaced as a whole; the one before it is kept as
- * `<path>.previous`. `<path>.journal-<generation>` holds the changes since that snapshot: length u32 | crc32c u32 | CBOR
+ * `<path>.previous`, and the first one twice. `<path>.journal-<generation>` holds the changes since that snapshot: length u32 | crc32c u32 | CBOR
  * for each. A snapshot followed by its journal and all later ones gives the state, so a damaged snapshot gives way to
  * the one before without a loss. A torn end of a journal is dropped, which is said. Changes have to bear being applied
- * to a state that has them. It belongs to one process.
+ * to a state that has them. Files of another format are copied to `<path>.kept-1` and the like before others take their
+ * place. It belongs to one process.
  */
 import { constants } from 'node:fs';
 import {
+  copyFile,
   type FileHandle,
   mkdir,
   open,
@@ -45,6 +47,8 @@ export interface LoadedState {
   readonly changes: readonly unknown[];
   /** What was wrong with the files, if anything. */
   readonly problems: readonly string[];
+  /** Says which file is of another format, and where it is kept. What it holds is not in `state`. */
+  readonly otherFormat?: string;
 }
 
 interface Found {
@@ -77,18 +81,28 @@ export class StateJournal {
     this.#snapshotBytes = found.snapshotBytes;
   }
 
-  /** Reads what there is. Never throws for what the files hold. */
+  /**
+   * Reads what there is. Never throws for what the files hold.
+   *
+   * @throws the file system's error when files of another format cannot be kept.
+   */
   static async load(path: string): Promise<LoadedState> {
     const problems: string[] = [];
+    let other: { readonly otherFormat?: string } = {};
     for (const file of [path, `${path}.previous`]) {
-      let bytes: Buffer;
+      let bytes: Buffer | undefined;
       let snapshot: Snapshot;
       try {
         bytes = await readFile(file);
         snapshot = decodeSnapshot(bytes);
       } catch (cause) {
         const { code, message } = cause as NodeJS.ErrnoException;
-        if (code !== 'ENOENT') problems.push(`${file}: ${message}`);
+        if (cause instanceof OtherFormat) {
+          // That kept the one before, too.
+          if (other.otherFormat !== undefined) continue;
+          const kept = await keepAside(path, bytes!);
+          other = { otherFormat: `${file}: ${message}; kept as ${kept}` };
+        } else if (code !== 'ENOENT') problems.push(`${file}: ${message}`);
         continue;
       }
       const { state, generation } = snapshot;
@@ -109,14 +123,15 @@ export class StateJournal {
         state,
         changes,
         problems,
+        ...other,
       };
     }
-    if (problems.length === 0 && (await hasChanges(path))) {
+    if (problems.length === 0 && other.otherFormat === undefined && (await hasChanges(path))) {
       problems.push(`${path}: expected a snapshot before its journal, got none`);
     }
     const found = { snapshot: 0, journal: 0, journalBytes: 0, snapshotBytes: 0 };
     const journal = new StateJournal(path, { ...found, isCurrentGood: false });
-    return { journal, state: undefined, changes: [], problems };
+    return { journal, state: undefined, changes: [], problems, ...other };
   }
 
   /** Whether there is a snapshot, so that changes can follow it. */
@@ -142,13 +157,11 @@ export class StateJournal {
     const head = Buffer.alloc(4);
     head.writeUInt32BE(crc32c(body));
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    const temporary = await open(`${path}.tmp`, 'w', 0o600);
-    try {
-      await temporary.writeFile(head);
-      await temporary.writeFile(body);
-      await temporary.sync();
-    } finally {
-      await temporary.close();
+    await writeThrough(`${path}.tmp`, [head, body]);
+    if (this.#snapshot === 0) {
+      // There is none before it: what damages the first one must not take all that it holds.
+      await writeThrough(`${path}.previous.tmp`, [head, body]);
+      await rename(`${path}.previous.tmp`, `${path}.previous`);
     }
     // Of a snapshot that could not be read: not what follows this one.
     await removeJournals(path, (other) => other > generation);
@@ -222,6 +235,9 @@ export class StateJournal {
   }
 }
 
+/** A good snapshot that another release wrote. */
+class OtherFormat extends Error {}
+
 function decodeSnapshot(bytes: Buffer): Snapshot {
   const body = bytes.subarray(4);
   if (bytes.length < 4 || bytes.readUInt32BE(0) !== crc32c(body)) {
@@ -229,7 +245,7 @@ function decodeSnapshot(bytes: Buffer): Snapshot {
   }
   const snapshot = decoder.decode(body) as Snapshot;
   if (snapshot.format !== FORMAT) {
-    throw new Error(`expected format ${FORMAT}, got ${snapshot.format}`);
+    throw new OtherFormat(`expected format ${FORMAT}, got ${snapshot.format}`);
   }
   return snapshot;
 }
@@ -271,6 +287,32 @@ async function readJournal(path: string): Promise<FoundJournal | undefined> {
   return { ...found, problem: `${path}: ${what}` };
 }
 
+/**
+ * Copies all files of a state to a name of their own, unless that was done before. They stay where they are until
+ * others take their place, so that a crash in between meets them again.
+ */
+async function keepAside(path: string, snapshot: Buffer): Promise<string> {
+  let kept = '';
+  for (let n = 1; ; n++) {
+    kept = `${path}.kept-${n}`;
+    const found = await readFile(kept).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+    if (found === undefined) break;
+    if (found.equals(snapshot)) return kept;
+  }
+  const base = basename(path);
+  for (const name of await readdir(dirname(path))) {
+    const end = name.slice(base.length);
+    if (!name.startsWith(base) || !/^\.(previous|journal-\d+)$/.test(end)) continue;
+    await copyFile(join(dirname(path), name), `${kept}${end}`);
+  }
+  await writeThrough(`${kept}.tmp`, [snapshot]);
+  await rename(`${kept}.tmp`, kept);
+  await syncFolder(path);
+  return kept;
+}
+
 /** Whether some journal holds anything; the first replacement makes an empty one before its snapshot. */
 async function hasChanges(path: string): Promise<boolean> {
   const prefix = `${basename(path)}.journal-`;
@@ -290,6 +332,16 @@ async function removeJournals(path: string, isOld: (generation: number) => boole
   for (const name of await readdir(dirname(path))) {
     if (!name.startsWith(prefix) || !isOld(Number(name.slice(prefix.length)))) continue;
     await rm(join(dirname(path), name), { force: true });
+  }
+}
+
+async function writeThrough(path: string, parts: readonly Uint8Array[]): Promise<void> {
+  const file = await open(path, 'w', 0o600);
+  try {
+    for (const part of parts) await file.writeFile(part);
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 

@@ -16,7 +16,7 @@ import { StateJournal } from './state-journal.ts';
 import { stateWriteError } from './state-write-error.ts';
 import { type PartChanges, PLAIN, type PlainParts, WindowParts } from './window-parts.ts';
 
-/** Between two writes of the state; longer when a write takes long. */
+/** Between two writes of the state, unless told otherwise; longer when a write takes long. */
 const SAVE_MS = 250;
 /** After one that failed. */
 const RETRY_MS = 1000;
@@ -47,6 +47,8 @@ export interface WindowServiceOptions extends WindowOptions {
   readonly path: string;
   /** Rows that wait for a store, above which nothing more is taken in. Default 200,000. */
   readonly maxUnstoredRows?: number | undefined;
+  /** Between two writes of the state. Default 250. */
+  readonly saveMs?: number;
   readonly clock: () => number;
   readonly log: (error: Error) => void;
 }
@@ -111,19 +113,28 @@ export class WindowService {
     this.#windows = new WindowParts(options);
   }
 
-  /** Opens the state, or begins without one. Of a state with another window length, windows that have ended are emitted. */
+  /**
+   * Opens the state, or begins without one. Of a state with another window length, windows that have ended are emitted.
+   *
+   * @throws {AnalyticsError} ERR_STATE_WRITE when a state of another release cannot be kept aside.
+   */
   static async open(options: WindowServiceOptions): Promise<WindowService> {
-    const { journal, state, changes, problems } = await StateJournal.load(options.path);
-    for (const problem of problems) options.log(new AnalyticsError('ERR_WINDOW_STATE', problem));
+    const { path, log } = options;
+    const loaded = await StateJournal.load(path).catch((error: unknown) => {
+      throw stateWriteError(path, error);
+    });
+    const { journal, state, changes, problems, otherFormat } = loaded;
+    for (const problem of problems) log(new AnalyticsError('ERR_WINDOW_STATE', problem));
+    if (otherFormat !== undefined) log(new AnalyticsError('ERR_WINDOW_STATE_FORMAT', otherFormat));
     const service = new WindowService(options, journal);
     if (state !== undefined) service.#restore(state as Saved, changes as readonly Change[]);
     service.#isDamaged = problems.length > 0;
-    if (service.#isDamaged) service.#needsReplay = true;
+    if (service.#isDamaged || otherFormat !== undefined) service.#needsReplay = true;
     return service;
   }
 
   /**
-   * Something of the state was damaged, and may be older than what was acknowledged: the evidence has to be read again
+   * Something of the state was damaged or is of another release, and may be older than what was acknowledged: the evidence has to be read again
    * from entry 0. What this state holds is skipped then. No windows are emitted until `replayed`.
    */
   get needsReplay(): boolean {
@@ -237,6 +248,10 @@ export class WindowService {
     return this.#unstored.reduce((sum, { rows }) => sum + rows.length, 0) >= maxUnstoredRows;
   }
 
+  get #saveMs(): number {
+    return this.#options.saveMs ?? SAVE_MS;
+  }
+
   async #room(): Promise<void> {
     while (this.#isFull && !this.#isClosed) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
@@ -264,7 +279,7 @@ export class WindowService {
 
   #nextSave(): Promise<boolean> {
     this.#isDirty = true;
-    this.#schedule(SAVE_MS);
+    this.#schedule(this.#saveMs);
     return new Promise((resolve) => this.#durable.push(resolve));
   }
 
@@ -281,7 +296,7 @@ export class WindowService {
         .finally(() => {
           this.#saving = undefined;
           const tookMs = performance.now() - startMs;
-          const restMs = this.#problem === undefined ? SAVE_MS : RETRY_MS;
+          const restMs = this.#problem === undefined ? this.#saveMs : RETRY_MS;
           if (this.#isDirty) this.#schedule(Math.max(restMs, 5 * tookMs));
         });
     }, waitMs);

@@ -1,4 +1,5 @@
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -10,7 +11,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { StateJournal } from '@fieldproof/analytics/projection/state-journal';
+import { crc32c } from '@fieldproof/protocol/crc32c';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { Encoder } from 'cbor-x';
 
 let folder = '';
 let path = '';
@@ -158,4 +161,51 @@ test('a journal is long when it is longer than a MiB and twice its snapshot', as
   await journal.replace('x');
   expect(journal.isLong).toBe(false);
   await journal.close();
+});
+
+/** Writes a snapshot as another release does, good but for its format. */
+function writeFormat(file: string, format: number): Buffer {
+  const body = new Encoder({ useRecords: false }).encode({ format, generation: 1, state: 'old' });
+  const head = Buffer.alloc(4);
+  head.writeUInt32BE(crc32c(body));
+  const bytes = Buffer.concat([head, body]);
+  writeFileSync(file, bytes);
+  return bytes;
+}
+
+test('a state of another format is said and kept with its journals, whatever is written since', async () => {
+  await filled();
+  const changes = readFileSync(`${path}.journal-1`);
+  const old = writeFormat(path, 1);
+  const before = writeFormat(`${path}.previous`, 2);
+  // A crash before anything is written meets it again.
+  for (let start = 0; start < 2; start++) {
+    const { state, problems, otherFormat, journal } = await StateJournal.load(path);
+    expect({ state, problems }).toEqual({ state: undefined, problems: [] });
+    expect(otherFormat).toContain(`expected format 3, got 1; kept as ${path}.kept-1`);
+    if (start === 0) continue;
+    await journal.replace('new');
+    await journal.append({ n: 9 });
+    await journal.replace('newer');
+    await journal.close();
+  }
+  expect(await found()).toEqual({ state: 'newer', changes: [], problems: [] });
+  expect(readFileSync(`${path}.kept-1`)).toEqual(old);
+  expect(readFileSync(`${path}.kept-1.previous`)).toEqual(before);
+  expect(existsSync(`${path}.kept-2`)).toBe(false);
+  expect(readFileSync(`${path}.kept-1.journal-1`)).toEqual(changes);
+  writeFormat(path, 77);
+  const { otherFormat } = await StateJournal.load(path);
+  expect(otherFormat).toContain(`got 77; kept as ${path}.kept-2`);
+});
+
+test('the first snapshot, too, may be damaged anywhere without a loss', async () => {
+  await filled();
+  const bytes = readFileSync(path);
+  for (let i = 0; i < bytes.length; i++) {
+    const damaged = Buffer.from(bytes);
+    damaged[i]! ^= 0x10;
+    writeFileSync(path, damaged);
+    expect(await found()).toMatchObject({ state: 'one', changes: [{ n: 1 }, { n: 2 }] });
+  }
 });

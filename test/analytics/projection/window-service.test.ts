@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type WindowBatch, WindowService } from '@fieldproof/analytics/projection/window-service';
 import type { ReadingTable } from '@fieldproof/compute/readings';
+import { encode } from '@fieldproof/protocol/cbor';
+import { crc32c } from '@fieldproof/protocol/crc32c';
 
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 
@@ -23,6 +25,7 @@ const open = (windowMs = 60_000) =>
     windowMs,
     graceMs: 5000,
     horizonMs: 3_600_000,
+    saveMs: 5,
     clock: () => now,
     log: (error) => problems.push((error as Error & { code: string }).code),
   });
@@ -305,6 +308,7 @@ test('while too many rows wait for a store, nothing more is taken in; then it go
     graceMs: 5000,
     horizonMs: 3_600_000,
     maxUnstoredRows: 1,
+    saveMs: 5,
     clock: () => now,
     log: (error) => problems.push(error.message),
   });
@@ -434,4 +438,25 @@ test('a log that is read from long ago is in time beside one that is read as it 
   ]);
   expect(rows.filter(({ device }) => device === 'other')).toMatchObject([{ count: 4 }]);
   await service.close();
+});
+
+test('a state of another release is said, kept, and made whole from the evidence', async () => {
+  const body = Buffer.from(encode(new Map<string, string | number>([['format', 1]])));
+  const head = Buffer.alloc(4);
+  head.writeUInt32BE(crc32c(body));
+  writeFileSync(join(folder, 'w.state'), Buffer.concat([head, body]));
+  const first = await open();
+  expect(problems).toEqual(['ERR_WINDOW_STATE_FORMAT']);
+  expect(first.needsReplay).toBe(true);
+  await first.apply(batch(2, 3));
+  await first.close();
+  const second = await open();
+  expect(second.needsReplay).toBe(true);
+  second.replayed();
+  await second.apply(batch(0, 3));
+  now += 70_000;
+  expect((await second.tick())?.rows).toMatchObject([{ count: 4 }]);
+  await second.close();
+  expect(problems).toHaveLength(1);
+  expect(readFileSync(join(folder, 'w.state.kept-1'))).toEqual(Buffer.concat([head, body]));
 });
