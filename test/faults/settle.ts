@@ -29,11 +29,17 @@ const LIMIT_MS = 240_000;
 /** The system agent's and the clocks' slack; 1970, stale and hour-wide steps are far outside. */
 const SLACK_MS = 60_000;
 
+export interface SettleOptions {
+  readonly startedWallMs: number;
+  /** What else is waited for before the network is stopped. */
+  readonly isDrained?: () => Promise<boolean>;
+}
+
 /** @throws when something does not come back or does not drain. */
 export async function settle(
   network: BrokenNetwork,
   load: Load,
-  { startedWallMs }: { readonly startedWallMs: number },
+  { startedWallMs, isDrained = async () => true }: SettleOptions,
 ): Promise<Settled> {
   const begunMs = performance.now();
   await until('all devices are online', () => load.isOnline, LIMIT_MS);
@@ -56,6 +62,7 @@ export async function settle(
     },
     LIMIT_MS,
   );
+  await until('what is derived is stored as well', isDrained, LIMIT_MS);
   const drainMs = performance.now() - begunMs;
   const exitCode = await network.stopInOrder();
   const { code, stdout, stderr } = await audit(network, [...load.folders, ...ours]);
