@@ -51,6 +51,11 @@ export const ANALYTICS_ERRORS = {
     remedy:
       'It is kept under the name in the message, with all that is still whole in it, and a new one is begun. Check the disk.',
   },
+  ERR_ROWS_IGNORED: {
+    what: 'Rows of a window node were sent several times, and a store behind it did not take them: something in the flow keeps them.',
+    remedy:
+      'Look for a function node between window and store that does not pass messages on. The rows are kept and sent again until they are stored; when they are too many, the reading stops.',
+  },
   ERR_CURSOR_CORRUPT: {
     what: 'A cursor file cannot be read.',
     remedy: 'The one before it is used, else everything is read again; what is stored stays.',

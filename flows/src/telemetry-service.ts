@@ -274,6 +274,10 @@ export function statusOf(
   if (status.consumers === 0) {
     return { fill: 'yellow', shape: 'ring', text: `nothing stores this · ${parts.join(' · ')}` };
   }
+  if (status.ignored > 0) {
+    const text = `${status.ignored} sent again, something keeps them · ${parts.join(' · ')}`;
+    return { fill: 'yellow', shape: 'ring', text };
+  }
   return { fill: 'green', shape: 'dot', text: parts.join(' · ') };
 }
 

@@ -9,6 +9,7 @@ const HEALTHY: ProjectionStatus = {
   cursorIndex: 10,
   lastEntryMs: 5000,
   unacknowledged: 0,
+  ignored: 0,
   consumers: 2,
   readings: 40,
   deadLetters: 0,
@@ -24,6 +25,12 @@ const HEALTHY: ProjectionStatus = {
 test.each([
   ['health in green', {}, 'green', 'index 10'],
   ['a lag', { unacknowledged: 3 }, 'green', 'index 10 · lag 15 s · 3 unacknowledged'],
+  [
+    'that messages do not come back',
+    { unacknowledged: 3, ignored: 2 },
+    'yellow',
+    '2 sent again, something keeps them · index 10 · lag 15 s · 3 unacknowledged',
+  ],
   ['boots without time', { waiting: 7 }, 'green', 'index 10 · 7 without time'],
   ['what is too much to wait', { droppedWaiting: 2 }, 'green', 'index 10 · 2 never placed'],
   ['what cannot be read', { unprojectable: { ERR_X: 4 } }, 'green', 'index 10 · 4 unreadable'],

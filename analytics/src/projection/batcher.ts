@@ -156,6 +156,15 @@ export class Batcher {
     return count;
   }
 
+  /** Batches that were sent again because some consumer did not take them, and has not yet. */
+  get ignored(): number {
+    let count = 0;
+    for (const { state, tries, held, missing } of this.#inFlight) {
+      if (state !== 'done' && tries > 1 && held.size < missing.size) count++;
+    }
+    return count;
+  }
+
   /** The broker's time of the oldest entry that was added and is not done, Unix ms. */
   get oldestMs(): number | undefined {
     for (const { state, oldestMs } of this.#inFlight) {

@@ -69,6 +69,8 @@ export interface ProjectionStatus {
   /** With `live: false`: everything was read; it may not be put away yet. */
   readonly isAtEnd: boolean;
   readonly unacknowledged: number;
+  /** Of these, sent again because some consumer did not take them: something in the flow may keep them. */
+  readonly ignored: number;
   readonly consumers: number;
   /** Since the start. */
   readonly readings: number;
@@ -133,6 +135,7 @@ export class Projection {
       oldestUnstoredMs: this.#batcher?.oldestMs,
       isAtEnd: this.#isAtEnd,
       unacknowledged: this.#batcher?.unacknowledged ?? 0,
+      ignored: this.#batcher?.ignored ?? 0,
       consumers: this.#consumers.length,
       ...this.#counts,
       unprojectable: { ...this.#unprojectable },

@@ -312,7 +312,6 @@ export class WindowService {
         await this.#journal.append(this.#takeChange());
       } else await this.#journal.replace(this.#whole());
       this.#isDamaged = false;
-      this.#problem = undefined;
       this.#durableId = nextId;
     } catch (error) {
       this.#problem = stateWriteError(this.#options.path, error);
@@ -322,7 +321,15 @@ export class WindowService {
     }
     for (const resolve of waiting) resolve(true);
     // What has come meanwhile is in it, and in the next change too.
-    if (this.#journal.isLong) await this.#journal.replace(this.#whole());
+    try {
+      if (this.#journal.isLong) await this.#journal.replace(this.#whole());
+      this.#problem = undefined;
+    } catch (error) {
+      // All is durable in the journal; it is tried again.
+      this.#isDirty = true;
+      this.#problem = stateWriteError(this.#options.path, error);
+      throw this.#problem;
+    }
   }
 
   #whole(): Saved {

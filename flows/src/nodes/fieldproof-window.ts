@@ -1,6 +1,7 @@
 /** `fieldproof-window`: mean, min, max and the like of each minute (or any length). A shell around `window-service.ts`. */
 
 import { join } from 'node:path';
+import { AnalyticsError } from '@fieldproof/analytics/errors';
 import { type RowGroup, WindowService } from '@fieldproof/analytics/projection/window-service';
 import type { WindowRow } from '@fieldproof/compute/window';
 import { durationName, windowTables } from '@fieldproof/compute/window-tables';
@@ -23,10 +24,13 @@ interface Sending {
   readonly stored: Set<string>;
   readonly held: Set<string>;
   sentMs: number;
+  tries: number;
 }
 
 const TICK_MS = 1000;
 const RESEND_MS = 30_000;
+/** Sent so often and not taken, rows are a problem and not a delay. */
+const MAX_TRIES = 5;
 
 export default function register(RED: NodeApi): void {
   function windowNode(this: NodeBase, def: WindowDef) {
@@ -72,8 +76,9 @@ export default function register(RED: NodeApi): void {
       setTimeout(() => hub().batches.delete(`${this.id}:${id}`), TICK_MS).unref();
     };
     const emit = (service: WindowService, { id, rows }: RowGroup) => {
-      const group = sending.get(id) ?? { stored: new Set(), held: new Set(), sentMs: 0 };
+      const group = sending.get(id) ?? { stored: new Set(), held: new Set(), sentMs: 0, tries: 0 };
       group.sentMs = performance.now();
+      group.tries++;
       sending.set(id, group);
       const { stored, held } = group;
       const handleId = `${this.id}:${id}`;
@@ -103,6 +108,18 @@ export default function register(RED: NodeApi): void {
       finish(service, id);
     };
 
+    /** Nobody works on it, or not all who should. */
+    const isIgnored = (group: Sending) =>
+      group.tries > 1 && missingOf(group).some((id) => !group.held.has(id));
+    const ignoredProblem = (): AnalyticsError | undefined => {
+      const lost = [...sending.values()].filter((each) => isIgnored(each));
+      const often = lost.filter(({ tries }) => tries >= MAX_TRIES);
+      if (often.length === 0) return undefined;
+      const missing = [...new Set(often.flatMap(missingOf))].join(', ');
+      const text = `${often.length} groups of rows: sent ${MAX_TRIES} times or more, not taken by ${missing}`;
+      return new AnalyticsError('ERR_ROWS_IGNORED', text);
+    };
+
     /** Without the newest state: the cursors have passed what is missing. */
     const replay = async (service: WindowService) => {
       const found = sources.map((id) => hub().services.get(id));
@@ -117,7 +134,7 @@ export default function register(RED: NodeApi): void {
       if (!isStarted) return;
       const service = await opening;
       if (service.needsReplay) await replay(service);
-      const { problem } = service;
+      const problem = service.problem ?? ignoredProblem();
       if (problem === undefined) hub().problems.delete(this.id);
       else hub().problems.set(this.id, problem);
       const trouble = problem ?? backlog.problem;
@@ -141,9 +158,12 @@ export default function register(RED: NodeApi): void {
       const waiting = service.unstored.length;
       const late = service.tooLate > 0 ? ` · ${service.tooLate} too late` : '';
       const unstored = waiting > 0 ? ` · ${waiting} unstored` : '';
-      if ((service.problem ?? backlog.problem) !== undefined) return;
-      const text = `${service.openWindows} windows open${unstored}${late}`;
-      this.status({ fill: waiting > 10 ? 'yellow' : 'green', shape: 'dot', text });
+      if ((service.problem ?? ignoredProblem() ?? backlog.problem) !== undefined) return;
+      const ignored = [...sending.values()].filter((each) => isIgnored(each)).length;
+      const again = ignored > 0 ? ` · ${ignored} sent again, something keeps them` : '';
+      const text = `${service.openWindows} windows open${unstored}${again}${late}`;
+      const fill = waiting > 10 || ignored > 0 ? 'yellow' : 'green';
+      this.status({ fill, shape: 'dot', text });
     };
     const timer = setInterval(
       () => void tick().catch((error: Error) => this.error(error)),

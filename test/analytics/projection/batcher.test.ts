@@ -181,6 +181,24 @@ describe('what is lost on its way', () => {
     expect(sent).toHaveLength(5);
   });
 
+  test('is counted as ignored from when it is sent again until somebody has it', () => {
+    const { made, sent } = batcher();
+    made.setConsumers(['store', 'window']);
+    made.add(item(0, 10), 0);
+    made.take(sent[0]!.id, 'window');
+    made.tick(29_999);
+    expect(made.ignored).toBe(0);
+    made.tick(30_000);
+    expect(made.ignored).toBe(1);
+    made.take(sent[0]!.id, 'store');
+    expect(made.ignored).toBe(0);
+    made.letGo(sent[0]!.id, 'store');
+    expect(made.ignored).toBe(1);
+    made.acknowledge(sent[0]!.id, 'window');
+    made.acknowledge(sent[0]!.id, 'store');
+    expect(made.ignored).toBe(0);
+  });
+
   test('a dead letter that cannot be written is tried again', async () => {
     let tries = 0;
     const { made, cursor } = batcher({

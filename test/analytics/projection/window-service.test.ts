@@ -460,3 +460,21 @@ test('a state of another release is said, kept, and made whole from the evidence
   expect(problems).toHaveLength(1);
   expect(readFileSync(join(folder, 'w.state.kept-1'))).toEqual(Buffer.concat([head, body]));
 });
+
+test('a snapshot that cannot be written is said, and stops nothing', async () => {
+  const first = await open();
+  await first.apply(batch(0, 0));
+  mkdirSync(join(folder, 'w.state.tmp'));
+  const many = Array.from({ length: 20_000 }, (_, i) => ({ ...table(NOON, 1), device: `d${i}` }));
+  expect(await first.applyTables(many)).toBe(true);
+  while (first.problem === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(first.problem).toMatchObject({ code: 'ERR_STATE_WRITE' });
+  expect(await first.apply(batch(1, 1))).toBe(true);
+  expect(problems).toEqual(['ERR_STATE_WRITE']);
+  rmSync(join(folder, 'w.state.tmp'), { recursive: true });
+  while (first.problem !== undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+  await first.close();
+  const second = await open();
+  expect(second.openWindows).toBe(20_001);
+  await second.close();
+});
