@@ -22,7 +22,9 @@ export interface ChildOptions {
   readonly logFile: string;
   /** Longest pause before a process that died is started again, ms. Default 30 s. */
   readonly maxPauseMs?: number;
-  /** Told of every end that nobody asked for, and of every new start. */
+  /** How long a port that somebody else has taken meanwhile is waited for, ms. Default 60 s. */
+  readonly portPatienceMs?: number;
+  /** Told of every end that nobody asked for, of every new start, and when no more are tried. */
   readonly onEvent: (event: ChildEvent) => void;
   /** A process was made; it need not be ready. */
   readonly onSpawn?: (pid: number | undefined) => void;
@@ -39,7 +41,16 @@ export type ChildEvent =
       readonly how: string;
       readonly nextMs: number;
     }
-  | { readonly type: 'restarted'; readonly name: string; readonly ready: Ready };
+  | {
+      /** It was started again, and ended before it was ready. */
+      readonly type: 'failed';
+      readonly name: string;
+      readonly why: string;
+      readonly nextMs: number;
+    }
+  | { readonly type: 'restarted'; readonly name: string; readonly ready: Ready }
+  /** ERR_PORT_LOST: it is not started again. */
+  | { readonly type: 'lost'; readonly name: string; readonly error: StackError };
 
 export const DEFAULT_MAX_PAUSE_MS = 30_000;
 
@@ -50,6 +61,9 @@ const FIRST_PAUSE_MS = 500;
 const HEALTHY_MS = 30_000;
 /** A process that says why it ends is believed; one that is killed before it is ready gets this many more tries. */
 const KILLED_TRIES = 5;
+/** An outgoing connection may have the port for a while; who listens there keeps it. */
+const PORT_PATIENCE_MS = 60_000;
+const PORT_TAKEN = /\bERR_(?:FLOWS_)?PORT_TAKEN\b/;
 /** Enough of a log for its last words. */
 const TAIL_BYTES = 16_384;
 
@@ -61,6 +75,8 @@ export class SupervisedProcess {
   #stopping = false;
   #pauseMs: number;
   #timer: NodeJS.Timeout | null = null;
+  /** Since when its port is somebody else's, by the clock that never steps. */
+  #portTakenAt: number | null = null;
 
   constructor(options: ChildOptions) {
     this.#options = options;
@@ -150,7 +166,8 @@ export class SupervisedProcess {
         this.#options.onGone?.();
         const how = signal ?? `exit code ${code}`;
         if (isReady) {
-          if (!this.#stopping) this.#restartLater(how, performance.now() - startedAt);
+          const nextMs = this.#nextPauseMs(performance.now() - startedAt);
+          if (!this.#stopping) this.#restartLater({ type: 'exited', name, how, nextMs });
         } else if (isLate) {
           const late = `not ready after ${READY_TIMEOUT_MS / 1000} s; see ${logFile}`;
           reject(new StackError('ERR_PROCESS_FAILED', `${name}: ${late}`));
@@ -182,18 +199,31 @@ export class SupervisedProcess {
     return this.#child;
   }
 
-  #restartLater(how: string, ranMs: number): void {
-    const nextMs = this.#nextPauseMs(ranMs);
+  #restartLater(event: Extract<ChildEvent, { readonly nextMs: number }>): void {
     const { name, onEvent } = this.#options;
-    onEvent({ type: 'exited', name, how, nextMs });
+    onEvent(event);
     this.#timer = setTimeout(() => {
       this.#launch().then(
-        (ready) => onEvent({ type: 'restarted', name, ready }),
+        (ready) => {
+          this.#portTakenAt = null;
+          onEvent({ type: 'restarted', name, ready });
+        },
         (error: Error) => {
-          if (!this.#stopping) this.#restartLater(error.message, 0);
+          if (!this.#stopping) this.#tryAgain(error.message);
         },
       );
-    }, nextMs);
+    }, event.nextMs);
+  }
+
+  /** Whatever ends a process may pass; a port that another program listens on does not by itself. */
+  #tryAgain(why: string): void {
+    const { name, onEvent, portPatienceMs = PORT_PATIENCE_MS } = this.#options;
+    this.#portTakenAt = PORT_TAKEN.test(why) ? (this.#portTakenAt ?? performance.now()) : null;
+    if (this.#portTakenAt !== null && performance.now() - this.#portTakenAt >= portPatienceMs) {
+      onEvent({ type: 'lost', name, error: new StackError('ERR_PORT_LOST', why) });
+      return;
+    }
+    this.#restartLater({ type: 'failed', name, why, nextMs: this.#nextPauseMs(0) });
   }
 
   get #maxPauseMs(): number {

@@ -23,6 +23,11 @@ export const STACK_ERRORS = {
     what: 'INFLUX_URL names a server that does not answer as InfluxDB.',
     remedy: 'Start InfluxDB or correct INFLUX_URL; without it the embedded store is used.',
   },
+  ERR_PORT_LOST: {
+    what: 'While a process of the network was being started again, another program took its port and kept it.',
+    remedy:
+      'Stop that program and start the network again, or choose other ports with -- --port-base N.',
+  },
   ERR_PROCESS_FAILED: {
     what: 'A process of the network ended before it was ready.',
     remedy: 'The line above says why; its log file says more.',

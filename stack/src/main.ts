@@ -31,7 +31,14 @@ async function run(options: StartOptions): Promise<void> {
       if (detail === null) status(`  … ${name}`);
       else clearStatus(readyLine(name, detail));
     },
-    onChild: (event) => say(childLine(event)),
+    onChild: (event) => {
+      if (event.type !== 'lost') {
+        say(childLine(event));
+        return;
+      }
+      fail(event.error);
+      void end();
+    },
     onRecorded: (event) => {
       if (recorded) return;
       recorded = true;
@@ -75,11 +82,16 @@ async function reachInflux({ influxUrl, data }: StartOptions): Promise<boolean> 
   }
 }
 
-function childLine(event: ChildEvent): string {
+function childLine(event: Exclude<ChildEvent, { readonly type: 'lost' }>): string {
   const time = clock(Date.now());
-  return event.type === 'exited'
-    ? `${time} ${event.name} ended (${event.how}); starting it again in ${event.nextMs / 1000} s`
-    : `${time} ${event.name} is back`;
+  switch (event.type) {
+    case 'exited':
+      return `${time} ${event.name} ended (${event.how}); starting it again in ${event.nextMs / 1000} s`;
+    case 'failed':
+      return `${time} ${event.why}\n  trying again in ${event.nextMs / 1000} s`;
+    case 'restarted':
+      return `${time} ${event.name} is back`;
+  }
 }
 
 /** A line that the next one replaces, where there is a terminal. */

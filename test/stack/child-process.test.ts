@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type ChildEvent, type Ready, SupervisedProcess } from '@fieldproof/stack/child-process';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { until } from '../support/network.ts';
 
 const entry = resolve(import.meta.dirname, 'fixtures/child.ts');
 let folder: string;
@@ -97,6 +98,27 @@ describe('a supervised process', () => {
     expect([first.port, (await again).port]).toEqual(['0', '01234']);
   });
 
+  test('whose port another program keeps is given up with code and reason, after a while of tries', async () => {
+    const { events, taken } = await withTakenPort(200);
+    const lost = await untilEvent(events, 'lost');
+    expect(lost).toMatchObject({
+      name: 'broker',
+      error: { code: 'ERR_PORT_LOST', message: expect.stringContaining('port 1 is taken') },
+    });
+    const failed = events.filter(({ type }) => type === 'failed');
+    expect(failed[0]).toMatchObject({ why: expect.stringContaining('error ERR_PORT_TAKEN') });
+    rmSync(taken);
+    await new Promise((done) => setTimeout(done, 200));
+    expect(events.at(-1)).toBe(lost);
+  });
+
+  test('whose port is free again in time goes on', async () => {
+    const { events, taken } = await withTakenPort(60_000);
+    await untilEvent(events, 'failed');
+    rmSync(taken);
+    await untilEvent(events, 'restarted');
+  });
+
   test('that fails is not blamed for what an earlier run wrote', async () => {
     writeFileSync(join(folder, 'broker.log'), 'error ERR_PORT_TAKEN: long ago\n');
     await expect(supervise('silent-exit').start()).rejects.toMatchObject({
@@ -112,3 +134,22 @@ describe('a supervised process', () => {
     await expect(child.start()).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });
+
+/** A process that is killed when it is ready, and finds its port taken from then on. */
+async function withTakenPort(portPatienceMs: number) {
+  const taken = join(folder, 'taken');
+  const events: ChildEvent[] = [];
+  child = new SupervisedProcess({
+    ...{ name: 'broker', entry, args: ['fail-if', taken], maxPauseMs: 10, portPatienceMs },
+    logFile: join(folder, 'broker.log'),
+    onEvent: (event) => events.push(event),
+  });
+  const { pid } = await child.start();
+  writeFileSync(taken, '');
+  process.kill(pid as number, 'SIGKILL');
+  return { events, taken };
+}
+
+function untilEvent(events: readonly ChildEvent[], type: ChildEvent['type']) {
+  return until(`an event ${type}`, () => events.find((event) => event.type === type));
+}

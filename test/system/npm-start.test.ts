@@ -1,6 +1,6 @@
 /** `npm start` as a person meets it: what it prints, what it answers, how it ends and how it fails. */
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -195,6 +195,8 @@ describe('npm start with the demo fleet', () => {
     expect(pids.length).toBe(5);
     expect(await network.stop()).toBe(0);
     for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow();
+    // The ids are anybody's by and by: none of them is noted for the next start.
+    expect(existsSync(join(folder, 'data', 'CHILDREN'))).toBe(false);
     const id = network.info.network;
     network = await startNetwork({ dataDir: join(folder, 'data'), args: ['--no-demo'] });
     expect(network.info.network).toBe(id);
