@@ -207,7 +207,9 @@ export function reopenShared(state: WindowState, gone: WindowState): void {
     if (bucket === undefined) continue;
     for (const key of windows.keys()) {
       const window = bucket.windows.get(key);
-      if (window !== undefined) markDirty(state, { window, startMs, bucket });
+      if (window === undefined) continue;
+      state.touched.set(window, startMs);
+      markDirty(bucket, window);
     }
   }
 }
@@ -286,20 +288,12 @@ function windowOf(
     };
     bucket.windows.set(from.key, window);
   }
-  markDirty(state, { window, startMs, bucket });
+  state.touched.set(window, startMs);
+  markDirty(bucket, window);
   return window;
 }
 
-function markDirty(
-  state: WindowState,
-  at: {
-    readonly window: OpenWindow;
-    readonly startMs: number;
-    readonly bucket: WindowBucket;
-  },
-): void {
-  const { window, startMs, bucket } = at;
-  state.touched.set(window, startMs);
+function markDirty(bucket: WindowBucket, window: OpenWindow): void {
   if (window.isDirty) return;
   window.isDirty = true;
   bucket.dirty.add(window);
@@ -344,16 +338,17 @@ function emitStart(parts: readonly WindowPart[], startMs: number): WindowRow[] {
   due.sort((a, b) => compareSeries(a.series, b.series));
   const raised = new Map<string, number>();
   const rows: WindowRow[] = [];
-  for (const { isDirty, series } of due) {
+  for (const one of due) {
     // It was emitted with that of another part.
-    if (!isDirty) continue;
+    if (!one.isDirty) continue;
+    const { series } = one;
     const line = lineKey(series);
     const version = raised.get(line) ?? nextVersion(found, line);
     raised.set(line, version);
-    const key = seriesKey(series);
+    const key = found.length === 1 ? '' : seriesKey(series);
     let merged: OpenWindow | undefined;
     for (const { state, bucket } of found) {
-      const window = bucket.windows.get(key);
+      const window = found.length === 1 ? one : bucket.windows.get(key);
       if (window === undefined) continue;
       state.touched.set(window, startMs);
       window.isDirty = false;
