@@ -101,6 +101,7 @@ const NAMED: readonly AnalyticsErrorCode[] = [
   'ERR_STORE_LINES_REFUSED',
   'ERR_STORE_BODY_TOO_LARGE',
   'ERR_LINE_SYNTAX',
+  'ERR_REBUILD_NONE',
 ];
 
 function parseAnswer(text: string): { code?: AnalyticsErrorCode; message: string } {

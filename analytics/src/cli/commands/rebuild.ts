@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { AnalyticsError } from '../../errors.ts';
 import { ProjectRun, type ProjectStatus } from '../../project/project-run.ts';
 import { saveCursor } from '../../projection/cursor-file.ts';
-import { httpLineSink, type LineSinkOptions } from '../../projection/line-sink.ts';
+import { httpLineSink, type LineSink, type LineSinkOptions } from '../../projection/line-sink.ts';
 import { emptyState } from '../../projection/projector-state.ts';
 import { dropDatabase, measurementsOf } from '../../rebuild/influx-database.ts';
 import type { InfluxAddress } from '../../store/influx-address.ts';
@@ -151,21 +151,38 @@ async function runOnce(
   const tail = await tailSource(io, run.options);
   const size = await publishedSize(io, tail);
   let progress: Progress | undefined;
+  // A control process that was started again knows of no rebuild: no later attempt could succeed.
+  const gone = new AbortController();
+  const lines = httpLineSink(run.sink);
+  const sink: LineSink = async (body, signal) => {
+    try {
+      await lines(body, signal);
+    } catch (error) {
+      if ((error as AnalyticsError).code !== 'ERR_REBUILD_NONE') throw error;
+      gone.abort(error);
+      // Of the lines it says nothing: they are not refused.
+      const { message } = error as AnalyticsError;
+      throw new AnalyticsError('ERR_STORE_UNAVAILABLE', message, { cause: error });
+    }
+  };
   const project = await ProjectRun.start({
     ...{ name: 'rebuild', folder: run.folder, tail, once: true, windowsMs: run.windows },
-    sink: httpLineSink(run.sink),
+    sink,
     onProblem: (error) => progress?.note(errorLine(error)),
   });
   progress = startProgress(io, () => progressOf(project.status, size));
   const { interrupted } = run;
   if (interrupted?.aborted) void project.stop();
   interrupted?.addEventListener('abort', () => void project.stop());
+  if (gone.signal.aborted) void project.stop();
+  gone.signal.addEventListener('abort', () => void project.stop());
   try {
     await project.ended;
   } finally {
     await project.stop();
     progress.stop();
   }
+  if (gone.signal.aborted) throw gone.signal.reason;
   if (interrupted?.aborted) {
     throw new AnalyticsError('ERR_REBUILD_INTERRUPTED', 'rebuild: interrupted, run it again');
   }
