@@ -2,18 +2,19 @@
  * `fieldproof rebuild` against the processes of `npm start`: the control process is killed again and again while its store
  * is recreated and exchanged; for InfluxDB the network moves to the recreated database.
  */
-import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Influxd, startInfluxd } from '../support/influxd.ts';
 import { runProgram, startNetwork, type TestNetwork, until } from '../support/network.ts';
-import { describeWith, REPOSITORY } from '../support/services.ts';
+import { describeWith } from '../support/services.ts';
 
 const CLI = 'analytics/bin/fieldproof.mjs';
-const KILLS = 3;
+/** About as long as the exchange of two stores takes. */
+const EXCHANGE_MS = 150;
 const READINGS = 5;
 /** Of the demo fleet, with one of these series. */
 const DEVICES = 6;
@@ -84,77 +85,100 @@ async function past(network: TestNetwork): Promise<number> {
   });
 }
 
-/** The pid of the process whose environment names this folder, as the system knows it. */
-function pidOf(variable: string): number | undefined {
-  return readdirSync('/proc')
+/** The pid of the control process of a data folder, as the system knows it. */
+function controlPid(dataDir: string): number {
+  const variable = `FIELDPROOF_CONTROL_DATA_DIR=${join(dataDir, 'control')}`;
+  const pid = readdirSync('/proc')
     .filter((name) => /^[0-9]+$/.test(name))
-    .map(Number)
-    .find((pid) => {
+    .find((name) => {
       try {
         return (
-          readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(variable) &&
-          readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('control-main')
+          readFileSync(`/proc/${name}/environ`, 'utf8').split('\0').includes(variable) &&
+          readFileSync(`/proc/${name}/cmdline`, 'utf8').includes('control-main')
         );
       } catch {
         return false;
       }
     });
+  if (pid === undefined) throw new Error('expected a control process, got none');
+  return Number(pid);
 }
 
-/** The first of six neighbouring ports that were free a moment ago: a process that starts again needs its own. */
-async function portBase(): Promise<number> {
-  for (;;) {
-    const base = 20_000 + Math.floor(Math.random() * 30_000);
-    const free = await Promise.all(
-      [0, 1, 2, 3, 4, 5].map(
-        (offset) =>
-          new Promise<boolean>((done) => {
-            const server = createServer();
-            server.once('error', () => done(false));
-            server.listen(base + offset, '127.0.0.1', () => server.close(() => done(true)));
-          }),
-      ),
-    );
-    if (free.every(Boolean)) return base;
-  }
+interface Kill {
+  /** The request of the rebuild at which the control process is killed. */
+  readonly path: string;
+  /** How long after the request went on to it; null: before. */
+  readonly afterMs: number | null;
 }
+
+/** Stands between the command and the control process, and knows how far the command is by what it asks. */
+async function startKiller(network: TestNetwork, { path, afterMs }: Kill) {
+  let isDone = false;
+  const kill = () => process.kill(controlPid(network.dataDir), 'SIGKILL');
+  const server = createServer((incoming, outgoing) => {
+    const isNow = !isDone && incoming.url?.split('?', 1)[0] === path;
+    isDone ||= isNow;
+    if (isNow && afterMs === null) kill();
+    const { method, headers } = incoming;
+    const onward = request(network.info.control.url + incoming.url, { method, headers });
+    onward.on('response', (response) => {
+      outgoing.writeHead(response.statusCode ?? 502, response.headers);
+      response.on('error', () => outgoing.destroy()).pipe(outgoing);
+    });
+    onward.on('error', () => outgoing.destroy());
+    incoming.pipe(onward);
+    if (isNow && afterMs !== null) incoming.once('end', () => setTimeout(kill, afterMs));
+  });
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    hasKilled: () => isDone,
+    close: () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+/** In the order of a rebuild. Up to the commit nothing is exchanged, so the command has to fail. */
+const CERTAIN: readonly Kill[] = [
+  { path: '/v1/rebuild/write', afterMs: null },
+  { path: '/v1/rebuild/hold', afterMs: null },
+  { path: '/v1/rebuild/commit', afterMs: null },
+];
+/** Somewhere in the exchange of the files: it has happened then, or it has not. */
+const RANDOM: readonly Kill[] = Array.from({ length: 2 }, () => ({
+  path: '/v1/rebuild/commit',
+  afterMs: Math.floor(Math.random() * EXCHANGE_MS),
+}));
 
 describe('recreating the embedded store of a running network', () => {
   test('a control process killed at any moment of it keeps a whole store, and the answers stay', async () => {
     const dataDir = join(folder, 'embedded');
-    const network = await startNetwork({
-      dataDir,
-      args: ['--port-base', String(await portBase())],
-    });
-    const control = `FIELDPROOF_CONTROL_DATA_DIR=${join(dataDir, 'control')}`;
+    const network = await startNetwork({ dataDir, args: ['--max-restart-pause', '100'] });
     try {
       const toMs = await past(network);
       const before = await answersUntil(network, toMs);
-
-      const startedMs = Date.now();
-      await fieldproof(dataDir, ['rebuild']);
-      const takesMs = Date.now() - startedMs;
-      expect(await answersUntil(network, toMs)).toEqual(before);
-
-      let failed = 0;
-      for (let kill = 1; kill <= KILLS; kill++) {
-        const rebuild = spawn(
-          process.execPath,
-          ['--import', 'tsx', resolve(REPOSITORY, CLI), 'rebuild', '--data', dataDir],
-          { cwd: REPOSITORY, env: { ...process.env, NODE_OPTIONS: '' }, stdio: 'ignore' },
-        );
-        const ended = new Promise<number | null>((done) => rebuild.once('exit', done));
-        // The command starts in the first half; the last instants are those of the exchange.
-        await pause(takesMs * (0.5 + (0.55 * kill) / KILLS));
-        const pid = pidOf(control);
-        if (pid !== undefined) process.kill(pid, 'SIGKILL');
-        if ((await ended) !== 0) failed++;
+      for (const kill of [...CERTAIN, ...RANDOM]) {
+        const what = `killed at ${kill.path} after ${kill.afterMs} ms`;
+        const killer = await startKiller(network, kill);
+        const { tokenFile } = network.info.control;
+        const { code, stderr } = await runProgram(CLI, [
+          ...['rebuild', '--data', dataDir, '--url', killer.url, '--token-file', tokenFile],
+        ]);
+        killer.close();
+        expect([what, killer.hasKilled()]).toEqual([what, true]);
+        if (CERTAIN.includes(kill)) {
+          expect([what, stderr]).toEqual([what, expect.stringMatching(/^error ERR_/m)]);
+          // 3: the control process was not reached.
+          expect([1, 3]).toContain(code);
+        }
         await until('the control process is back', async () => {
           return (await ask(network, '/v1/status'))?.ok;
         });
-        expect(await answersUntil(network, toMs)).toEqual(before);
+        expect([what, await answersUntil(network, toMs)]).toEqual([what, before]);
       }
-      expect(failed).toBeGreaterThan(0);
       await fieldproof(dataDir, ['rebuild']);
       expect(await answersUntil(network, toMs)).toEqual(before);
       await settled(network);
@@ -208,7 +232,3 @@ describeWith(['influxd'], 'recreating the database of a running network', () => 
     expect({ ...audit, stdout: audit.code === 0 ? '' : audit.stdout }).toMatchObject({ code: 0 });
   }, 180_000);
 });
-
-function pause(ms: number): Promise<void> {
-  return new Promise((done) => setTimeout(done, ms));
-}
