@@ -10,6 +10,8 @@ import type { FrameChunk, SegmentStore } from './segment-store.ts';
 
 /** Bytes that a reader that is behind gets at a time. */
 const FILE_CHUNK_BYTES = 1 << 20;
+/** A ring is at least 16 slabs. */
+const MAX_SLAB_BYTES = 1 << 20;
 
 export interface TailOptions {
   /** Go on with new frames as they become durable. Default true; else end at the present end. */
@@ -18,57 +20,63 @@ export interface TailOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The newest commits, and who waits for the next. */
+interface Slab {
+  readonly memory: Uint8Array;
+  used: number;
+  /** At least one, once it is in the ring. */
+  readonly chunks: FrameChunk[];
+}
+
+/**
+ * The newest commits, and who waits for the next. They lie one behind the other in slabs of one size, which are let go
+ * whole: buffers of a commit each, of all sizes, would leave holes in the C heap for hours.
+ */
 export class TailRing {
   readonly #maxBytes: number;
-  #chunks: FrameChunk[] = [];
-  /** Chunks before this one have been let go. */
-  #head = 0;
+  readonly #slabBytes: number;
+  /** Oldest first; the last one is being filled. */
+  readonly #slabs: Slab[] = [];
   #bytes = 0;
   #isClosed = false;
   #waiting = new Set<() => void>();
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
+    this.#slabBytes = Math.min(MAX_SLAB_BYTES, Math.ceil(maxBytes / 16));
   }
 
   get isClosed(): boolean {
     return this.#isClosed;
   }
 
-  /** Adds the frames of a commit and wakes who waits. */
-  push(chunk: FrameChunk): void {
-    this.#chunks.push(chunk);
-    this.#bytes += chunk.bytes.length;
-    while (this.#bytes > this.#maxBytes && this.#head < this.#chunks.length) {
-      this.#bytes -= this.#chunks[this.#head]!.bytes.length;
-      this.#head += 1;
+  /** Copies the frames of a commit and wakes who waits. */
+  push({ bytes, firstIndex, count }: FrameChunk): void {
+    let slab = this.#slabs.at(-1);
+    if (slab === undefined || slab.used + bytes.length > slab.memory.length) {
+      slab = this.#begin(bytes.length);
     }
-    // Letting go one by one would move the whole array each time.
-    if (this.#head > 1024 && this.#head * 2 > this.#chunks.length) {
-      this.#chunks = this.#chunks.slice(this.#head);
-      this.#head = 0;
-    } else {
-      for (let at = this.#head - 1; at >= 0 && this.#chunks[at] !== EMPTY; at -= 1) {
-        this.#chunks[at] = EMPTY;
-      }
-    }
+    const copy = slab.memory.subarray(slab.used, slab.used + bytes.length);
+    copy.set(bytes);
+    slab.used += bytes.length;
+    slab.chunks.push({ bytes: copy, firstIndex, count });
     this.#wake();
   }
 
   /** The chunk that holds an index, cut to begin there; undefined when it is not in memory. */
   read(index: number): FrameChunk | undefined {
-    let low = this.#head;
-    let high = this.#chunks.length;
+    const slab = this.#slabs.findLast(({ chunks }) => chunks[0]!.firstIndex <= index);
+    if (slab === undefined) return undefined;
+    const { chunks } = slab;
+    let low = 0;
+    let high = chunks.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const { firstIndex, count } = this.#chunks[middle]!;
+      const { firstIndex, count } = chunks[middle]!;
       if (firstIndex + count <= index) low = middle + 1;
       else high = middle;
     }
-    const chunk = this.#chunks[low];
-    if (chunk === undefined || chunk.firstIndex > index) return undefined;
-    return dropFrames(chunk, index - chunk.firstIndex);
+    const chunk = chunks[low];
+    return chunk === undefined ? undefined : dropFrames(chunk, index - chunk.firstIndex);
   }
 
   /** Resolves with the next commit, the end of the log or the signal. */
@@ -91,12 +99,22 @@ export class TailRing {
     this.#wake();
   }
 
+  /** A new slab, at the cost of the oldest; a commit that is longer than slabs are has one of its own. */
+  #begin(atLeast: number): Slab {
+    const memory = new Uint8Array(Math.max(this.#slabBytes, atLeast));
+    const slab: Slab = { memory, used: 0, chunks: [] };
+    this.#bytes += memory.length;
+    while (this.#bytes > this.#maxBytes && this.#slabs.length > 0) {
+      this.#bytes -= this.#slabs.shift()!.memory.length;
+    }
+    this.#slabs.push(slab);
+    return slab;
+  }
+
   #wake(): void {
     for (const done of [...this.#waiting]) done();
   }
 }
-
-const EMPTY: FrameChunk = { bytes: new Uint8Array(0), firstIndex: -1, count: 0 };
 
 /**
  * Frames from an index on, in chunks of whole frames.
