@@ -4,8 +4,9 @@
  */
 
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { acquireLock, type ReleaseLock } from './file-lock.ts';
+import { readWhole } from './read-whole.ts';
 
 const { O_RDWR, O_CREAT } = constants;
 
@@ -64,7 +65,7 @@ export async function replaceFile(
 /** The real file system. */
 export const nodeFiles: FileLayer = {
   open: async (path, mode) => nodeFile(await openNode(path, mode)),
-  readFile: (path) => unlessMissing(readFile(path), undefined),
+  readFile: (path) => unlessMissing(readWhole(path), undefined),
   list: async (folder) => (await unlessMissing(readdir(folder), [])).sort(),
   makeFolder: async (folder) => {
     await mkdir(folder, { recursive: true, mode: 0o700 });
