@@ -16,8 +16,10 @@ import { StateJournal } from './state-journal.ts';
 import { stateWriteError } from './state-write-error.ts';
 import { type PartChanges, PLAIN, type PlainParts, WindowParts } from './window-parts.ts';
 
-/** Between two writes of the state, unless told otherwise; longer when a write takes long. */
+/** Between two writes of the state, unless told otherwise. */
 const SAVE_MS = 250;
+/** The state is not written whole again before so many times what that took last: batches wait for it meanwhile. */
+const WHOLE_REST = 5;
 /** After one that failed. */
 const RETRY_MS = 1000;
 const MAX_UNSTORED_ROWS = 200_000;
@@ -97,6 +99,8 @@ export class WindowService {
   #isDirty = false;
   #saving: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** A long journal is made a whole state not before, ms of the process. */
+  #wholeMs = 0;
   #tooLate = 0;
   #needsReplay = false;
   /** Files were damaged: a whole state is written before anything follows them. */
@@ -287,7 +291,6 @@ export class WindowService {
     if (this.#timer !== undefined || this.#saving !== undefined || this.#isClosed) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      const startMs = performance.now();
       const before = this.#problem;
       this.#saving = this.#save()
         .catch((error: Error) => {
@@ -295,9 +298,7 @@ export class WindowService {
         })
         .finally(() => {
           this.#saving = undefined;
-          const tookMs = performance.now() - startMs;
-          const restMs = this.#problem === undefined ? this.#saveMs : RETRY_MS;
-          if (this.#isDirty) this.#schedule(Math.max(restMs, 5 * tookMs));
+          if (this.#isDirty) this.#schedule(this.#problem === undefined ? this.#saveMs : RETRY_MS);
         });
     }, waitMs);
   }
@@ -310,7 +311,7 @@ export class WindowService {
     try {
       if (this.#journal.hasSnapshot && !this.#isDamaged) {
         await this.#journal.append(this.#takeChange());
-      } else await this.#journal.replace(this.#whole());
+      } else await this.#saveWhole();
       this.#isDamaged = false;
       this.#durableId = nextId;
     } catch (error) {
@@ -322,7 +323,7 @@ export class WindowService {
     for (const resolve of waiting) resolve(true);
     // What has come meanwhile is in it, and in the next change too.
     try {
-      if (this.#journal.isLong) await this.#journal.replace(this.#whole());
+      if (this.#journal.isLong && performance.now() >= this.#wholeMs) await this.#saveWhole();
       this.#problem = undefined;
     } catch (error) {
       // All is durable in the journal; it is tried again.
@@ -330,6 +331,13 @@ export class WindowService {
       this.#problem = stateWriteError(this.#options.path, error);
       throw this.#problem;
     }
+  }
+
+  async #saveWhole(): Promise<void> {
+    const startMs = performance.now();
+    await this.#journal.replace(this.#whole());
+    const endMs = performance.now();
+    this.#wholeMs = endMs + WHOLE_REST * (endMs - startMs);
   }
 
   #whole(): Saved {
