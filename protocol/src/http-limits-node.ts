@@ -3,7 +3,8 @@
  * of a request, and an answer only as long as they take it.
  *
  * Who is full gets no more: of the connections that count, the oldest that has sent no request makes room for the new
- * one, else the oldest that waits between two requests; where all have requests under way the new one is closed.
+ * one, once it had a second to send one; else the oldest that waits between two requests, else the oldest that has sent
+ * none. Where all have requests under way the new one is closed.
  * Answers are pulled, so a client that stops reading costs a chunk or one whole small answer; without a limit it would
  * cost that, and its connection, for ever. Bodies of requests have Node's own timeout.
  */
@@ -34,6 +35,8 @@ export interface HttpCounts {
 const MAX_CHECK_MS = 5000;
 /** At most one report in so long: who opens connections in a loop must not fill the log. */
 const REPORT_EVERY_MS = 10_000;
+/** A new connection has so long for its first request before those between two requests are kept in its stead. */
+const FIRST_REQUEST_MS = 1000;
 const LOOPBACK = 'loopback';
 
 /** Options with which the server has to be made. */
@@ -59,10 +62,13 @@ export function limitHttp(
     readonly counts: HttpCounts;
     readonly report?: (cut: Readonly<HttpCounts>) => void;
     readonly reportEveryMs?: number;
+    /** A clock that never steps, ms. */
+    readonly monotonicMs?: () => number;
   },
 ): void {
   const { maxConnections, maxConnectionsPerAddress, stallMs } = limits;
   const { counts, report = () => {}, reportEveryMs = REPORT_EVERY_MS } = options;
+  const { monotonicMs = () => performance.now() } = options;
   const { cut, stop } = countCuts(counts, { report, everyMs: reportEveryMs });
   const all = new Places();
   const shares = new Map<string, Places>();
@@ -76,7 +82,7 @@ export function limitHttp(
     const isCrowded = share.size >= mayHave || all.size >= maxConnections;
     if (isCrowded) {
       cut('dropped');
-      const { expendable } = share.size >= mayHave ? share : all;
+      const expendable = (share.size >= mayHave ? share : all).expendable(monotonicMs());
       if (expendable === undefined) {
         socket.destroy();
         return;
@@ -87,7 +93,8 @@ export function limitHttp(
       expendable.socket.destroy();
     }
     shares.set(name, share);
-    const connection = { socket, places: [all, share], requests: 0, isGone: false };
+    const openedMs = monotonicMs();
+    const connection = { socket, openedMs, places: [all, share], requests: 0, isGone: false };
     const ends = endsOf(socket);
     move(connection, 'silent');
     connections.set(ends, connection);
@@ -123,6 +130,7 @@ export function limitHttp(
 
 interface Connection {
   readonly socket: Socket;
+  readonly openedMs: number;
   readonly places: readonly Places[];
   /** Requests under way. */
   requests: number;
@@ -142,8 +150,11 @@ class Places {
   }
 
   /** The one whose end does the least harm; undefined when all are busy. */
-  get expendable(): Connection | undefined {
-    return first(this.silent) ?? first(this.idle);
+  expendable(nowMs: number): Connection | undefined {
+    const silent = first(this.silent);
+    // Else who keeps all places with requests of long ago would have every new client cut off by the next one.
+    const isNew = silent !== undefined && nowMs - silent.openedMs < FIRST_REQUEST_MS;
+    return (isNew ? first(this.idle) : undefined) ?? silent ?? first(this.idle);
   }
 }
 

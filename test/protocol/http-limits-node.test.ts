@@ -16,6 +16,7 @@ const ROOMY: HttpLimits = {
 let server: Server | undefined;
 let counts: HttpCounts;
 let reports: HttpCounts[];
+let nowMs: number;
 /** Requests for `/wait`, which are answered when the test does. */
 let waiting: ServerResponse[];
 let clients: Socket[] = [];
@@ -39,6 +40,7 @@ async function serve(
   counts = { dropped: 0, stalled: 0 };
   reports = [];
   waiting = [];
+  nowMs = 0;
   server = createServer(httpServerOptions(all), (request, response) => {
     if (request.url === '/wait') waiting.push(response);
     else response.end('here you are');
@@ -47,7 +49,8 @@ async function serve(
     const value = names[socket.remoteAddress ?? ''];
     if (value !== undefined) Object.defineProperty(socket, 'remoteAddress', { value });
   });
-  limitHttp(server, all, { counts, reportEveryMs, report: (cut) => reports.push({ ...cut }) });
+  const report = (cut: HttpCounts) => reports.push({ ...cut });
+  limitHttp(server, all, { counts, reportEveryMs, report, monotonicMs: () => nowMs });
   await new Promise<void>((resolve) => server?.listen(0, '127.0.0.1', resolve));
 }
 
@@ -106,6 +109,26 @@ describe('a server whose places are all taken', () => {
     await openBusy();
     expect(await (await open()).ask()).toContain('200 OK');
     await idle.ended;
+  });
+
+  test('closes those between two requests before new ones, so that these do not cut each other off', async () => {
+    await serve({ maxConnections: 3 });
+    const idle = [await open(), await open(), await open()];
+    for (const client of idle) expect(await client.ask()).toContain('200 OK');
+    const late = [await open(), await open(), await open()];
+    for (const client of late) expect(await client.ask()).toContain('200 OK');
+    await Promise.all(idle.map((client) => client.ended));
+  });
+
+  test('closes one that has sent no request for a second before those between two requests', async () => {
+    await serve({ maxConnections: 2 });
+    const idle = await open();
+    expect(await idle.ask()).toContain('200 OK');
+    const silent = await open();
+    nowMs = 1000;
+    expect(await (await open()).ask()).toContain('200 OK');
+    await silent.ended;
+    expect(idle.isOpen()).toBe(true);
   });
 
   test('closes the new one when all have requests under way, and has room again when one ends', async () => {
