@@ -9,6 +9,7 @@ import {
   type StoredRows,
 } from '@fieldproof/analytics/audit/stored-readings';
 import { loadStatus } from '@fieldproof/device-agent/status';
+import { cursorArguments } from '../support/flows-cursor.ts';
 import { runProgram, until } from '../support/network.ts';
 import type { BrokenNetwork } from './broken-network.ts';
 import type { Load } from './load.ts';
@@ -104,13 +105,11 @@ async function drained(
 /** The command as an operator runs it. */
 async function audit(network: BrokenNetwork, agents: readonly string[]) {
   const { dataDir, influx } = network;
-  const cursors = readdirSync(join(dataDir, 'flows'), { recursive: true, encoding: 'utf8' });
-  const cursor = cursors.find((name) => name.endsWith('.cursor'));
   return await runProgram('analytics/bin/fieldproof.mjs', [
     ...['audit', 'conservation', '--json', '--broker-data', join(dataDir, 'broker')],
     ...['--agent-data', ...agents],
     ...(influx === null ? ['--store-file', storeFile(dataDir)] : ['--influx-url', influx.url]),
-    ...(cursor === undefined ? [] : ['--cursor', join(dataDir, 'flows', cursor)]),
+    ...cursorArguments(dataDir),
   ]);
 }
 
