@@ -20,7 +20,8 @@ const running: FlowsProcess[] = [];
 beforeEach(async () => {
   readings.length = 0;
   folder = mkdtempSync(join(tmpdir(), 'flows-'));
-  log = new FakeLog();
+  // Windows of old evidence would wait until no more of it comes.
+  log = new FakeLog('test', Date.now());
   server = new TailServer(log);
   store = new FakeStore();
   writeFileSync(join(folder, 'token'), `${TOKEN}\n`);

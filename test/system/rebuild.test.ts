@@ -16,7 +16,7 @@ import { describeWith } from '../support/services.ts';
 const CLI = 'analytics/bin/fieldproof.mjs';
 /** About as long as the exchange of two stores takes. */
 const EXCHANGE_MS = 150;
-const READINGS = 5;
+const READINGS = 3;
 /** Of the demo fleet, with one of these series. */
 const DEVICES = 6;
 const SERIES = [

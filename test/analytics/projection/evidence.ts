@@ -58,8 +58,12 @@ export function senml(name: string, unit: string, points: readonly (readonly [nu
 export class FakeLog {
   readonly frames: Frame[] = [];
 
-  constructor(name = 'test') {
-    this.add({ type: 'network', at: NOON, descriptor: new TextEncoder().encode(name) });
+  /** The broker's time of its entries, Unix ms. */
+  readonly #at: number;
+
+  constructor(name = 'test', at = NOON) {
+    this.#at = at;
+    this.add({ type: 'network', at, descriptor: new TextEncoder().encode(name) });
   }
 
   get size(): number {
@@ -84,7 +88,7 @@ export class FakeLog {
       externalAad: new Uint8Array(0),
       signer: { publicKey: device.key, sign: () => new Uint8Array(64) },
     });
-    return this.add({ type: 'registry', at: NOON, action, subject: device.id, statement });
+    return this.add({ type: 'registry', at: this.#at, action, subject: device.id, statement });
   }
 
   anchor(device: FakeDevice, offsetMs: number, boot = BOOT): number {
@@ -95,7 +99,7 @@ export class FakeLog {
       bootSeed: boot.seed,
       offsetMs,
       boundMs: 30,
-      at: NOON,
+      at: this.#at,
     });
   }
 
@@ -165,7 +169,7 @@ export class FakeLog {
         seq,
         kind,
         gateway: null,
-        at: NOON + this.size,
+        at: this.#at + this.size,
         size: body.length,
         digest: new Uint8Array(createHash('sha256').update(body).digest()),
       },
