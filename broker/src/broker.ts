@@ -14,7 +14,7 @@ import { addressFile } from './cli/admin-client.ts';
 import { type BrokerConfig, type BrokerOptions, resolveConfig } from './config.ts';
 import { openDataFolder } from './data-folder.ts';
 import { type LoadedDescriptor, loadDescriptor } from './descriptor.ts';
-import { logDescriptor, readLoggedDescriptor } from './descriptor-log.ts';
+import { logDescriptor, readLoggedDescriptor, versionInForce } from './descriptor-log.ts';
 import { EvidenceLog } from './evidence/evidence-log.ts';
 import type { FileLayer } from './evidence/file-layer.ts';
 import { CloneWatch } from './gate/clones.ts';
@@ -352,10 +352,9 @@ async function compose(
     addresses.mqtts = urlOf('mqtts', lanHost(config), ports.mqtts);
   }
 
-  const logged = Number((await registry.setting('descriptor_version')) ?? 0);
   current = await loadDescriptor(data.path, keys, {
     now: now(),
-    inForce: Number.isSafeInteger(logged) ? logged : 0,
+    inForce: await versionInForce(evidence, { registry, keys }),
     logged: () => readLoggedDescriptor(evidence),
     onDamaged: (error, version) =>
       log.error({ err: error, version }, 'descriptor.cose: restored from the evidence log'),

@@ -1,5 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadDescriptor } from '@fieldproof/broker/descriptor';
@@ -136,6 +143,25 @@ test('a broker whose descriptor is damaged serves the one of its log, or a newer
     // Other ports: what was restored is signed again.
     const device = await broker.device();
     expect((await device.descriptor()).version).toBe(2);
+  } finally {
+    await broker.close();
+  }
+});
+
+test('a broker whose descriptor and registry are from an older copy than its log goes on from the newest version', async () => {
+  const broker = await startTestBroker();
+  const files = ['descriptor.cose', 'registry.sqlite'];
+  try {
+    await broker.running.stop();
+    for (const name of files) copyFileSync(join(broker.dataDir, name), join(folder, name));
+    // Other ports each time: a new version.
+    await broker.restart();
+    await broker.restart();
+    await broker.running.stop();
+    for (const name of files) copyFileSync(join(folder, name), join(broker.dataDir, name));
+    await broker.restart();
+    const device = await broker.device();
+    expect((await device.descriptor()).version).toBe(4);
   } finally {
     await broker.close();
   }
