@@ -68,6 +68,8 @@ export class Recorder {
   readonly #options: RecorderOptions;
   #writer: SegmentWriter | undefined;
   #nextIndex: number;
+  /** A segment of this index was begun and failed: the file may be there. */
+  #begunIndex: number | undefined;
   #queue: PendingEntry[] = [];
   #queuedBytes = 0;
   #committingBytes = 0;
@@ -257,11 +259,13 @@ export class Recorder {
     const current = this.#writer;
     if (current?.isBroken) await current.recover();
     const hasFrames = current !== undefined && current.length > SEGMENT_MAGIC.length;
-    if (current !== undefined && !(hasFrames && current.length + bytes > segmentBytes)) {
-      return current;
-    }
+    const isFull = hasFrames && current.length + bytes > segmentBytes;
+    // Frames from an index on cannot go elsewhere while there may be a segment of that index.
+    if (current !== undefined && !isFull && this.#begunIndex !== this.#nextIndex) return current;
+    this.#begunIndex = this.#nextIndex;
     const next = await SegmentWriter.create(files, folder, this.#nextIndex);
     this.#writer = next;
+    this.#begunIndex = undefined;
     await current?.close();
     return next;
   }

@@ -43,6 +43,31 @@ describe('a full disk', () => {
     expect(refusals).toBeGreaterThan(0);
   });
 
+  test.each([
+    ['made', 'open'],
+    ['begun', 'write'],
+    ['made durable', 'syncFolder'],
+  ])(
+    'that let no segment be %s leaves none behind that keeps the log from opening',
+    async (_what, name) => {
+      const files = new MemoryFiles();
+      const settings = { segmentBytes: 1500 };
+      const log = await openLog(files, settings);
+      await put(log, envelope(0, { bytes: 500 }));
+      let isFull = true;
+      files.fault = (operation) => (isFull && operation.name === name ? {} : undefined);
+      expect(await put(log, envelope(1, { bytes: 1000 }))).toEqual(full);
+      isFull = false;
+      // These would have room in the segment before.
+      expect(await put(log, envelope(2))).toMatchObject({ kind: 'accepted', index: 1 });
+      expect(await put(log, envelope(1, { bytes: 1000 }))).toMatchObject({ kind: 'accepted' });
+      const again = await openLog(files.afterKill(), settings);
+      expect(again.size).toBe(3);
+      await again.close();
+      await log.close();
+    },
+  );
+
   test('nothing whose sync failed is there after a restart, even when its bytes reached the file', async () => {
     const files = new MemoryFiles();
     const log = await openLog(files);
