@@ -198,7 +198,7 @@ export const ANALYTICS_ERRORS = {
     remedy: 'Check --url; it is the address of the control process, by default port 7881.',
   },
   ERR_REBUILD_NONE: {
-    what: 'No rebuild of the embedded store is under way.',
+    what: 'No rebuild of the embedded store is under way, or another one has begun.',
     remedy: 'Run fieldproof rebuild, which begins one; a restart of the control process ends it.',
   },
   ERR_REBUILD_INCOMPLETE: {

@@ -13,6 +13,8 @@ export interface LineSinkOptions {
   readonly url: string;
   /** Created when the server says that it is missing. Default `fieldproof`. */
   readonly database?: string;
+  /** Further parameters of each write. */
+  readonly params?: Readonly<Record<string, string>>;
   /** Bearer token, asked for before each request. */
   readonly token?: () => Promise<string>;
   /** Pays off over a network. Default false. */
@@ -33,9 +35,10 @@ const compress = promisify(gzip);
 
 /** A sink for one server. */
 export function httpLineSink(options: LineSinkOptions): LineSink {
-  const { database = 'fieldproof', timeoutMs = 60_000 } = options;
+  const { database = 'fieldproof', params = {}, timeoutMs = 60_000 } = options;
   const { base, authorization: basic } = splitUrl(options.url);
-  const write = `${base}/write?db=${encodeURIComponent(database)}&precision=${TABLE_PRECISION}`;
+  const query = new URLSearchParams({ db: database, precision: TABLE_PRECISION, ...params });
+  const write = `${base}/write?${query}`;
 
   const post = async (url: string, body: Uint8Array | string, signal: AbortSignal) => {
     const headers: Record<string, string> = { 'content-type': 'text/plain; charset=utf-8' };

@@ -5,6 +5,7 @@
  * Readers and writers use the present file until the exchange, which is one rename; for its moment they wait. One rebuild
  * at a time; one that was given up leaves a folder that the next one, or the next start, removes.
  */
+import { randomUUID } from 'node:crypto';
 import { access, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AnalyticsError } from '../errors.ts';
@@ -29,6 +30,8 @@ export class RebuildableStore implements TimeSeriesStore {
   readonly #maxSeries: { readonly maxSeries?: number };
   #store: DuckdbStore;
   #rebuilding: DuckdbStore | undefined;
+  /** Of the rebuild that began last. */
+  #id = '';
   /** Calls under way in the present store. */
   #active = 0;
   #writing = 0;
@@ -85,27 +88,33 @@ export class RebuildableStore implements TimeSeriesStore {
   /**
    * Begins with an empty second store; one that was begun before is given up.
    *
-   * @returns the profiles that the present store has.
+   * @returns the profiles that the present store has, and the name of the rebuild. Who says it with the other calls is
+   * told when another rebuild has begun meanwhile, rather than writing into that one's store.
    */
-  async begin(): Promise<readonly string[]> {
+  async begin(): Promise<{ readonly id: string; readonly profiles: readonly string[] }> {
     await this.abort();
     const rebuilding = this.#make(this.#newFolder, REBUILDING_MEMORY_MIB);
     await rebuilding.open();
     this.#rebuilding = rebuilding;
-    return profilesOf(await this.devices());
+    const id = randomUUID();
+    this.#id = id;
+    return { id, profiles: profilesOf(await this.devices()) };
   }
 
   /** Writes into the second store. @throws {AnalyticsError} ERR_REBUILD_NONE, and as `writeLines`. */
-  writeRebuilt(body: Uint8Array, options: { readonly precision: Precision }): Promise<void> {
-    return this.#begun().writeLines(body, options);
+  async writeRebuilt(
+    body: Uint8Array,
+    { id, precision }: { readonly id?: string | undefined; readonly precision: Precision },
+  ): Promise<void> {
+    await this.#begun(id).writeLines(body, { precision });
   }
 
   /**
    * Holds writes into the present store until `commit`, `abort` or half a minute later; resolves when none is under
    * way. What was acknowledged to anybody is then in the log before its present end.
    */
-  async hold(): Promise<void> {
-    this.#begun();
+  async hold(id?: string): Promise<void> {
+    this.#begun(id);
     this.#release();
     let end = () => {};
     const until = new Promise<void>((resolve) => {
@@ -128,8 +137,14 @@ export class RebuildableStore implements TimeSeriesStore {
    * @throws {AnalyticsError} ERR_REBUILD_NONE; ERR_REBUILD_INCOMPLETE when the present store has profiles that the
    * second one lacks, or writes are no longer held. The present store stays.
    */
-  async commit({ force = false } = {}): Promise<void> {
-    const rebuilding = this.#begun();
+  async commit({
+    id,
+    force = false,
+  }: {
+    readonly id?: string | undefined;
+    readonly force?: boolean;
+  } = {}): Promise<void> {
+    const rebuilding = this.#begun(id);
     if (this.#hold === undefined) {
       throw new AnalyticsError('ERR_REBUILD_INCOMPLETE', 'rebuild: writes are not held any more');
     }
@@ -160,8 +175,9 @@ export class RebuildableStore implements TimeSeriesStore {
     }
   }
 
-  /** Gives the second store up, if there is one. */
-  async abort(): Promise<void> {
+  /** Gives the second store up, if there is one, and it is not another rebuild's. */
+  async abort(id = this.#id): Promise<void> {
+    if (id !== this.#id) return;
     this.#release();
     const rebuilding = this.#rebuilding;
     this.#rebuilding = undefined;
@@ -190,8 +206,8 @@ export class RebuildableStore implements TimeSeriesStore {
     }
   }
 
-  #begun(): DuckdbStore {
-    if (this.#rebuilding !== undefined) return this.#rebuilding;
+  #begun(id = this.#id): DuckdbStore {
+    if (this.#rebuilding !== undefined && id === this.#id) return this.#rebuilding;
     throw new AnalyticsError('ERR_REBUILD_NONE', 'rebuild: expected one that was begun, got none');
   }
 

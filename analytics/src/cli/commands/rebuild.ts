@@ -67,19 +67,24 @@ async function rebuildEmbedded(io: CliIo, options: Options): Promise<ProjectStat
   const client = await apiClient(io, options);
   const folder = stateFolder(io, options, 'embedded');
   await rm(folder, { recursive: true, force: true });
-  const { profiles } = await client.json<{ profiles: string[] }>('POST', '/v1/rebuild');
-  const sink = { url: `${client.url}/v1/rebuild`, token: async () => client.token };
+  const { id, profiles } = await client.json<{ id: string; profiles: string[] }>(
+    'POST',
+    '/v1/rebuild',
+  );
+  // Another rebuild that begins now has a store of its own.
+  const token = async () => client.token;
+  const sink = { url: `${client.url}/v1/rebuild`, params: { id }, token };
   const windows = windowsOf(options, profiles);
   const run = { options, folder, sink, windows, interrupted: io.interrupted?.() };
   try {
     // The first run takes most of it; the second what came meanwhile, while writes wait.
     const most = await runOnce(io, run);
-    await client.json('POST', '/v1/rebuild/hold');
+    await client.json('POST', `/v1/rebuild/hold?id=${id}`);
     const rest = await runOnce(io, run);
-    await commit(client, options.force === true);
+    await commit(client, { id, force: options.force === true });
     return together(most, rest);
   } catch (error) {
-    await client.json('DELETE', '/v1/rebuild').catch(() => {});
+    await client.json('DELETE', `/v1/rebuild?id=${id}`).catch(() => {});
     throw error;
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -107,8 +112,11 @@ function together(first: ProjectStatus, second: ProjectStatus): ProjectStatus {
   };
 }
 
-async function commit(client: ApiClient, force: boolean): Promise<void> {
-  await client.json('POST', `/v1/rebuild/commit${force ? '?force=true' : ''}`);
+async function commit(
+  client: ApiClient,
+  { id, force }: { readonly id: string; readonly force: boolean },
+): Promise<void> {
+  await client.json('POST', `/v1/rebuild/commit?id=${id}${force ? '&force=true' : ''}`);
 }
 
 async function rebuildInflux(

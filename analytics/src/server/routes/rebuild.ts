@@ -4,7 +4,17 @@ import { MAX_BODY_BYTES } from '../../store/time-series-store.ts';
 import type { RouteGroup } from '../context.ts';
 import { BEARER, jsonResponse, objectOf, problemResponses } from '../schemas.ts';
 
-const PROFILES = objectOf({ profiles: { type: 'array', items: { type: 'string' } } });
+const BEGUN = objectOf({
+  id: { type: 'string' },
+  profiles: { type: 'array', items: { type: 'string' } },
+});
+/** As `POST /v1/rebuild` gave it: ERR_REBUILD_NONE when another rebuild has begun since. */
+const ID = { type: 'string', maxLength: 64 } as const;
+const OF_REBUILD = { type: 'object', properties: { id: ID } } as const;
+
+interface OfRebuild {
+  readonly id?: string;
+}
 
 /** The route group over `store`. */
 export function rebuildRoutes(store: RebuildableStore): RouteGroup {
@@ -31,33 +41,45 @@ export function rebuildRoutes(store: RebuildableStore): RouteGroup {
           schema: {
             ...schema('Begin a rebuild; one that was begun before is given up'),
             response: {
-              200: jsonResponse('Profiles of the present store', PROFILES, { profiles: ['air'] }),
+              200: jsonResponse('Its name, and profiles of the present store', BEGUN, {
+                id: '9b2f1c3e-0d7a-4c55-8a31-6f0e2b7d4c10',
+                profiles: ['air'],
+              }),
               ...problemResponses(400, 401, 403, 503),
             },
           },
         },
         async () => {
           log.info('rebuild: begun');
-          return { profiles: await store.begin() };
+          return await store.begin();
         },
       );
-      app.post<{ Body: Buffer | undefined }>(
+      app.post<{ Body: Buffer | undefined; Querystring: OfRebuild }>(
         '/v1/rebuild/write',
-        { onRequest, bodyLimit: MAX_BODY_BYTES, schema: schema('Lines in µs for the new store') },
-        async ({ body }, reply) => {
-          await store.writeRebuilt(body ?? Buffer.alloc(0), { precision: 'u' });
+        {
+          ...{ onRequest, bodyLimit: MAX_BODY_BYTES },
+          schema: { ...schema('Lines in µs for the new store'), querystring: OF_REBUILD },
+        },
+        async ({ body, query: { id } }, reply) => {
+          await store.writeRebuilt(body ?? Buffer.alloc(0), { id, precision: 'u' });
           return reply.code(204).send();
         },
       );
-      app.post(
+      app.post<{ Querystring: OfRebuild }>(
         '/v1/rebuild/hold',
-        { onRequest, schema: schema('Let writes into the present store wait, for 30 s at most') },
-        async (_request, reply) => {
-          await store.hold();
+        {
+          onRequest,
+          schema: {
+            ...schema('Let writes into the present store wait, for 30 s at most'),
+            querystring: OF_REBUILD,
+          },
+        },
+        async ({ query }, reply) => {
+          await store.hold(query.id);
           return reply.code(204).send();
         },
       );
-      app.post<{ Querystring: { force?: boolean } }>(
+      app.post<{ Querystring: OfRebuild & { readonly force?: boolean } }>(
         '/v1/rebuild/commit',
         {
           onRequest,
@@ -66,21 +88,21 @@ export function rebuildRoutes(store: RebuildableStore): RouteGroup {
             querystring: {
               type: 'object',
               additionalProperties: false,
-              properties: { force: { type: 'boolean' } },
+              properties: { id: ID, force: { type: 'boolean' } },
             },
           },
         },
         async ({ query }, reply) => {
-          await store.commit({ force: query.force === true });
+          await store.commit({ id: query.id, force: query.force === true });
           log.info('rebuild: the new store is in place');
           return reply.code(204).send();
         },
       );
-      app.delete(
+      app.delete<{ Querystring: OfRebuild }>(
         '/v1/rebuild',
-        { onRequest, schema: schema('Give the rebuild up') },
-        async (_request, reply) => {
-          await store.abort();
+        { onRequest, schema: { ...schema('Give the rebuild up'), querystring: OF_REBUILD } },
+        async ({ query }, reply) => {
+          await store.abort(query.id);
           return reply.code(204).send();
         },
       );
