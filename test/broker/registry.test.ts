@@ -15,7 +15,25 @@ const DEVICE: Device = {
   group: 'default',
   cell: '871f8c6edffffff',
   streams: [{ metric: 'air/temperature', cadenceMs: 60_000, resolution: 0.01 }],
-  status: 'active',
+  status: 'suspended',
+  firstBoot: 9,
+  retired: [
+    { publicKey: new Uint8Array(32).fill(3), firstBoot: 0, endBoot: 9, until: 1_796_000_000_000 },
+  ],
+  formerOwners: ['did:key:z6MkFormer'],
+  texts: { site: 'ab'.repeat(32), notes: null },
+  suspension: {
+    index: 6,
+    at: 1_795_000_000_000,
+    kind: 'operator',
+    reason: 'smoke in the sensor',
+    evidence: [3, 4],
+    until: null,
+    appealUntil: 1_797_000_000_000,
+    appeal: { index: 7, at: 1_795_000_000_000 },
+    decision: null,
+  },
+  quarantined: [{ bootCounter: 7, bootSeed: 0xffff_ffff }],
   agent: 'test 1',
   enrolledAt: 1_795_000_000_000,
   credentialIssued: 1_795_000_000_001,
@@ -54,7 +72,7 @@ function contract(open: () => Promise<RegistryDatabase>): void {
 
   test('applying again replaces, and moves the mark', async () => {
     expect(await registry.appliedThrough()).toBe(-1);
-    const later: Device = { ...DEVICE, status: 'suspended', logIndex: 12 };
+    const later: Device = { ...DEVICE, status: 'active', logIndex: 12 };
     await registry.apply([DEVICE, later]);
     expect(await registry.devices()).toEqual([later]);
     expect(await registry.appliedThrough()).toBe(12);

@@ -2,13 +2,13 @@
 
 import { isIP } from 'node:net';
 import { formatJoinLine } from '@fieldproof/protocol/join-line';
+import type { RegistryAction } from '@fieldproof/protocol/registry-actions';
 import { TOKEN_BYTES } from '@fieldproof/protocol/statements';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { BrokerError } from '../errors.ts';
 import type { Directory } from '../registry/directory.ts';
 import type { Device, Registry, Token } from '../registry/registry.ts';
 import type { Sightings } from '../registry/sightings.ts';
-import type { RegistryAction } from '../registry/statements.ts';
 import type { Access } from './access.ts';
 
 /** Where a join line may send a device. */

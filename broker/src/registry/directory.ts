@@ -5,11 +5,16 @@
 
 import { kidOf } from '@fieldproof/protocol/ed25519';
 import type { Signer } from '@fieldproof/protocol/envelope';
+import {
+  type RegistryAction,
+  readRegistryAction,
+  sealRegistryAction,
+} from '@fieldproof/protocol/registry-actions';
+import { applyRegistryAction, standingOf } from '@fieldproof/protocol/registry-device';
 import { BrokerError } from '../errors.ts';
 import type { Evidence } from '../gate/evidence.ts';
 import type { DeviceKey } from '../gate/session.ts';
 import type { Device, Registry } from './registry.ts';
-import { applyStatement, type RegistryAction, sealStatement } from './statements.ts';
 
 export interface DirectoryOptions {
   readonly network: string;
@@ -49,8 +54,8 @@ export class Directory {
     readonly index: number;
   }): Promise<void> {
     const before = this.devices.get(entry.subject) ?? null;
-    const after = applyStatement(before, entry.statement, entry);
-    if (after === null) return;
+    const after = applyRegistryAction(before, readRegistryAction(entry.statement), entry);
+    if (after === null || after === before) return;
     this.put(after);
     await this.options.registry.apply([after]);
   }
@@ -72,9 +77,9 @@ export class Directory {
     const device = this.devices.get(deviceId);
     const key = this.keys.get(deviceId);
     if (device === undefined || key === undefined) return null;
-    if (device.status === 'suspended') return { ...key, standing: 'suspended' };
-    const expired = device.credentialExpires <= this.options.now();
-    return expired ? { ...key, standing: 'expired' } : key;
+    const standing = standingOf(device, this.options.now());
+    if (standing === 'unenrolled') return null;
+    return standing === 'good' ? key : { ...key, standing };
   }
 
   /**
@@ -86,11 +91,13 @@ export class Directory {
   async record(action: RegistryAction): Promise<Device> {
     const { network, signer, evidence, now } = this.options;
     const at = now();
-    const statement = sealStatement(action, { network, signer });
+    const statement = sealRegistryAction(action, { network, signer });
     const { subject } = action;
     const entry = { type: 'registry' as const, at, action: action.action, subject, statement };
     const { index } = await evidence.append(entry);
-    const device = applyStatement(this.get(subject), statement, { at, index });
+    // As a start would read it.
+    const said = readRegistryAction(statement);
+    const device = applyRegistryAction(this.get(subject), said, { at, index });
     if (device === null) {
       throw new BrokerError('ERR_DEVICE_UNKNOWN', `device ${subject}: not enrolled`);
     }

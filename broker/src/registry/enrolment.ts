@@ -2,6 +2,7 @@
 
 import { verify } from '@fieldproof/protocol/ed25519-node';
 import type { Signer } from '@fieldproof/protocol/envelope';
+import { isSuspended } from '@fieldproof/protocol/registry-device';
 import {
   type Enrolment,
   encodeEnrolmentAnswer,
@@ -66,7 +67,7 @@ export class EnrolmentDesk {
     if (known !== null && known.owner !== enrolment.owner) {
       throw new BrokerError('ERR_DEVICE_OWNED', `device ${device}: enrolled by another owner`);
     }
-    if (known?.status === 'suspended') {
+    if (known !== null && isSuspended(known, now())) {
       throw new BrokerError('ERR_SUSPENDED', `device ${device}: suspended`);
     }
     const place = await this.placeOf(device, { known, enrolment });
@@ -85,6 +86,7 @@ export class EnrolmentDesk {
       issued,
       expires: issued + credentialDays * DAY_MS,
       agent: enrolment.agent ?? known?.agent ?? '',
+      ownership: enrolment.ownership,
     });
     return this.answer(recorded);
   }

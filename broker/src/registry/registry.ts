@@ -8,34 +8,16 @@
 
 import { createHash } from 'node:crypto';
 import { toHex } from '@fieldproof/protocol/bytes';
+import type { RegisteredDevice } from '@fieldproof/protocol/registry-device';
 import type { Selectable } from 'kysely';
 import { BrokerError } from '../errors.ts';
 import type { BootName } from '../gate/clones.ts';
 import type { RegistryDatabase } from './database.ts';
+import { decodeRights, encodeRights } from './rights-column.ts';
 import type { DeviceTable, TokenTable } from './schema.ts';
 
-export interface Stream {
-  readonly metric: string;
-  readonly cadenceMs: number;
-  readonly resolution: number;
-}
-
-export interface Device {
-  readonly deviceId: string;
-  readonly publicKey: Uint8Array;
-  readonly owner: string;
-  readonly name: string;
-  readonly group: string;
-  readonly cell: string;
-  readonly streams: readonly Stream[];
-  readonly status: 'active' | 'suspended';
-  readonly agent: string;
-  /** Unix ms, all of them. */
-  readonly enrolledAt: number;
-  readonly credentialIssued: number;
-  readonly credentialExpires: number;
-  readonly logIndex: number;
-}
+/** A device as `registry` entries have made it. */
+export type Device = RegisteredDevice;
 
 export interface Token {
   /** SHA-256 of the token, hex: its name in lists. */
@@ -235,8 +217,9 @@ function deviceOf(row: Selectable<DeviceTable>): Device {
     name: row.name,
     group: row.group_name,
     cell: row.cell,
-    streams: JSON.parse(row.streams) as Stream[],
-    status: row.status === 'suspended' ? 'suspended' : 'active',
+    streams: JSON.parse(row.streams) as Device['streams'],
+    status: row.status as Device['status'],
+    ...decodeRights(row.rights),
     agent: row.agent,
     enrolledAt: row.enrolled_at,
     credentialIssued: row.credential_issued,
@@ -260,6 +243,7 @@ function rowOf(device: Device): Selectable<DeviceTable> {
     credential_issued: device.credentialIssued,
     credential_expires: device.credentialExpires,
     log_index: device.logIndex,
+    rights: encodeRights(device),
   };
 }
 

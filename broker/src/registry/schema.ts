@@ -24,6 +24,8 @@ export interface DeviceTable {
   credential_expires: Int;
   /** Index of the last `registry` entry applied. */
   log_index: Int;
+  /** JSON: keys before the current one, former owners, suspension, quarantined boots, commitments. */
+  rights: string;
 }
 
 export interface TokenTable {
@@ -127,7 +129,23 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .execute();
     },
   },
+  '002_rights': {
+    up: async (db: Kysely<unknown>) => {
+      await addColumn(db, 'devices', 'rights');
+    },
+  },
 };
+
+/** A text column, empty in the rows that are there. A killed start may have added it. */
+async function addColumn(db: Kysely<unknown>, table: string, column: string): Promise<void> {
+  const tables = await db.introspection.getTables();
+  const known = tables.find(({ name }) => name === table)?.columns ?? [];
+  if (known.some(({ name }) => name === column)) return;
+  await db.schema
+    .alterTable(table)
+    .addColumn(column, 'text', (definition) => definition.notNull().defaultTo(''))
+    .execute();
+}
 
 async function isPostgres(db: Kysely<unknown>): Promise<boolean> {
   return db.getExecutor().adapter.constructor.name === 'PostgresAdapter';
