@@ -8,7 +8,7 @@ import {
 } from '@fieldproof/protocol/http-limits-node';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { BrokerError } from '../errors.ts';
-import { type AdminRoutesOptions, addAdminRoutes } from './admin-routes.ts';
+import { type AdminRoutesOptions, addAdminRoutes } from './admin/admin-routes.ts';
 import { addDownRoute } from './down-route.ts';
 import { addEvidenceRoutes } from './evidence-routes.ts';
 import { sendProblem } from './problem.ts';

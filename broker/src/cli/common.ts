@@ -1,0 +1,36 @@
+/** What the commands have in common: the flags that find the broker, and printing for people or programs. */
+
+import type { Command } from 'commander';
+import { CONFIG_DEFAULTS } from '../config.ts';
+import { type AdminClient, createAdminClient } from './admin-client.ts';
+
+export interface CommonFlags {
+  readonly data: string;
+  readonly url?: string;
+  readonly json?: boolean;
+}
+
+/** Adds the flags that find the broker of a data folder. */
+export function common(command: Command): Command {
+  return command
+    .option(
+      '--data <folder>',
+      'data folder of the broker',
+      process.env.FIELDPROOF_BROKER_DATA_DIR ?? CONFIG_DEFAULTS.dataDir,
+    )
+    .option('--url <url>', 'HTTP address of the broker (default: as left in the data folder)')
+    .option('--json', 'machine-readable output');
+}
+
+export function createClient({ data, url }: CommonFlags): AdminClient {
+  return createAdminClient({ dataDir: data, ...(url !== undefined && { url }) });
+}
+
+/** One line or block for a person, or JSON with `--json`. */
+export function print(
+  flags: CommonFlags,
+  value: unknown,
+  format: (value: unknown) => string,
+): void {
+  process.stdout.write(`${flags.json ? JSON.stringify(value, null, 2) : format(value)}\n`);
+}

@@ -1,0 +1,47 @@
+/** `fieldproof-broker start`. */
+
+import type { Command } from 'commander';
+import { CONFIG_DEFAULTS, readConfigFile, readEnvironment } from '../config.ts';
+
+interface StartFlags {
+  readonly data?: string;
+  readonly config?: string;
+  readonly lan?: boolean;
+  readonly host?: string;
+  readonly httpPort?: number;
+  readonly mqttPort?: number;
+  readonly httpsPort?: number;
+  readonly mqttsPort?: number;
+  readonly name?: readonly string[];
+  readonly logLevel?: string;
+}
+
+export function addStartCommand(program: Command): void {
+  program
+    .command('start')
+    .description('run a broker; settings: defaults < --config < environment < flags')
+    .option('--data <folder>', `data folder (default ${CONFIG_DEFAULTS.dataDir})`)
+    .option('--config <file>', 'settings as JSON')
+    .option('--host <address>', 'address of the plain listeners (default 127.0.0.1)')
+    .option('--http-port <port>', 'HTTP (default 7880, 0: any free one)', Number)
+    .option('--mqtt-port <port>', 'MQTT (default 7883)', Number)
+    .option('--lan', 'open HTTPS and MQTT over TLS to other machines')
+    .option('--https-port <port>', 'HTTPS (default 7885)', Number)
+    .option('--mqtts-port <port>', 'MQTT over TLS (default 7884)', Number)
+    .option('--name <names...>', 'further names and addresses in the server certificate')
+    .option('--log-level <level>', 'trace, debug, info, warn, error or silent')
+    .action(start);
+}
+
+async function start(flags: StartFlags): Promise<void> {
+  const { data, config, name, ...settings } = flags;
+  // The other commands do without the server and start faster.
+  const { runBroker } = await import('../broker-main.ts');
+  await runBroker({
+    ...(config !== undefined && readConfigFile(config)),
+    ...readEnvironment(process.env),
+    ...settings,
+    ...(data !== undefined && { dataDir: data }),
+    ...(name !== undefined && { names: name }),
+  });
+}

@@ -1,0 +1,66 @@
+/** `fieldproof-broker token …` and `join-line`. */
+
+import { type Command, Option } from 'commander';
+import { renderUnicodeCompact } from 'uqr';
+import { type CommonFlags, common, createClient, print } from './common.ts';
+import { formatTokens } from './format.ts';
+
+interface TokenFlags extends CommonFlags {
+  readonly uses: number;
+  readonly hours: number;
+  readonly group?: string;
+  readonly cell?: string;
+  readonly host?: string;
+}
+
+export function addTokenCommands(program: Command): void {
+  const tokens = program.command('token').description('enrolment tokens');
+  tokenFlags(
+    common(tokens.command('create').description('print a join line and its QR code')),
+  ).action(createToken);
+  common(tokens.command('list').description('tokens by their hash')).action(
+    async (flags: CommonFlags) => {
+      print(flags, await createClient(flags).call('GET', '/admin/tokens'), formatTokens);
+    },
+  );
+  common(tokens.command('revoke <hash>').description('no more enrolments with it')).action(
+    async (hash: string, flags: CommonFlags) => {
+      await createClient(flags).call('DELETE', `/admin/tokens/${encodeURIComponent(hash)}`);
+      print(flags, { revoked: hash }, () => `revoked ${hash}`);
+    },
+  );
+  tokenFlags(
+    common(program.command('join-line').description('the same as token create: a line to paste')),
+  ).action(createToken);
+}
+
+async function createToken(flags: TokenFlags): Promise<void> {
+  const { uses, hours, group, cell, host } = flags;
+  const answer = await createClient(flags).call('POST', '/admin/tokens', {
+    uses,
+    hours,
+    ...(group !== undefined && { group }),
+    ...(cell !== undefined && { cell }),
+    ...(host !== undefined && { host }),
+  });
+  print(flags, answer, (value) => {
+    const { joinLine } = value as { readonly joinLine: string };
+    return `${formatJoinLine(joinLine)}\n\nvalid for ${hours} h, ${uses} device(s)`;
+  });
+}
+
+/** A join line with its QR code below. */
+export function formatJoinLine(joinLine: string): string {
+  return `${joinLine}\n\n${renderUnicodeCompact(joinLine)}`;
+}
+
+function tokenFlags(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--uses <n>', 'devices that may join with it').default(1).argParser(Number),
+    )
+    .addOption(new Option('--hours <n>', 'how long it is valid').default(24).argParser(Number))
+    .option('--group <name>', 'group of those devices')
+    .option('--cell <h3>', 'their cell when they state none')
+    .option('--host <name>', 'how devices reach this machine');
+}

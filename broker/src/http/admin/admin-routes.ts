@@ -1,0 +1,34 @@
+/** Administration, for `fieldproof-broker` and operators' tools: this machine or TLS, and the admin token. */
+
+import type { FastifyInstance } from 'fastify';
+import { BrokerError } from '../../errors.ts';
+import type { Access } from '../access.ts';
+import { addDeviceRoutes, type DeviceRoutesOptions } from './device-routes.ts';
+import { addTokenRoutes, type TokenRoutesOptions } from './token-routes.ts';
+
+export interface AdminRoutesOptions extends DeviceRoutesOptions, TokenRoutesOptions {
+  readonly access: Access;
+  /** Everything that `status` shows. */
+  readonly status: () => object;
+}
+
+export function addAdminRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
+  // A scope of its own: the hook belongs to its routes, however a request target spells their path.
+  app.register(async (scope) => addRoutes(scope, options));
+}
+
+function addRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
+  app.addHook('onRequest', async (request) => {
+    if (request.protocol !== 'https' && !isLoopback(request.socket.remoteAddress ?? '')) {
+      throw new BrokerError('ERR_ADMIN_LOCAL', 'administration: this machine or TLS only');
+    }
+    options.access(request, 'admin');
+  });
+  app.get('/admin/status', async () => options.status());
+  addDeviceRoutes(app, options);
+  addTokenRoutes(app, options);
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || /^(::ffff:)?127\./.test(address);
+}

@@ -1,0 +1,89 @@
+/** Enrolment tokens, and the join lines that carry them. */
+
+import { isIP } from 'node:net';
+import { formatJoinLine } from '@fieldproof/protocol/join-line';
+import { TOKEN_BYTES } from '@fieldproof/protocol/statements';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { BrokerError } from '../../errors.ts';
+import type { Registry, Token } from '../../registry/registry.ts';
+import { integerIn, textIn } from './body-fields.ts';
+
+/** Where a join line may send a device. */
+export interface JoinAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly plain: boolean;
+}
+
+export interface TokenRoutesOptions {
+  readonly network: string;
+  readonly rootKey: Uint8Array;
+  readonly registry: Registry;
+  readonly joinAddress: () => JoinAddress;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly now: () => number;
+}
+
+const HOUR_MS = 3_600_000;
+const MAX_USES = 1_000_000;
+const MAX_HOURS = 24 * 366;
+
+export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions): void {
+  const { registry, now } = options;
+
+  app.get('/admin/tokens', async () => ({
+    tokens: (await registry.tokens()).map((token) => showToken(token, now())),
+  }));
+
+  app.post('/admin/tokens', async (request, reply) => {
+    const uses = integerIn(request, 'uses', { fallback: 1, max: MAX_USES });
+    const hours = integerIn(request, 'hours', { fallback: 24, max: MAX_HOURS });
+    const secret = options.random(TOKEN_BYTES);
+    const createdAt = now();
+    const token = await registry.createToken(secret, {
+      uses,
+      createdAt,
+      expiresAt: createdAt + hours * HOUR_MS,
+      group: textIn(request, 'group', { fallback: 'default', max: 64 }),
+      cell: textIn(request, 'cell', { fallback: '', max: 32 }),
+    });
+    const joinLine = joinLineFor(secret, request, options);
+    reply.code(201).header('cache-control', 'no-store');
+    return { joinLine, token: showToken(token, createdAt) };
+  });
+
+  app.delete('/admin/tokens/:hash', async (request, reply) => {
+    const { hash } = request.params as { readonly hash: string };
+    if (!(await registry.revokeToken(hash))) {
+      throw new BrokerError('ERR_NOT_FOUND', `token ${hash.slice(0, 64)}: there is none`);
+    }
+    return reply.code(204).send();
+  });
+}
+
+/** The line with which a device joins, for the host that the request names or the default one. */
+export function joinLineFor(
+  token: Uint8Array,
+  request: FastifyRequest,
+  {
+    network,
+    rootKey,
+    joinAddress,
+  }: Pick<TokenRoutesOptions, 'network' | 'rootKey' | 'joinAddress'>,
+): string {
+  return formatJoinLine({ ...addressIn(request, joinAddress()), network, rootKey, token });
+}
+
+/** A token as operators see it. */
+export function showToken(token: Token, now: number): object {
+  return { ...token, usable: !token.revoked && token.used < token.uses && token.expiresAt > now };
+}
+
+/** Another host than the default may be asked for, such as the machine's name on the network. */
+function addressIn(request: FastifyRequest, fallback: JoinAddress): JoinAddress {
+  const host = textIn(request, 'host', { fallback: fallback.host, max: 255 });
+  if (isIP(host) === 0 && !/^[A-Za-z0-9.-]+$/.test(host)) {
+    throw new BrokerError('ERR_REQUEST', 'host: expected a name or an IP address');
+  }
+  return { ...fallback, host };
+}
