@@ -12,7 +12,7 @@ import {
   type UnknownAction,
 } from './registry-actions.ts';
 
-/** Keys of a device that are not its current one; quarantined boots and former owners kept. Sections 3.3, 4.5. */
+/** Keys of a device that are not its current one; quarantined and released boots each, former owners kept. Sections 3.3, 6.3. */
 export const MAX_RETIRED_KEYS = 8;
 export const MAX_QUARANTINED = 64;
 export const MAX_FORMER_OWNERS = 16;
@@ -86,7 +86,10 @@ export interface RegisteredDevice {
   readonly status: 'active' | 'suspended' | 'unenrolled';
   /** The last one; in force while `status` is `suspended` and its `until` is not past. */
   readonly suspension: Suspension | null;
+  /** Boots whose envelopes are refused, oldest first. */
   readonly quarantined: readonly BootName[];
+  /** Boots that an operator has released: refused no more for the counter that they share with another. */
+  readonly released: readonly BootName[];
   readonly agent: string;
   readonly enrolledAt: number;
   readonly credentialIssued: number;
@@ -133,6 +136,11 @@ export function isSuspended({ status, suspension }: RegisteredDevice, at: number
   if (status !== 'suspended') return false;
   const until = suspension?.until ?? null;
   return until === null || at < until;
+}
+
+/** Whether two names are of the same boot. */
+export function isSameBoot(a: BootName, b: BootName): boolean {
+  return a.bootCounter === b.bootCounter && a.bootSeed === b.bootSeed;
 }
 
 /** Why a key may not sign a boot: it is not the device's, or it is and the boot belongs to another one. */
@@ -183,6 +191,7 @@ function enrolled(
     status: isAgain ? before.status : 'active',
     suspension: before?.suspension ?? null,
     quarantined: before?.quarantined ?? [],
+    released: before?.released ?? [],
     agent: action.agent ?? '',
     enrolledAt: isAgain ? before.enrolledAt : at,
     credentialIssued: action.issued,
@@ -220,12 +229,17 @@ function changeOf(
       return decided(before, action, entry);
     case 'quarantine': {
       const boot = bootOf(action.boot);
-      const others = before.quarantined.filter((known) => !sameBoot(known, boot));
-      return { quarantined: [...others, boot].slice(-MAX_QUARANTINED) };
+      return {
+        quarantined: [...without(before.quarantined, boot), boot].slice(-MAX_QUARANTINED),
+        released: without(before.released, boot),
+      };
     }
     case 'release': {
       const boot = bootOf(action.boot);
-      return { quarantined: before.quarantined.filter((known) => !sameBoot(known, boot)) };
+      return {
+        quarantined: without(before.quarantined, boot),
+        released: [...without(before.released, boot), boot].slice(-MAX_QUARANTINED),
+      };
     }
     case 'rename':
       return { name: action.name };
@@ -303,8 +317,8 @@ function bootOf([bootCounter, seed]: readonly [number, Uint8Array]): BootName {
   return { bootCounter, bootSeed: seedNumberOf(seed) };
 }
 
-function sameBoot(a: BootName, b: BootName): boolean {
-  return a.bootCounter === b.bootCounter && a.bootSeed === b.bootSeed;
+function without(boots: readonly BootName[], boot: BootName): readonly BootName[] {
+  return boots.filter((known) => !isSameBoot(known, boot));
 }
 
 function hexOf(hash: Uint8Array | null): string | null {

@@ -34,6 +34,7 @@ const DEVICE: Device = {
     decision: null,
   },
   quarantined: [{ bootCounter: 7, bootSeed: 0xffff_ffff }],
+  released: [{ bootCounter: 8, bootSeed: 0 }],
   agent: 'test 1',
   enrolledAt: 1_795_000_000_000,
   credentialIssued: 1_795_000_000_001,

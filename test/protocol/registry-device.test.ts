@@ -192,9 +192,14 @@ test('quarantined boots come and go', () => {
   expect(after(ENROL, quarantine, quarantine)!.quarantined).toEqual([
     { bootCounter: 7, bootSeed: 0x01020304 },
   ]);
-  expect(
-    after(ENROL, quarantine, { action: 'release', subject: DEVICE, boot })!.quarantined,
-  ).toEqual([]);
+  const name = { bootCounter: 7, bootSeed: 0x01020304 };
+  const release = { action: 'release', subject: DEVICE, boot } as const;
+  const released = after(ENROL, quarantine, release);
+  expect(released).toMatchObject({ quarantined: [], released: [name] });
+  expect(after(ENROL, quarantine, release, quarantine)).toMatchObject({
+    quarantined: [name],
+    released: [],
+  });
 });
 
 test('place and texts are replaced by site and notes', () => {

@@ -171,9 +171,9 @@ function projectAnchor(entry: TimeAnchorEntry, state: ProjectorState): Projected
   };
 }
 
-/** Enrolments and credentials state name, group and cell; a renaming the name. */
+/** Enrolments and credentials state name, group and cell; a renaming the name, a site group and cell. */
 function registryChanges(entry: RegistryEntry): StateChange[] {
-  if (!['enrol', 'credential', 'rename'].includes(entry.action)) return [];
+  if (!['enrol', 'credential', 'rename', 'site'].includes(entry.action)) return [];
   const body = decode(parseEnvelope(entry.statement).payload);
   if (!(body instanceof Map)) return [];
   const fields: { -readonly [K in keyof DeviceFields]?: string } = {};

@@ -5,7 +5,7 @@ import type { RegisteredDevice, RetiredKey } from '@fieldproof/protocol/registry
 
 type Rights = Pick<
   RegisteredDevice,
-  'firstBoot' | 'retired' | 'formerOwners' | 'texts' | 'suspension' | 'quarantined'
+  'firstBoot' | 'retired' | 'formerOwners' | 'texts' | 'suspension' | 'quarantined' | 'released'
 >;
 
 /** Of a device that never had any, as rows of the first version say by an empty column. */
@@ -16,6 +16,7 @@ const NONE: Rights = {
   texts: { site: null, notes: null },
   suspension: null,
   quarantined: [],
+  released: [],
 };
 
 interface Stored extends Omit<Rights, 'retired'> {
@@ -23,9 +24,17 @@ interface Stored extends Omit<Rights, 'retired'> {
 }
 
 export function encodeRights(device: Rights): string {
-  const { firstBoot, formerOwners, texts, suspension, quarantined } = device;
+  const { firstBoot, formerOwners, texts, suspension, quarantined, released } = device;
   const retired = device.retired.map((key) => ({ ...key, publicKey: toHex(key.publicKey) }));
-  const stored: Stored = { firstBoot, retired, formerOwners, texts, suspension, quarantined };
+  const stored: Stored = {
+    firstBoot,
+    retired,
+    formerOwners,
+    texts,
+    suspension,
+    quarantined,
+    released,
+  };
   return JSON.stringify(stored);
 }
 
@@ -33,5 +42,6 @@ export function decodeRights(column: string): Rights {
   if (column === '') return NONE;
   const stored = JSON.parse(column) as Stored;
   const retired = stored.retired.map((key) => ({ ...key, publicKey: fromHex(key.publicKey) }));
-  return { ...stored, retired };
+  // Rows of before a column had a field do without it.
+  return { ...NONE, ...stored, retired };
 }

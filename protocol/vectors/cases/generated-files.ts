@@ -4,6 +4,7 @@ import { envelopeVectors, telemetryVectors } from './envelope.ts';
 import { evidenceVectors, ledgerVectors } from './evidence.ts';
 import { identityVectors } from './identity.ts';
 import { messageVectors, settlementVectors, topicVectors } from './messages.ts';
+import { registryVectors } from './registry.ts';
 import { renderCase, type VectorFile } from './vector-file.ts';
 
 const EXAMPLE = /<!-- example:([a-z]+) -->(?:[\s\S]*?<!-- \/example -->)?/;
@@ -20,6 +21,7 @@ export async function generatedFiles(
     telemetry: telemetryVectors(),
     topics: topicVectors(),
     identity: identityVectors(),
+    registry: registryVectors(),
     messages: messageVectors(),
     settlement: settlementVectors(),
     evidence: await evidenceVectors(),

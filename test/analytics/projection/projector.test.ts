@@ -105,11 +105,14 @@ describe('what tables are labelled with', () => {
     log.registry(alice, 'credential', { name: 'roof', group: 'south', cell: '8a1f' });
     log.registry(alice, 'rename', { name: 'cellar' });
     log.telemetry(alice, [[NOON / 1000, 1]], { boot: next });
+    log.registry(alice, 'site', { group: 'west', cell: '8b2e' });
+    log.telemetry(alice, [[NOON / 1000, 1]], { boot: next });
     const { tables, state } = projectAll(log);
     expect(tables.map(({ text }) => text.split(' ').slice(2, 5))).toEqual([
       ['replay', '8a1f', 'north'],
       ['sensor', '8a1f', 'north'],
       ['sensor', '8a1f', 'south'],
+      ['sensor', '8b2e', 'west'],
     ]);
     expect([...state.devices.values()][0]).toMatchObject({ id: alice.id, name: 'cellar' });
   });
