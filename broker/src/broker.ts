@@ -16,7 +16,7 @@ import { openDataFolder } from './data-folder.ts';
 import { type LoadedDescriptor, loadDescriptor } from './descriptor.ts';
 import { logDescriptor, readLoggedDescriptor, versionInForce } from './descriptor-log.ts';
 import { EvidenceLog } from './evidence/evidence-log.ts';
-import type { FileLayer } from './evidence/file-layer.ts';
+import { type FileLayer, nodeFiles } from './evidence/file-layer.ts';
 import { CloneWatch } from './gate/clones.ts';
 import { Counters } from './gate/counters.ts';
 import { Gate } from './gate/gate.ts';
@@ -43,6 +43,9 @@ import { BackPressure } from './mqtt/back-pressure.ts';
 import { judgeLogin } from './mqtt/login.ts';
 import { MqttServer } from './mqtt/mqtt-server.ts';
 import { Nonces } from './nonces.ts';
+import { Instruments } from './observe/instruments.ts';
+import { collectMetrics, type MetricsSources } from './observe/metrics.ts';
+import { VERSION } from './observe/version.ts';
 import { RateLimiter } from './rate-limit.ts';
 import { catchUp } from './registry/catch-up.ts';
 import { openRegistryDatabase } from './registry/database.ts';
@@ -52,6 +55,7 @@ import { Registry } from './registry/registry.ts';
 import { Sightings } from './registry/sightings.ts';
 import { replaceFile } from './replace-file.ts';
 import { createStatus } from './status.ts';
+import { certificateDates } from './tls/certificate-dates.ts';
 import { loadCertificates, type Renewable, renewCertificates } from './tls/certificates.ts';
 
 export interface RunningBroker {
@@ -119,6 +123,8 @@ async function compose(
   const random = dependencies.random ?? ((bytes) => Uint8Array.from(randomBytes(bytes)));
   const log = dependencies.logger ?? createLogger(config.logLevel);
   const startedAt = now();
+  const instruments = new Instruments(now);
+  cleanup.push(() => instruments.stop());
 
   const data = await openDataFolder(config.dataDir);
   cleanup.push(() => data.close());
@@ -138,8 +144,12 @@ async function compose(
   const file = join(data.path, 'registry.sqlite');
   const registry = new Registry(await openRegistryDatabase({ url: config.databaseUrl, file }));
   cleanup.push(() => registry.close());
-  const evidence = await openEvidence(config, { folder: data.path, keys, log, dependencies });
+  const evidence = await openEvidence(config, {
+    ...{ folder: data.path, keys, log, instruments },
+    files: dependencies.files ?? nodeFiles,
+  });
   cleanup.push(() => evidence.close());
+  instruments.foundCheckpoint(evidence.publishedFolder);
   for (const tail of evidence.report.dropped) {
     if (tail.acknowledgedBytes === 0) log.warn(tail, 'evidence log: a torn write was cut off');
     else log.error(tail, 'evidence log: the end of the file is lost, acknowledged entries with it');
@@ -165,7 +175,9 @@ async function compose(
       .bootsOf(publicKeyFromDeviceId(deviceId))
       .map(({ counter, seed }) => ({ bootCounter: counter, bootSeed: seed })),
   );
-  for (const boot of await registry.quarantined()) clones.restore(boot.deviceId, boot);
+  const quarantined = await registry.quarantined();
+  for (const boot of quarantined) clones.restore(boot.deviceId, boot);
+  let quarantinedBoots = quarantined.length;
 
   const counters = new Counters();
   const verifier = await createVerifier(config, { network, log });
@@ -203,6 +215,7 @@ async function compose(
     mayDiagnose: () => diagnoses.take('all') === 0,
     onClone: (deviceId, boot) => {
       log.warn({ deviceId, ...boot }, 'clone: boot quarantined');
+      quarantinedBoots += 1;
       registry
         .quarantine(deviceId, boot, now())
         .catch((error: unknown) => log.error({ err: error }, 'registry: quarantine not stored'));
@@ -290,6 +303,23 @@ async function compose(
     caPem: () => tls?.caPem ?? null,
     now,
   });
+  const limiters = {
+    hello: new RateLimiter(perSecond(config.helloPerSecond), now),
+    enrol: new RateLimiter(perSecond(config.enrolPerSecond), now),
+    diagnosis: diagnoses,
+  };
+  const metricsSources: MetricsSources = {
+    ...{ version: VERSION, network, dataDir: data.path, startedAt, counters, mqtt: server },
+    ...{ isOnline, evidence, receipts, verifier, http: httpCounts, now },
+    ...{ commits: instruments.commits, syncs: instruments.syncs, requests: instruments.requests },
+    isReady: () => ready,
+    checkpointAt: () => instruments.checkpointAt,
+    rateLimited: () => mapValues(limiters, ({ refused }) => refused),
+    devices: () => directory.all(),
+    quarantinedBoots: () => quarantinedBoots,
+    certificates: () => mapValues(certificateDates(data.path), ({ notAfter }) => notAfter),
+    more: () => instruments.process.families(),
+  };
   const ports = { http: 0, https: 0, mqtt: 0, mqtts: 0 };
   const routes: HttpServerOptions['routes'] = {
     network,
@@ -313,8 +343,9 @@ async function compose(
       tls === null
         ? { host: reachable(config.host), port: ports.http, plain: true }
         : { host: lanHost(config), port: ports.https, plain: false },
-    helloLimit: new RateLimiter(perSecond(config.helloPerSecond), now),
-    enrolLimit: new RateLimiter(perSecond(config.enrolPerSecond), now),
+    helloLimit: limiters.hello,
+    enrolLimit: limiters.enrol,
+    metrics: () => collectMetrics(metricsSources),
     random,
     now,
   };
@@ -328,6 +359,7 @@ async function compose(
       stallMs: config.httpStallMs,
     },
     counts: httpCounts,
+    requests: instruments.requests,
     routes,
   };
   const http = createHttpServer({ ...common, tls: null });
@@ -406,10 +438,11 @@ function openEvidence(
     readonly folder: string;
     readonly keys: NetworkKeys;
     readonly log: Logger;
-    readonly dependencies: BrokerDependencies;
+    readonly instruments: Instruments;
+    readonly files: FileLayer;
   },
 ): Promise<EvidenceLog> {
-  const { folder, keys, log, dependencies } = context;
+  const { folder, keys, log, instruments, files } = context;
   const origin = `fieldproof/${keys.network}/evidence`;
   const signer = { verifier: noteVerifier(origin, keys.log.publicKey), sign: keys.log.sign };
   return EvidenceLog.open({
@@ -417,7 +450,7 @@ function openEvidence(
     origin,
     sign: (checkpoint) => signCheckpoint(checkpoint, signer),
     onFailure: (error) => log.error({ err: error }, 'evidence log: tried again'),
-    ...(dependencies.files && { files: dependencies.files }),
+    ...instruments.evidenceOptions(files),
     settings: {
       maxPendingBytes: config.maxPendingBytes,
       publishIntervalMs: config.publishIntervalMs,
@@ -441,4 +474,11 @@ async function createVerifier(
 /** A rate with room for ten seconds of it at once. */
 function perSecond(rate: number) {
   return { perSecond: rate, burst: rate * 10 };
+}
+
+function mapValues<In, Out>(
+  record: Readonly<Record<string, In>>,
+  map: (value: In) => Out,
+): Readonly<Record<string, Out>> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]));
 }

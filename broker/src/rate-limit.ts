@@ -19,10 +19,16 @@ export class RateLimiter {
   private readonly limit: RateLimit;
   private readonly now: () => number;
   private readonly buckets = new Map<string, Bucket>();
+  private count = 0;
 
   constructor(limit: RateLimit, now: () => number) {
     this.limit = limit;
     this.now = now;
+  }
+
+  /** How often there was none, since the start. */
+  get refused(): number {
+    return this.count;
   }
 
   /** Takes a token. @returns 0 when there was one, else the ms until there is. */
@@ -37,7 +43,10 @@ export class RateLimiter {
     this.buckets.delete(name);
     this.buckets.set(name, bucket);
     if (this.buckets.size > MAX_NAMES) this.buckets.delete(this.buckets.keys().next().value!);
-    if (bucket.tokens < 1) return Math.ceil(((1 - bucket.tokens) / perSecond) * 1000);
+    if (bucket.tokens < 1) {
+      this.count += 1;
+      return Math.ceil(((1 - bucket.tokens) / perSecond) * 1000);
+    }
     bucket.tokens -= 1;
     return 0;
   }

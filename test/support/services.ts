@@ -17,7 +17,13 @@ export const VECTORS_DIR = ((): string | null => {
   return existsSync(directory) ? directory : null;
 })();
 
-export type Service = 'influxd' | 'mosquitto' | 'mosquitto_pub' | 'chromium' | 'python3';
+export type Service =
+  | 'influxd'
+  | 'mosquitto'
+  | 'mosquitto_pub'
+  | 'chromium'
+  | 'python3'
+  | 'promtool';
 
 /** What a Python must import to run docs/guides/python-device; a machine may have several, one of which can. */
 const PYTHON_MODULES = 'cbor2, cryptography, paho.mqtt.client';

@@ -81,6 +81,10 @@ export interface EvidenceLogOptions {
   readonly monotonicMs?: () => number;
   /** Told of what goes wrong in the background and is tried again. */
   readonly onFailure?: (error: unknown) => void;
+  /** Told of every commit of entries, ms from its start until it was durable. */
+  readonly onCommitted?: (durationMs: number) => void;
+  /** Told of every checkpoint when it is durable. */
+  readonly onPublished?: () => void;
   readonly files?: FileLayer;
   readonly settings?: Partial<EvidenceLogSettings>;
 }
@@ -180,6 +184,7 @@ export class EvidenceLog {
       mark: parts.segmentMark,
       nextIndex: state.segments.nextIndex,
       onCommit: (commit) => this.#onCommit(commit),
+      ...(options.onCommitted && { onCommitted: options.onCommitted }),
     });
     this.#rejects = new Recorder({
       ...common,
@@ -200,6 +205,7 @@ export class EvidenceLog {
       intervalMs: settings.publishIntervalMs,
       capture: () => (this.#isSnapshotDue() ? this.#capture() : undefined),
       onPublished: async (_checkpoint, captured) => {
+        options.onPublished?.();
         if (captured !== undefined) await this.#saveSnapshot(captured);
       },
       onFailure: this.#onFailure,

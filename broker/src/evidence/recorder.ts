@@ -53,6 +53,8 @@ export interface RecorderOptions {
   readonly monotonicMs: () => number;
   /** Called after fdatasync and before the entries' own callbacks. Must not throw. */
   readonly onCommit: (commit: Commit) => void;
+  /** Told how long a commit took that went well, ms. */
+  readonly onCommitted?: (durationMs: number) => void;
   /** Called for every failure of the disk. */
   readonly onFailure: (error: unknown) => void;
   readonly segmentBytes: number;
@@ -229,7 +231,9 @@ export class Recorder {
     this.#options.mark?.note({ first: commit.segment, length: commit.offset + bytes });
     this.#committingBytes = 0;
     this.#failure = null;
-    this.#options.onCommit(commit);
+    const { onCommit, onCommitted, monotonicMs } = this.#options;
+    onCommitted?.(monotonicMs() - this.#lastStart);
+    onCommit(commit);
     for (let i = 0; i < records.length; i++) {
       tell(records[i]!, null, firstIndex + i);
     }

@@ -33,9 +33,15 @@ export class Receipts {
   private readonly sentAt = new Map<string, number>();
   private readonly due = new Map<string, { readonly subject: Subject; readonly at: number }>();
   private timer: NodeJS.Timeout | null = null;
+  private count = 0;
 
   constructor(options: ReceiptsOptions) {
     this.options = options;
+  }
+
+  /** Receipts sent since the start. */
+  get sent(): number {
+    return this.count;
   }
 
   /** Something of the device became durable or was refused: a receipt follows within the interval. */
@@ -104,6 +110,6 @@ export class Receipts {
     });
     const externalAad = downAad(network, 'receipt', deviceId);
     const envelope = seal({ contentType: CONTENT_TYPES.cbor, payload, externalAad, signer });
-    publishDown(deviceId, 'receipt', { envelope });
+    if (publishDown(deviceId, 'receipt', { envelope })) this.count += 1;
   }
 }

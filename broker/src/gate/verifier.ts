@@ -12,6 +12,10 @@ export interface Verifier {
    */
   submit(submission: Submission, done: (judgement: Judgement, digest: Uint8Array) => void): void;
   stop(): Promise<void>;
+  /** Envelopes submitted and not answered. */
+  readonly waiting: number;
+  /** 0: the calling thread verifies. */
+  readonly threads: number;
 }
 
 /** Verifies on the calling thread, at once. It blocks the event loop: for tests and tools. */
@@ -22,5 +26,7 @@ export function createSyncVerifier(network: string, verify: Verify): Verifier {
       done(judge(submission, { network, verify }), digest);
     },
     stop: async () => {},
+    waiting: 0,
+    threads: 0,
   };
 }

@@ -44,7 +44,7 @@ export function createVerifyPool(options: VerifyPoolOptions): Verifier {
 
 class VerifyPool implements Verifier {
   private readonly options: VerifyPoolOptions;
-  private readonly threads: Thread[] = [];
+  private readonly pool: Thread[] = [];
   private queue: Task[] = [];
   private nextJob = 0;
   private scheduled = false;
@@ -52,7 +52,17 @@ class VerifyPool implements Verifier {
 
   constructor(options: VerifyPoolOptions) {
     this.options = options;
-    for (let i = 0; i < options.threads; i++) this.threads.push(this.startThread());
+    for (let i = 0; i < options.threads; i++) this.pool.push(this.startThread());
+  }
+
+  get waiting(): number {
+    let waiting = this.queue.length;
+    for (const { jobs } of this.pool) for (const tasks of jobs.values()) waiting += tasks.length;
+    return waiting;
+  }
+
+  get threads(): number {
+    return this.pool.length;
   }
 
   submit(submission: Submission, done: Task['done']): void {
@@ -62,7 +72,7 @@ class VerifyPool implements Verifier {
 
   async stop(): Promise<void> {
     this.stopping = true;
-    await Promise.all(this.threads.map(({ worker }) => worker.terminate()));
+    await Promise.all(this.pool.map(({ worker }) => worker.terminate()));
   }
 
   private schedule(): void {
@@ -78,7 +88,7 @@ class VerifyPool implements Verifier {
     while (this.queue.length > 0) {
       const thread = this.leastBusy();
       if (thread === null) return;
-      const share = Math.ceil(this.queue.length / this.threads.length);
+      const share = Math.ceil(this.queue.length / this.pool.length);
       const size = Math.min(MAX_JOB, Math.max(MIN_JOB, share));
       const tasks = this.queue.slice(0, size);
       this.queue = this.queue.slice(size);
@@ -93,7 +103,7 @@ class VerifyPool implements Verifier {
 
   private leastBusy(): Thread | null {
     let best: Thread | null = null;
-    for (const thread of this.threads) {
+    for (const thread of this.pool) {
       if (thread.jobs.size >= MAX_JOBS_IN_FLIGHT) continue;
       if (best === null || thread.jobs.size < best.jobs.size) best = thread;
     }
@@ -124,7 +134,7 @@ class VerifyPool implements Verifier {
   private replace(thread: Thread): void {
     if (this.stopping) return;
     const lost = [...thread.jobs.values()].flat();
-    this.threads[this.threads.indexOf(thread)] = this.startThread();
+    this.pool[this.pool.indexOf(thread)] = this.startThread();
     for (const task of lost) {
       task.attempts += 1;
       if (task.attempts < MAX_ATTEMPTS) this.queue.push(task);

@@ -8,9 +8,11 @@ import {
 } from '@fieldproof/protocol/http-limits-node';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { BrokerError } from '../errors.ts';
+import type { HttpTally } from '../observe/http-tally.ts';
 import { type AdminRoutesOptions, addAdminRoutes } from './admin/admin-routes.ts';
 import { addDownRoute } from './down-route.ts';
 import { addEvidenceRoutes } from './evidence-routes.ts';
+import { addMetricsRoute, type MetricsRouteOptions } from './metrics-route.ts';
 import { sendProblem } from './problem.ts';
 import { addPublicRoutes, type PublicRoutesOptions } from './public-routes.ts';
 
@@ -24,7 +26,10 @@ export interface HttpServerOptions {
   readonly isReady: () => boolean;
   readonly limits: HttpLimits;
   readonly counts: HttpCounts;
+  /** Counts the answers. */
+  readonly requests: HttpTally;
   readonly routes: PublicRoutesOptions &
+    MetricsRouteOptions &
     AdminRoutesOptions &
     Parameters<typeof addDownRoute>[1] &
     Parameters<typeof addEvidenceRoutes>[1];
@@ -50,6 +55,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     report: (cut) => logger.warn(cut, 'http: connections were closed because of limits'),
   });
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  options.requests.watch(app);
   app.setErrorHandler(sendProblem);
   app.setNotFoundHandler((request, reply) => {
     const error = new BrokerError(
@@ -73,6 +79,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   });
   addPublicRoutes(app, routes);
   addEvidenceRoutes(app, routes);
+  addMetricsRoute(app, routes);
   addDownRoute(app, routes);
   addAdminRoutes(app, routes);
   return app;
