@@ -20,8 +20,13 @@ export const BROKER_ERRORS = {
     remedy: 'Publish with QoS 1; duplicates are recognised by boot and seq.',
   },
   ERR_KEY_UNKNOWN: {
-    what: 'The kid of the envelope is not that of the device’s current key.',
-    remedy: 'Sign with the key that the device enrolled with.',
+    what: 'The kid of the envelope is not that of a key of the device, or the device is not enrolled.',
+    remedy: 'Sign with the device’s current key.',
+  },
+  ERR_KEY_RETIRED: {
+    what: 'The key is one of the device’s, but it was replaced: the boot is signed by another, or it is too late.',
+    remedy:
+      'Sign new boots with the current key; give up with a gap what a replaced key signed and nobody takes any more.',
   },
   ERR_SUSPENDED: {
     what: 'The device is suspended.',

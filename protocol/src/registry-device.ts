@@ -4,7 +4,7 @@
  */
 
 import { toHex } from './bytes.ts';
-import { kidOf } from './ed25519.ts';
+import { type KeyProblem, keyFor, keyRingOf, type RetiredKey } from './key-ring.ts';
 import {
   type ActionOf,
   type RegistryAction,
@@ -22,16 +22,6 @@ export interface Stream {
   readonly metric: string;
   readonly cadenceMs: number;
   readonly resolution: number;
-}
-
-/** A key that was replaced. Section 3.2. */
-export interface RetiredKey {
-  readonly publicKey: Uint8Array;
-  /** Boots from `firstBoot` to below `endBoot` are signed with it. */
-  readonly firstBoot: number;
-  readonly endBoot: number;
-  /** Envelopes under it are taken that are received before this, Unix ms. */
-  readonly until: number;
 }
 
 /** A boot by its counter and its seed as a big-endian uint32. */
@@ -143,31 +133,13 @@ export function isSameBoot(a: BootName, b: BootName): boolean {
   return a.bootCounter === b.bootCounter && a.bootSeed === b.bootSeed;
 }
 
-/** Why a key may not sign a boot: it is not the device's, or it is and the boot belongs to another one. */
-export type KeyProblem = 'unknown' | 'retired';
-
-/**
- * The key under which an envelope must verify. Section 3.2.
- *
- * @param envelope - what it says of itself: `kid`, 8 bytes, and its boot counter.
- * @param at - when it was received, Unix ms.
- */
+/** As `keyFor` of key-ring.ts, for a device as the log leaves it. */
 export function signingKey(
   device: Pick<RegisteredDevice, 'publicKey' | 'firstBoot' | 'retired'>,
   envelope: { readonly kid: Uint8Array; readonly bootCounter: number },
   at: number,
 ): Uint8Array | KeyProblem {
-  const { kid, bootCounter } = envelope;
-  if (hasKid(device.publicKey, kid)) {
-    return bootCounter >= device.firstBoot ? device.publicKey : 'retired';
-  }
-  const retired = device.retired.filter(({ publicKey }) => hasKid(publicKey, kid));
-  if (retired.length === 0) return 'unknown';
-  const fitting = retired.find(
-    ({ firstBoot, endBoot, until }) =>
-      bootCounter >= firstBoot && bootCounter < endBoot && at < until,
-  );
-  return fitting?.publicKey ?? 'retired';
+  return keyFor(keyRingOf(device), envelope, at);
 }
 
 function enrolled(
@@ -264,15 +236,12 @@ function rotated(before: RegisteredDevice, action: ActionOf<'rotate'>): Partial<
     endBoot: firstBoot,
     until,
   };
-  // A key that is compromised is so for all boots: none older may be used longer than it.
+  // What is said of a key holds for those before it: none may be used longer than one that followed it.
   const older = before.retired.map((key) => ({ ...key, until: Math.min(key.until, until) }));
   return {
     publicKey: Uint8Array.from(action.key),
     firstBoot,
-    retired: [replaced, ...(action.cause === 'compromise' ? older : before.retired)].slice(
-      0,
-      MAX_RETIRED_KEYS,
-    ),
+    retired: [replaced, ...older].slice(0, MAX_RETIRED_KEYS),
     credentialIssued: action.issued,
     credentialExpires: action.expires,
   };
@@ -323,9 +292,4 @@ function without(boots: readonly BootName[], boot: BootName): readonly BootName[
 
 function hexOf(hash: Uint8Array | null): string | null {
   return hash === null ? null : toHex(hash);
-}
-
-function hasKid(publicKey: Uint8Array, kid: Uint8Array): boolean {
-  const own = kidOf(publicKey);
-  return kid.length === own.length && own.every((byte, i) => byte === kid[i]);
 }

@@ -10,7 +10,9 @@ import { maySubscribe } from '@fieldproof/broker/mqtt/hooks/authorize-subscribe'
 import { Nonces } from '@fieldproof/broker/nonces';
 import { RateLimiter } from '@fieldproof/broker/rate-limit';
 import { kidOf } from '@fieldproof/protocol/ed25519';
-import { verify } from '@fieldproof/protocol/ed25519-node';
+import { signerFromSeed, verify } from '@fieldproof/protocol/ed25519-node';
+import type { Signer } from '@fieldproof/protocol/envelope';
+import { keyRingOf } from '@fieldproof/protocol/key-ring';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { TestDevice } from './support/device.ts';
@@ -25,6 +27,7 @@ function submission(changes: Partial<Submission> = {}): Submission {
     kind: 'telemetry',
     publicKey: device.signer.publicKey,
     kid: kidOf(device.signer.publicKey),
+    history: null,
     standing: 'good',
     at: Date.now(),
     diagnose: true,
@@ -87,10 +90,55 @@ describe('judge', () => {
     expect(judge(short, context).fault?.code).toBe('ERR_SIGNATURE_INVALID');
   });
 
+  test('a boot is signed with its own key: the replaced one below firstBoot, and in time', () => {
+    const next = signerFromSeed(new Uint8Array(32).fill(7));
+    const at = Date.now();
+    const ring = keyRingOf({
+      publicKey: next.publicKey,
+      firstBoot: 5,
+      retired: [{ publicKey: device.signer.publicKey, firstBoot: 0, endBoot: 5, until: at + 1000 }],
+    });
+    const code = (signer: Signer, bootCounter: number, changes: Partial<Submission> = {}) => {
+      const envelope = device.seal({ signer, bootCounter });
+      return judge(submission({ ...ring, envelope, at, ...changes }), context).fault?.code;
+    };
+    expect(code(next, 5)).toBeUndefined();
+    expect(code(device.signer, 4)).toBeUndefined();
+    expect(code(device.signer, 4, { at: at + 1000 })).toBe('ERR_KEY_RETIRED');
+    expect(code(device.signer, 5)).toBe('ERR_KEY_RETIRED');
+    expect(code(next, 4)).toBe('ERR_KEY_RETIRED');
+    expect(code(signerFromSeed(new Uint8Array(32).fill(8)), 5)).toBe('ERR_KEY_UNKNOWN');
+    // Whoever signs under the kid of a replaced key must have that key.
+    const forger = { publicKey: device.signer.publicKey, sign: next.sign };
+    expect(code(forger, 4)).toBe('ERR_SIGNATURE_INVALID');
+    expect(code(device.signer, 4, { kind: 'event' })).toBe('ERR_WRONG_KIND');
+  });
+
   test('a job judges as one by one', () => {
     const bad = device.seal();
     bad[bad.length - 1]! ^= 1;
-    const all = [submission(), submission({ envelope: bad }), submission({ kind: 'birth' })];
+    const history = {
+      firstBoot: 2,
+      retired: [
+        {
+          publicKey: device.signer.publicKey,
+          kid: kidOf(device.signer.publicKey),
+          firstBoot: 0,
+          endBoot: 2,
+          until: Date.now() + 60_000,
+        },
+      ],
+    };
+    const next = signerFromSeed(new Uint8Array(32).fill(7)).publicKey;
+    const all = [
+      submission(),
+      submission({ publicKey: next, kid: kidOf(next), history }),
+      submission({ envelope: bad }),
+      submission({ history }),
+      submission({ kind: 'birth' }),
+    ];
+    expect(judge(all[1]!, context).fault).toBeNull();
+    expect(judge(all[3]!, context).fault?.code).toBe('ERR_KEY_RETIRED');
     const result = runJob(packJob(1, all), context);
     all.forEach((one, i) => {
       expect(judgementOf(result, i)).toEqual(judge(one, context));

@@ -30,7 +30,7 @@ export interface GateOptions {
   readonly clones: CloneWatch;
   readonly receipts: Receipts;
   readonly publishDown: PublishDown;
-  /** Current key and standing of a device, or null when it is not enrolled any more. */
+  /** Keys and standing of a device, or null when it is not enrolled any more. */
   readonly deviceKey: (deviceId: string) => DeviceKey | null;
   /** Whether another failed signature may be tried under the other kinds. */
   readonly mayDiagnose: () => boolean;
@@ -84,17 +84,17 @@ export class Gate {
       this.judgeInOrder(session);
       return;
     }
-    const { publicKey, kid, standing } = key;
+    const { publicKey, kid, history, standing } = key;
     const { kind } = topic;
     const { at } = slot;
     verifier.submit(
-      { envelope, kind, publicKey, kid, standing, at, diagnose: false },
+      { envelope, kind, publicKey, kid, history, standing, at, diagnose: false },
       (judgement, digest) => {
         slot.digest = digest;
         // Only what fails is tried under the other kinds, and that is rationed.
         if (judgement.fault?.code === 'ERR_SIGNATURE_INVALID' && this.options.mayDiagnose()) {
           verifier.submit(
-            { envelope, kind, publicKey, kid, standing, at, diagnose: true },
+            { envelope, kind, publicKey, kid, history, standing, at, diagnose: true },
             (diagnosis) => {
               slot.judgement = diagnosis;
               this.judgeInOrder(session);

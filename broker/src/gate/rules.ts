@@ -1,5 +1,5 @@
 /**
- * The verdict on one envelope, as far as it follows from the envelope, the device's key and the receive time: shape, key,
+ * The verdict on one envelope, as far as it follows from the envelope, the device's keys and the receive time: shape, key,
  * standing, signature, payload. docs/spec/settlement.md section 1.3.
  *
  * Pure, and run in worker threads. What depends on the log (duplicate, equivocation, clones) comes between the
@@ -7,7 +7,6 @@
  * gate to apply after those.
  */
 
-import { equalBytes } from '@fieldproof/protocol/bytes';
 import {
   parseEnvelope,
   type UnverifiedEnvelope,
@@ -16,6 +15,7 @@ import {
   verifyEnvelope,
 } from '@fieldproof/protocol/envelope';
 import { FieldproofError } from '@fieldproof/protocol/errors';
+import { type KeyRing, keyFor } from '@fieldproof/protocol/key-ring';
 import { UP_KINDS, type UpKind } from '@fieldproof/protocol/topics';
 import { BrokerError } from '../errors.ts';
 import { checkPayload } from './payload-rules.ts';
@@ -23,13 +23,10 @@ import { checkPayload } from './payload-rules.ts';
 /** Whether the device may send at present. */
 export type Standing = 'good' | 'suspended' | 'expired';
 
-export interface Submission {
+/** With the keys of the device. */
+export interface Submission extends KeyRing {
   readonly envelope: Uint8Array;
   readonly kind: UpKind;
-  /** The device's current key, 32 bytes. */
-  readonly publicKey: Uint8Array;
-  /** Its key id, 8 bytes. */
-  readonly kid: Uint8Array;
   readonly standing: Standing;
   /** When the broker received it, Unix ms. */
   readonly at: number;
@@ -68,10 +65,10 @@ export function judge(submission: Submission, context: JudgeContext): Judgement 
   try {
     const envelope = parseEnvelope(submission.envelope);
     const parsed = requireStamp(envelope);
-    checkKey(envelope, submission.kid);
-    checkStanding(submission.standing);
-    checkSignature(envelope, submission, context);
     const { bootCounter, seq, bootMs } = parsed;
+    const publicKey = requireKey(submission, { kid: envelope.kid, bootCounter });
+    checkStanding(submission.standing);
+    checkSignature(envelope, { submission, publicKey }, context);
     stamp = { bootCounter, bootSeed: seedNumber(parsed.bootSeed), seq, bootMs };
     const { contentType, kid, payload } = envelope;
     checkPayload(submission.kind, { contentType, kid, payload, stamp: parsed }, submission.at);
@@ -96,9 +93,20 @@ function requireStamp(envelope: UnverifiedEnvelope) {
   throw protocolFault('ERR_ENVELOPE_HEADER', 'stamp: expected one in an up envelope');
 }
 
-function checkKey(envelope: UnverifiedEnvelope, kid: Uint8Array): void {
-  if (equalBytes(envelope.kid, kid)) return;
-  throw new BrokerError('ERR_KEY_UNKNOWN', 'kid: expected that of the device’s current key');
+/** The key that signs the boot. docs/spec/registry.md section 3.2. */
+function requireKey(
+  submission: Submission,
+  envelope: { readonly kid: Uint8Array; readonly bootCounter: number },
+): Uint8Array {
+  const key = keyFor(submission, envelope, submission.at);
+  if (key === 'unknown') {
+    throw new BrokerError('ERR_KEY_UNKNOWN', 'kid: expected that of a key of the device');
+  }
+  if (key === 'retired') {
+    const message = `kid: its key signs other boots than ${envelope.bootCounter}, or none any more`;
+    throw new BrokerError('ERR_KEY_RETIRED', message);
+  }
+  return key;
 }
 
 function checkStanding(standing: Standing): void {
@@ -110,10 +118,10 @@ function checkStanding(standing: Standing): void {
 
 function checkSignature(
   envelope: UnverifiedEnvelope,
-  submission: Submission,
+  { submission, publicKey }: { readonly submission: Submission; readonly publicKey: Uint8Array },
   context: JudgeContext,
 ): void {
-  const { kind, publicKey, diagnose } = submission;
+  const { kind, diagnose } = submission;
   if (verifies(envelope, { as: kind, publicKey, context })) return;
   if (diagnose) {
     for (const other of Object.keys(UP_KINDS) as UpKind[]) {

@@ -1,13 +1,11 @@
 /** One logged-in connection of a device, as the gate sees it. */
 
+import type { KeyRing } from '@fieldproof/protocol/key-ring';
 import type { DownKind, UpKind } from '@fieldproof/protocol/topics';
 import type { Judgement, Standing } from './rules.ts';
 
-export interface DeviceKey {
-  /** Current public key, 32 bytes. */
-  readonly publicKey: Uint8Array;
-  /** First 8 bytes of its SHA-256. */
-  readonly kid: Uint8Array;
+/** Keys and standing of a device. */
+export interface DeviceKey extends KeyRing {
   readonly standing: Standing;
 }
 

@@ -4,6 +4,7 @@
  * each envelope costs as much as hashing it.
  */
 
+import type { KeyHistory } from '@fieldproof/protocol/key-ring';
 import { putDigest } from '@fieldproof/protocol/merkle-node';
 import { UP_KINDS, upKindFromNumber } from '@fieldproof/protocol/topics';
 import {
@@ -32,6 +33,8 @@ export interface VerifyJob {
   readonly bytes: Uint8Array;
   /** ITEM_NUMBERS for each item. */
   readonly items: Float64Array;
+  /** By item, those whose device has replaced keys; null when there are none. */
+  readonly histories: ReadonlyMap<number, KeyHistory> | null;
 }
 
 export interface VerifyResult {
@@ -52,8 +55,13 @@ export function packJob(id: number, submissions: readonly Submission[]): VerifyJ
   const items = new Float64Array(submissions.length * ITEM_NUMBERS);
   let at = 0;
   let next = 0;
+  let histories: Map<number, KeyHistory> | null = null;
   for (const submission of submissions) {
-    const { envelope } = submission;
+    const { envelope, history } = submission;
+    if (history !== null) {
+      histories ??= new Map();
+      histories.set(next / ITEM_NUMBERS, history);
+    }
     bytes.set(submission.publicKey, at);
     bytes.set(submission.kid, at + KEY_BYTES);
     bytes.set(envelope, at + HEAD_BYTES);
@@ -64,11 +72,12 @@ export function packJob(id: number, submissions: readonly Submission[]): VerifyJ
     items[next++] = submission.at;
     items[next++] = submission.diagnose ? 1 : 0;
   }
-  return { id, bytes, items };
+  return { id, bytes, items, histories };
 }
 
 /** Judges every envelope of a job. */
-export function runJob({ id, bytes, items }: VerifyJob, context: JudgeContext): VerifyResult {
+export function runJob(job: VerifyJob, context: JudgeContext): VerifyResult {
+  const { id, bytes, items, histories } = job;
   const count = items.length / ITEM_NUMBERS;
   const stamps = new Float64Array(count * STAMP_NUMBERS);
   const digests = new Uint8Array(count * DIGEST_BYTES);
@@ -81,6 +90,7 @@ export function runJob({ id, bytes, items }: VerifyJob, context: JudgeContext): 
     const submission: Submission = {
       publicKey: bytes.subarray(at, at + KEY_BYTES),
       kid: bytes.subarray(at + KEY_BYTES, at + HEAD_BYTES),
+      history: histories?.get(i) ?? null,
       envelope,
       kind: upKindFromNumber(items[item + 1]!)!,
       standing: STANDINGS[items[item + 2]!]!,

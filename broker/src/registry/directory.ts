@@ -3,8 +3,8 @@
  * the database, in the order of the log.
  */
 
-import { kidOf } from '@fieldproof/protocol/ed25519';
 import type { Signer } from '@fieldproof/protocol/envelope';
+import { keyRingOf } from '@fieldproof/protocol/key-ring';
 import {
   type RegistryAction,
   readRegistryAction,
@@ -72,7 +72,7 @@ export class Directory {
     return [...this.devices.values()];
   }
 
-  /** Key and standing, for the gate; null for a device that is not enrolled. */
+  /** Keys and standing, for the gate and logins; null for a device that is not enrolled. */
   deviceKey(deviceId: string): DeviceKey | null {
     const device = this.devices.get(deviceId);
     const key = this.keys.get(deviceId);
@@ -118,9 +118,9 @@ export class Directory {
   }
 
   private put(device: Device): void {
-    const { deviceId, publicKey } = device;
+    const { deviceId } = device;
     this.devices.set(deviceId, device);
-    this.keys.set(deviceId, { publicKey, kid: kidOf(publicKey), standing: 'good' });
+    this.keys.set(deviceId, { ...keyRingOf(device), standing: 'good' });
   }
 
   /** One transaction for all that have come in meanwhile. */

@@ -1,7 +1,8 @@
 /** The parts of a device that are asked for with it and never searched: one JSON column. */
 
 import { fromHex, toHex } from '@fieldproof/protocol/bytes';
-import type { RegisteredDevice, RetiredKey } from '@fieldproof/protocol/registry-device';
+import type { RetiredKey } from '@fieldproof/protocol/key-ring';
+import type { RegisteredDevice } from '@fieldproof/protocol/registry-device';
 
 type Rights = Pick<
   RegisteredDevice,
