@@ -26,12 +26,16 @@ export async function runBroker(settings: object): Promise<void> {
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
   process.on('disconnect', end);
+  let reload: () => Promise<void> = async () => {};
+  // Certificates are read again; without a handler the signal would end the process.
+  process.on('SIGHUP', () => void reload());
   // A parent that was killed while this process loaded its modules: that event is past.
   if (process.connected === false) process.exit(0);
   try {
     const config: BrokerConfig = resolveConfig(settings);
     const broker = await startBroker(config);
     stop = broker.stop;
+    reload = broker.reloadCertificates;
     if (stopRequested) {
       finish(stop);
       return;

@@ -15,6 +15,7 @@ import { type BrokerConfig, type BrokerOptions, resolveConfig } from './config.t
 import { openDataFolder } from './data-folder.ts';
 import { type LoadedDescriptor, loadDescriptor } from './descriptor.ts';
 import { logDescriptor, readLoggedDescriptor, versionInForce } from './descriptor-log.ts';
+import { remedyOf } from './errors.ts';
 import { EvidenceLog } from './evidence/evidence-log.ts';
 import { type FileLayer, nodeFiles } from './evidence/file-layer.ts';
 import { CloneWatch } from './gate/clones.ts';
@@ -31,6 +32,7 @@ import { loadKeys, type NetworkKeys } from './keys.ts';
 import {
   type Addresses,
   closeListener,
+  type LanNames,
   lanHost,
   lanUrls,
   listen,
@@ -56,7 +58,7 @@ import { Sightings } from './registry/sightings.ts';
 import { replaceFile } from './replace-file.ts';
 import { createStatus } from './status.ts';
 import { certificateDates } from './tls/certificate-dates.ts';
-import { loadCertificates, type Renewable, renewCertificates } from './tls/certificates.ts';
+import { Certificates, type CertificatesOptions, type Renewable } from './tls/certificates.ts';
 
 export interface RunningBroker {
   readonly network: string;
@@ -64,6 +66,8 @@ export interface RunningBroker {
   readonly addresses: Addresses;
   /** What `GET /admin/status` answers. */
   readonly status: () => ReturnType<ReturnType<typeof createStatus>>;
+  /** Reads the TLS certificates again; what is wrong with them is logged and those in use stay. */
+  readonly reloadCertificates: () => Promise<void>;
   /** Ends clients and listeners, makes everything durable. Idempotent. */
   readonly stop: () => Promise<void>;
 }
@@ -78,7 +82,6 @@ export interface BrokerDependencies {
 
 const TALLY_INTERVAL_MS = 60_000;
 const APPLIED_INTERVAL_MS = 30_000;
-const TLS_CHECK_INTERVAL_MS = 86_400_000;
 /** How long a stop waits for verdicts that are on their way. */
 const DRAIN_MS = 3000;
 /** Failed signatures tried under other kinds, for all devices together. */
@@ -133,13 +136,10 @@ async function compose(
   const access = loadAccess(data.path, random, (file) =>
     log.warn({ file }, 'token file: held no whole token; there is a new one in it'),
   );
-  const certificateOptions = () => ({
-    dataDir: data.path,
-    network,
-    names: config.names,
-    now: now(),
-  });
-  const tls = config.lan ? await loadCertificates(certificateOptions()) : null;
+  const certificates = config.lan
+    ? await Certificates.load(certificatesOptions(config, { folder: data.path, network, now, log }))
+    : null;
+  const tls = certificates?.current ?? null;
 
   const file = join(data.path, 'registry.sqlite');
   const registry = new Registry(await openRegistryDatabase({ url: config.databaseUrl, file }));
@@ -290,6 +290,7 @@ async function compose(
     http: httpCounts,
     evidence,
     directory,
+    tls: () => certificates?.status() ?? null,
     now,
   });
   const desk = new EnrolmentDesk({
@@ -317,8 +318,16 @@ async function compose(
     rateLimited: () => mapValues(limiters, ({ refused }) => refused),
     devices: () => directory.all(),
     quarantinedBoots: () => quarantinedBoots,
-    certificates: () => mapValues(certificateDates(data.path), ({ notAfter }) => notAfter),
+    certificates: () => {
+      const { caPem: ca, cert: server } = certificates?.current ?? {};
+      return mapValues(certificateDates({ ca, server }), ({ notAfter }) => notAfter);
+    },
     more: () => instruments.process.families(),
+  };
+  const lanNames: LanNames = {
+    lanHost: config.lanHost,
+    names: tls?.names ?? [],
+    covers: tls?.covers ?? (() => false),
   };
   const ports = { http: 0, https: 0, mqtt: 0, mqtts: 0 };
   const routes: HttpServerOptions['routes'] = {
@@ -342,7 +351,7 @@ async function compose(
     joinAddress: () =>
       tls === null
         ? { host: reachable(config.host), port: ports.http, plain: true }
-        : { host: lanHost(config), port: ports.https, plain: false },
+        : { host: lanHost(lanNames), port: ports.https, plain: false },
     helloLimit: limiters.hello,
     enrolLimit: limiters.enrol,
     metrics: () => collectMetrics(metricsSources),
@@ -363,9 +372,9 @@ async function compose(
     routes,
   };
   const http = createHttpServer({ ...common, tls: null });
-  const https = tls && createHttpServer({ ...common, tls });
+  const https = certificates && createHttpServer({ ...common, tls: certificates.serverOptions });
   const plain = server.plainListener();
-  const secure = tls && server.tlsListener(tls);
+  const secure = certificates && server.tlsListener(certificates.serverOptions);
   cleanup.push(async () => {
     ready = false;
     await Promise.all([http.close(), https?.close()]);
@@ -380,8 +389,8 @@ async function compose(
   if (https && secure) {
     ports.https = await listenHttp(https, config.lanHost, config.httpsPort);
     ports.mqtts = await listen(secure, config.lanHost, config.mqttsPort);
-    addresses.https = urlOf('https', lanHost(config), ports.https);
-    addresses.mqtts = urlOf('mqtts', lanHost(config), ports.mqtts);
+    addresses.https = urlOf('https', lanHost(lanNames), ports.https);
+    addresses.mqtts = urlOf('mqtts', lanHost(lanNames), ports.mqtts);
   }
 
   current = await loadDescriptor(data.path, keys, {
@@ -394,13 +403,16 @@ async function compose(
       ca: tls?.caHash ?? null,
       mergeDelayMs: config.mergeDelayMs,
       addresses: {
-        http: [addresses.http, ...lanUrls(config, 'https', ports.https)].slice(0, 16),
-        mqtt: [addresses.mqtt, ...lanUrls(config, 'mqtts', ports.mqtts)].slice(0, 16),
+        http: [addresses.http, ...lanUrls(lanNames, 'https', ports.https)].slice(0, 16),
+        mqtt: [addresses.mqtt, ...lanUrls(lanNames, 'mqtts', ports.mqtts)].slice(0, 16),
         control: [urlOf('http', reachable(config.host), config.controlPort)],
       },
     },
   });
   if (current.isStale) log.warn('descriptor: out of date, and the root key is not at hand');
+  if (certificates && !certificates.isPinnedBy(current.descriptor.ca)) {
+    log.error({ remedy: remedyOf('ERR_TLS_PIN') }, 'ERR_TLS_PIN: devices refuse the certificates');
+  }
   await logDescriptor(current, { evidence, registry, now });
   const applied = await catchUp({ evidence, registry, directory });
   if (applied > 0) log.info({ applied }, 'registry: caught up from the evidence log');
@@ -411,13 +423,9 @@ async function compose(
     }, TALLY_INTERVAL_MS),
     setInterval(() => void directory.settle(evidence.size), APPLIED_INTERVAL_MS),
   ];
-  if (https && secure) {
-    const servers = [secure, https.server as unknown as Renewable];
-    const renew = () =>
-      renewCertificates(certificateOptions(), servers).catch((error: unknown) =>
-        log.error({ err: error }, 'server certificate: not renewed'),
-      );
-    timers.push(setInterval(() => void renew(), TLS_CHECK_INTERVAL_MS));
+  if (certificates && https && secure) {
+    certificates.watch([secure, https.server as unknown as Renewable]);
+    cleanup.push(() => certificates.stop());
   }
   cleanup.push(() => timers.forEach(clearInterval));
   replaceFile(addressFile(data.path), `${addresses.http}\n`, 0o644);
@@ -429,7 +437,30 @@ async function compose(
     stopping ??= unwind().then(() => log.info('broker: stopped'));
     return stopping;
   };
-  return { network, rootKey: keys.rootKey, addresses, status, stop };
+  const reloadCertificates = async () => certificates?.reload();
+  return { network, rootKey: keys.rootKey, addresses, status, reloadCertificates, stop };
+}
+
+function certificatesOptions(
+  config: BrokerConfig,
+  context: {
+    readonly folder: string;
+    readonly network: string;
+    readonly now: () => number;
+    readonly log: Logger;
+  },
+): CertificatesOptions {
+  const { tlsCert: cert, tlsKey: key, tlsCa: ca } = config;
+  return {
+    dataDir: context.folder,
+    network: context.network,
+    files: cert === '' ? null : { cert, key, ca },
+    names: config.names,
+    minVersion: config.tlsMinVersion,
+    pollMs: config.tlsPollMs,
+    now: context.now,
+    log: context.log,
+  };
 }
 
 function openEvidence(

@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { BrokerError } from './errors.ts';
 import { SIGNATURE_LIBRARIES, type SignatureLibrary } from './gate/signature-verifier.ts';
+import { TLS_VERSIONS, type TlsVersion } from './tls/secure-options.ts';
 
 export interface BrokerConfig {
   /** Everything durable lies below this folder. */
@@ -22,6 +23,14 @@ export interface BrokerConfig {
   readonly mqttsPort: number;
   /** Names and addresses in the server certificate, besides those of this machine. */
   readonly names: readonly string[];
+  /** Certificates of the operator's, as PEM files; empty: those of the network's own CA. */
+  readonly tlsCert: string;
+  readonly tlsKey: string;
+  /** The CA whose key devices pin; empty: the last that `tlsCert` leads to. */
+  readonly tlsCa: string;
+  /** How often these files are looked at. */
+  readonly tlsPollMs: number;
+  readonly tlsMinVersion: TlsVersion;
   /** Port of the control process on this machine, for the network descriptor. */
   readonly controlPort: number;
   /** PostgreSQL URL of the registry; empty: SQLite in the data folder. */
@@ -80,6 +89,11 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   httpsPort: 7885,
   mqttsPort: 7884,
   names: [],
+  tlsCert: '',
+  tlsKey: '',
+  tlsCa: '',
+  tlsPollMs: 10_000,
+  tlsMinVersion: 'TLSv1.2',
   controlPort: 7881,
   databaseUrl: '',
   logLevel: 'info',
@@ -107,6 +121,7 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   enrolPerSecond: 10,
 };
 
+const MAY_BE_EMPTY: ReadonlySet<string> = new Set(['databaseUrl', 'tlsCert', 'tlsKey', 'tlsCa']);
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
 /** Least and greatest values of the numbers. */
 const RANGES: Readonly<Record<string, readonly [number, number]>> = {
@@ -115,6 +130,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   httpsPort: [0, 65_535],
   mqttsPort: [0, 65_535],
   controlPort: [0, 65_535],
+  tlsPollMs: [10, 3_600_000],
   verifierThreads: [0, 64],
   maxConnections: [1, 1_000_000],
   maxConnectBytes: [512, 65_536],
@@ -157,6 +173,7 @@ export function resolveConfig(...layers: readonly object[]): BrokerConfig {
     const problem = problemOf(key, value);
     if (problem !== null) problems.push(`${key}: expected ${problem}, got ${show(value)}`);
   }
+  problems.push(...contradictions(merged as unknown as BrokerConfig));
   if (problems.length > 0) {
     throw new BrokerError('ERR_CONFIG', `configuration: ${problems.join('; ')}`);
   }
@@ -213,8 +230,18 @@ function problemOf(key: string, value: unknown): string | null {
     const isKnown = (SIGNATURE_LIBRARIES as readonly unknown[]).includes(value);
     return isKnown ? null : `one of ${SIGNATURE_LIBRARIES.join(', ')}`;
   }
-  if (key === 'databaseUrl') return typeof value === 'string' ? null : 'text';
+  if (key === 'tlsMinVersion') {
+    const isKnown = (TLS_VERSIONS as readonly unknown[]).includes(value);
+    return isKnown ? null : `one of ${TLS_VERSIONS.join(', ')}`;
+  }
+  if (MAY_BE_EMPTY.has(key)) return typeof value === 'string' ? null : 'text';
   return typeof value === 'string' && value !== '' ? null : 'text';
+}
+
+/** Settings that go together. */
+function contradictions({ tlsCert, tlsKey, tlsCa }: BrokerConfig): string[] {
+  if ((tlsCert === '') !== (tlsKey === '')) return ['tlsCert, tlsKey: expected both or neither'];
+  return tlsCa !== '' && tlsCert === '' ? ['tlsCa: expected tlsCert and tlsKey with it'] : [];
 }
 
 function parseBoolean(text: string): unknown {

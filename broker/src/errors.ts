@@ -145,6 +145,32 @@ export const BROKER_ERRORS = {
     what: 'A key file is missing or malformed.',
     remedy: 'Restore it from a backup; never make a new one for an existing network.',
   },
+  ERR_TLS_FILE: {
+    what: 'A certificate file cannot be read or has no certificate in it.',
+    remedy: 'Let tlsCert, tlsKey and tlsCa name PEM files that the broker may read.',
+  },
+  ERR_TLS_KEY: {
+    what: 'The private key is unusable or does not belong to the certificate.',
+    remedy: 'Let tlsKey name the key of the first certificate in tlsCert, without a passphrase.',
+  },
+  ERR_TLS_DATES: {
+    what: 'A certificate of the chain has expired or is not yet valid.',
+    remedy: 'Renew it; when its dates are right, correct the clock of this machine.',
+  },
+  ERR_TLS_NAMES: {
+    what: 'The server certificate is not for the names by which devices come.',
+    remedy: 'Get one for them, or set names to those that it is for.',
+  },
+  ERR_TLS_CHAIN: {
+    what: 'The certificates do not lead from the server to the CA that devices pin.',
+    remedy:
+      'Let tlsCert hold the full chain, the server first, and tlsCa the certificate of the CA; a self-signed server certificate cannot be pinned.',
+  },
+  ERR_TLS_PIN: {
+    what: 'The certificates lead to another CA than the one that devices pin.',
+    remedy:
+      'Take certificates of the same CA, or start the broker again with keys/root.key at hand: it signs a descriptor with the new CA.',
+  },
   ERR_BROKER_UNREACHABLE: {
     what: 'No broker answers at the address.',
     remedy: 'Start it, or name its data folder with --data.',

@@ -2,7 +2,6 @@
 
 import type { Server } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import type { BrokerConfig } from './config.ts';
 import { BrokerError } from './errors.ts';
 import { machineNames } from './tls/machine-names.ts';
 
@@ -69,18 +68,25 @@ export function reachable(host: string): string {
 }
 
 /** What the addresses for other machines depend on. */
-export type LanNames = Pick<BrokerConfig, 'lanHost' | 'names'>;
+export interface LanNames {
+  /** What the listeners are bound to. */
+  readonly lanHost: string;
+  /** The names that the operator, or the certificate, states. */
+  readonly names: readonly string[];
+  /** Whether the certificate is for a name or an address. */
+  readonly covers: (name: string) => boolean;
+}
 
 /** The name or address that others use for this machine first: a configured one, else its first address. */
 export function lanHost(config: LanNames): string {
   return lanHosts(config)[0] ?? '127.0.0.1';
 }
 
-function lanHosts(config: LanNames): readonly string[] {
-  const bound = config.lanHost;
-  if (bound !== '0.0.0.0' && bound !== '::') return [...config.names, bound];
+function lanHosts({ lanHost: bound, names, covers }: LanNames): readonly string[] {
   const isAddress = /^(?!127\.)\d+\.\d+\.\d+\.\d+$/;
-  return [...config.names, ...machineNames().filter((name) => isAddress.test(name))];
+  const isAny = bound === '0.0.0.0' || bound === '::';
+  const own = isAny ? machineNames().filter((name) => isAddress.test(name)) : [bound];
+  return [...new Set([...names, ...own.filter(covers)])];
 }
 
 /** URLs of a TLS listener for the descriptor; none while it is not bound. */

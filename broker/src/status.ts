@@ -5,6 +5,7 @@ import type { Counters } from './gate/counters.ts';
 import type { Addresses } from './listeners.ts';
 import type { MqttServer } from './mqtt/mqtt-server.ts';
 import type { Directory } from './registry/directory.ts';
+import type { TlsStatus } from './tls/certificates.ts';
 
 export interface StatusOptions {
   readonly network: string;
@@ -21,6 +22,7 @@ export interface StatusOptions {
   };
   readonly http: { readonly dropped: number; readonly stalled: number };
   readonly directory: Directory;
+  readonly tls: () => TlsStatus | null;
   readonly now: () => number;
 }
 
@@ -31,8 +33,8 @@ function describe({ code, message }: BrokerError) {
 /** Makes the function that takes a snapshot. */
 export function createStatus(options: StatusOptions) {
   return () => {
-    const { network, startedAt, addresses, counters, mqtt, http, evidence, directory, now } =
-      options;
+    const { network, startedAt, addresses, counters, mqtt, http, evidence, directory } = options;
+    const { tls, now } = options;
     return {
       network,
       startedAt,
@@ -51,6 +53,8 @@ export function createStatus(options: StatusOptions) {
       mqtt: mqtt.status(),
       /** Connections above the limit, and readers that were cut off. */
       http: { ...http },
+      /** The server certificate; null without `lan`. */
+      tls: tls(),
       devices: directory.count,
     };
   };

@@ -63,6 +63,12 @@ export interface MqttAddress {
   readonly tls: boolean;
 }
 
+interface AskedHello {
+  readonly hello: { readonly body: Uint8Array; readonly clientNonce: Uint8Array };
+  readonly sentMs: number;
+  readonly receivedMs: number;
+}
+
 export class Membership {
   readonly #options: MembershipOptions;
   #descriptor: Descriptor | undefined;
@@ -172,7 +178,17 @@ export class Membership {
   async hello(): Promise<Hello> {
     for (let attempt = 0; ; attempt += 1) {
       const descriptor = this.#descriptor ?? (await this.fetchDescriptor());
-      const { hello, sentMs, receivedMs } = await this.#askHello();
+      let asked: AskedHello;
+      try {
+        asked = await this.#askHello();
+      } catch (cause) {
+        // The network may have another CA by now: its newest descriptor tells, whoever hands it over.
+        const before = descriptor.version;
+        const canRetry = attempt === 0 && codeOf(cause) === 'ERR_AGENT_CA_MISMATCH';
+        if (canRetry && (await this.fetchDescriptor()).version > before) continue;
+        throw cause;
+      }
+      const { hello, sentMs, receivedMs } = asked;
       try {
         const opened = openHello(hello.body, {
           network: this.network,
@@ -330,11 +346,7 @@ export class Membership {
     );
   }
 
-  async #askHello(): Promise<{
-    readonly hello: { readonly body: Uint8Array; readonly clientNonce: Uint8Array };
-    readonly sentMs: number;
-    readonly receivedMs: number;
-  }> {
+  async #askHello(): Promise<AskedHello> {
     const clientNonce = this.#options.random(16);
     const path = `/v1/hello?nonce=${toBase64url(clientNonce)}`;
     const answer = await this.#call('GET', path, { trusted: true });

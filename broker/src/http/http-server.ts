@@ -1,5 +1,6 @@
 /** One Fastify instance with all routes; the broker makes one for HTTP and, with `lan`, one for HTTPS. */
 
+import type { SecureContextOptions } from 'node:tls';
 import {
   type HttpCounts,
   type HttpLimits,
@@ -21,7 +22,7 @@ const MAX_BODY_BYTES = 65_536;
 
 export interface HttpServerOptions {
   readonly logger: FastifyBaseLogger;
-  readonly tls: { readonly key: string; readonly cert: string } | null;
+  readonly tls: SecureContextOptions | null;
   /** False while the broker starts or stops: everything but `/healthz` answers 503. */
   readonly isReady: () => boolean;
   readonly limits: HttpLimits;

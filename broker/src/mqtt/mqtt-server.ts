@@ -1,7 +1,11 @@
 /** The MQTT side: listeners, the guard, Aedes with its hooks, and the way down to devices. */
 
 import { createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
+import {
+  createServer as createTlsServer,
+  type SecureContextOptions,
+  type Server as TlsServer,
+} from 'node:tls';
 import { type DownKind, formatTopic } from '@fieldproof/protocol/topics';
 import type { Aedes, Client } from 'aedes';
 import type { Gate } from '../gate/gate.ts';
@@ -78,7 +82,7 @@ export class MqttServer {
   }
 
   /** A TLS listener, not yet bound. */
-  tlsListener(material: { readonly key: string; readonly cert: string }): TlsServer {
+  tlsListener(material: SecureContextOptions): TlsServer {
     const options = { ...material, noDelay: true, keepAlive: true, handshakeTimeout: 10_000 };
     const server = createTlsServer(options, (socket) => this.accept(socket));
     // `accept` sees a connection after its handshake; those that never finish one count as well.

@@ -12,6 +12,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
 import { replaceFile } from '../replace-file.ts';
+import type { TlsMaterial } from './tls-material.ts';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const DAY_MS = 86_400_000;
@@ -22,26 +23,20 @@ const RENEW_BEFORE_MS = 60 * DAY_MS;
 /** Devices without a battery-backed clock start in the past. */
 const BACKDATE_MS = DAY_MS;
 
-export interface TlsMaterial {
-  /** Certificate of the CA, PEM. */
-  readonly caPem: string;
-  /** SHA-256 of its SubjectPublicKeyInfo. */
-  readonly caHash: Uint8Array;
-  /** Server certificate followed by the CA's, PEM. */
-  readonly cert: string;
-  readonly key: string;
-  /** When the server certificate is to be replaced, Unix ms. */
-  readonly renewAt: number;
-}
-
 /**
  * Loads CA and server certificate of a data folder; makes what is missing, about to expire or for other names.
  *
  * @param options.names - host names and IP addresses that the server certificate must cover.
+ * @param options.own - those of them that the operator named.
  */
 export async function loadTls(
   dataDir: string,
-  options: { readonly network: string; readonly names: readonly string[]; readonly now: number },
+  options: {
+    readonly network: string;
+    readonly names: readonly string[];
+    readonly own: readonly string[];
+    readonly now: number;
+  },
 ): Promise<TlsMaterial> {
   x509.cryptoProvider.set(webcrypto as never);
   const folder = join(dataDir, 'keys');
@@ -57,11 +52,15 @@ export async function loadTls(
   const spki = Buffer.from(ca.certificate.publicKey.rawData);
   const caPem = `${ca.certificate.toString('pem')}\n`;
   return {
+    source: 'own',
     caPem,
     caHash: Uint8Array.from(createHash('sha256').update(spki).digest()),
     cert: `${server.certificate.toString('pem')}\n${caPem}`,
     key: server.key,
-    renewAt: server.certificate.notAfter.getTime() - RENEW_BEFORE_MS,
+    expires: server.certificate.notAfter.getTime(),
+    names: options.own,
+    // It is made for whatever this machine is called.
+    covers: () => true,
   };
 }
 

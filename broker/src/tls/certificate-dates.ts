@@ -1,10 +1,6 @@
-/** When the certificates in a data folder end. */
+/** When certificates end. */
 
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-
-const FILES = { ca: 'keys/ca.pem', server: 'keys/server.pem' } as const;
 
 export interface CertificateDates {
   /** SHA-256 of the certificate, hex with colons. */
@@ -15,12 +11,19 @@ export interface CertificateDates {
   readonly notAfter: number;
 }
 
-/** The first certificate of each file that is there; one that cannot be read is left out. */
-export function certificateDates(dataDir: string): Readonly<Record<string, CertificateDates>> {
+/**
+ * The dates of the first certificate of each.
+ *
+ * @param certificates - PEM by name; what is not there or cannot be read is left out.
+ */
+export function certificateDates(
+  certificates: Readonly<Record<string, string | undefined>>,
+): Readonly<Record<string, CertificateDates>> {
   const found: Record<string, CertificateDates> = {};
-  for (const [name, file] of Object.entries(FILES)) {
+  for (const [name, pem] of Object.entries(certificates)) {
+    if (pem === undefined) continue;
     try {
-      const certificate = new X509Certificate(readFileSync(join(dataDir, file)));
+      const certificate = new X509Certificate(pem);
       found[name] = {
         fingerprint: certificate.fingerprint256,
         subject: certificate.subject.replace(/\n/g, ', '),
@@ -28,7 +31,7 @@ export function certificateDates(dataDir: string): Readonly<Record<string, Certi
         notAfter: Date.parse(certificate.validTo),
       };
     } catch {
-      // Without `lan` there is none.
+      // A damaged file is not in use; the status tells.
     }
   }
   return found;
