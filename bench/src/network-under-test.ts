@@ -35,7 +35,7 @@ export interface Load {
   verify(library: RawLibrary, messages: number): Promise<RawVerification>;
 }
 
-/** Starts `broker-main`. Limits on enrolment are lifted; everything else is as it comes. */
+/** Starts `broker-main`. Limits on enrolment and on what one device or owner may send are lifted; everything else is as it comes. */
 export async function startBroker(
   own: Own,
   options: {
@@ -57,6 +57,9 @@ export async function startBroker(
       FIELDPROOF_BROKER_LOG_LEVEL: 'warn',
       FIELDPROOF_BROKER_HELLO_PER_SECOND: '0',
       FIELDPROOF_BROKER_ENROL_PER_SECOND: '0',
+      FIELDPROOF_BROKER_DEVICE_MESSAGES_PER_SECOND: '0',
+      FIELDPROOF_BROKER_DEVICE_BYTES_PER_SECOND: '0',
+      FIELDPROOF_BROKER_OWNER_MESSAGES_PER_SECOND: '0',
     },
   });
   own(() => child.stop());

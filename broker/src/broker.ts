@@ -21,6 +21,7 @@ import { type FileLayer, nodeFiles } from './evidence/file-layer.ts';
 import { CloneWatch } from './gate/clones.ts';
 import { Counters } from './gate/counters.ts';
 import { Gate } from './gate/gate.ts';
+import { Rates } from './gate/rates.ts';
 import { Receipts } from './gate/receipts.ts';
 import type { PublishDown } from './gate/session.ts';
 import { loadSignatureVerifier } from './gate/signature-verifier.ts';
@@ -202,11 +203,16 @@ async function compose(
     intervalMs: config.receiptIntervalMs,
   });
   cleanup.push(() => receipts.stop());
+  const rates = new Rates(config, {
+    ownerOf: (deviceId) => directory.get(deviceId)?.owner ?? null,
+    now,
+  });
   const gate = new Gate({
     network,
     signer: keys.log,
     evidence,
     verifier,
+    rates,
     counters,
     clones,
     receipts,
@@ -236,6 +242,7 @@ async function compose(
         deviceKey: (id) => directory.deviceKey(id),
       }),
     backPressure: new BackPressure(config),
+    rates,
     limits: config,
     now,
     onSession: ({ deviceId }) => log.debug({ deviceId }, 'session: begins'),

@@ -51,6 +51,12 @@ export interface BrokerConfig {
   readonly maxInFlightBytes: number;
   /** Messages of one connection not settled, above which it is not read. */
   readonly maxInFlight: number;
+  /** Messages per second of a device, ten times as much in a burst; 0 lifts the limit, here and in the next two. */
+  readonly deviceMessagesPerSecond: number;
+  /** Bytes of envelopes per second of a device, sixteen times as much in a burst. */
+  readonly deviceBytesPerSecond: number;
+  /** Messages per second of all devices of one owner, ten times as much in a burst. */
+  readonly ownerMessagesPerSecond: number;
   /** Bytes that a device has not taken of what was sent to it, above which it is cut off. */
   readonly maxUnsentBytes: number;
   /** How long a device may take nothing of what was sent to it. */
@@ -106,6 +112,9 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   maxPendingBytes: 32 * 1024 * 1024,
   maxInFlightBytes: 4 * 1024 * 1024,
   maxInFlight: 2000,
+  deviceMessagesPerSecond: 1000,
+  deviceBytesPerSecond: 4 * 1024 * 1024,
+  ownerMessagesPerSecond: 5000,
   maxUnsentBytes: 1024 * 1024,
   drainTimeoutMs: 30_000,
   maxHttpConnections: 10_000,
@@ -139,6 +148,9 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   maxPendingBytes: [65_536, 2 ** 32],
   maxInFlightBytes: [65_536, 2 ** 32],
   maxInFlight: [1, 65_535],
+  deviceMessagesPerSecond: [0, 10_000_000],
+  deviceBytesPerSecond: [0, 2 ** 32],
+  ownerMessagesPerSecond: [0, 10_000_000],
   maxUnsentBytes: [65_536, 2 ** 30],
   drainTimeoutMs: [100, 600_000],
   maxHttpConnections: [1, 1_000_000],

@@ -11,6 +11,16 @@ export const BROKER_ERRORS = {
     what: 'The topic is not an up kind of the sender itself.',
     remedy: 'Publish to your own birth, telemetry, result, event, gap or relay topic only.',
   },
+  ERR_RATE_DEVICE: {
+    what: 'The device sends more messages or bytes than it may.',
+    remedy:
+      'Keep the envelope, wait as long as retryAfterMs says, then send at most at the rate of deviceMessagesPerSecond and deviceBytesPerSecond.',
+  },
+  ERR_RATE_OWNER: {
+    what: 'The devices of one owner together send more messages than they may.',
+    remedy:
+      'Keep the envelope and wait as long as retryAfterMs says; the operator may raise ownerMessagesPerSecond.',
+  },
   ERR_RETAINED: {
     what: 'The PUBLISH carries the retain flag.',
     remedy: 'Publish without retain: readings are never retained.',

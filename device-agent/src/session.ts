@@ -19,7 +19,7 @@ import type { Journal } from './journal.ts';
 import type { Log } from './log.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxCursor, PendingEnvelope } from './outbox-cursor.ts';
-import type { Settlement } from './settlement.ts';
+import { retryAfterMs, type Settlement } from './settlement.ts';
 
 /** Without a receipt for this long, what waits is sent again: the broker answers duplicates at once. */
 const RECEIPT_PATIENCE_MS = 60_000;
@@ -269,6 +269,8 @@ export class Session {
   #postpone(reject: Parameters<Settlement['reject']>[0]): void {
     const sent = this.#digests.get(Buffer.from(reject.digest).toString('hex'));
     if (sent === undefined) return;
+    // At once: what is sent until its turn comes would be refused as well.
+    this.#pause(retryAfterMs(reject));
     const key = bootKey(sent.boot);
     const acknowledged = this.#acknowledged.get(key);
     if (acknowledged?.has(sent.seq)) this.#acknowledged.set(key, without(acknowledged, sent.seq));
@@ -276,7 +278,7 @@ export class Session {
   }
 
   async #applyReject(reject: Parameters<Settlement['reject']>[0]): Promise<void> {
-    const { settlement, clock } = this.#options;
+    const { settlement } = this.#options;
     const sent = this.#digests.get(Buffer.from(reject.digest).toString('hex'));
     const outcome = await settlement.reject(reject, sent);
     if (outcome.type === 'parked') {
@@ -285,9 +287,15 @@ export class Session {
     }
     if (outcome.type !== 'later') return;
     const { boot, seq, afterMs } = outcome;
-    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, clock.monotonicMs() + afterMs);
     const keep = setOf(this.#sent, bootKey(boot));
     this.#sent.set(bootKey(boot), without(keep, seq));
+    this.#pause(afterMs);
+  }
+
+  /** Sends nothing for so long; then looks at everything that waits. */
+  #pause(afterMs: number): void {
+    const { clock } = this.#options;
+    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, clock.monotonicMs() + afterMs);
     clock.cancel(this.#wakeTimer);
     this.#wakeTimer = clock.after(this.#pausedUntilMs - clock.monotonicMs() + 1, () => {
       this.#rewind();

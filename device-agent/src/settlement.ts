@@ -129,24 +129,21 @@ export class Settlement {
     if (boot === undefined || seq === undefined || !outbox.isPending(boot, seq)) {
       return { type: 'ignored' };
     }
+    const { code, remedy, permanent } = reject;
+    const what = { code, remedy, boot: bootKey(boot), seq, permanent };
+    if (!permanent && sent !== undefined) {
+      // It is the envelope of that digest, and stays where it is: there may be many of these, so nothing is searched.
+      this.#lastReject = { code, remedy, atMs: clock.wallMs() };
+      log.warn('envelope to be sent again later', what);
+      return { type: 'later', boot, seq, afterMs: retryAfterMs(reject) };
+    }
     const envelope = await findEnvelope(outbox, boot, seq);
     if (envelope === undefined || !hasDigest(envelope.bytes, reject.digest)) {
       return { type: 'ignored' };
     }
-    const { code, remedy } = reject;
     this.#lastReject = { code, remedy, atMs: clock.wallMs() };
-    log.warn('envelope rejected', {
-      code,
-      remedy,
-      kind: envelope.kind,
-      boot: bootKey(boot),
-      seq,
-      permanent: reject.permanent,
-    });
-    if (!reject.permanent) {
-      const afterMs = Math.min(reject.retryAfterMs ?? DEFAULT_RETRY_MS, MAX_RETRY_MS);
-      return { type: 'later', boot, seq, afterMs };
-    }
+    log.warn('envelope rejected', { ...what, kind: envelope.kind });
+    if (!permanent) return { type: 'later', boot, seq, afterMs: retryAfterMs(reject) };
     this.#counts.rejected += 1;
     await this.#park(boot, seq, code, envelope);
     if (named !== undefined) {
@@ -179,6 +176,11 @@ export class Settlement {
     if (envelope === undefined) return;
     await parked.park({ boot, seq, code, atMs: clock.wallMs() }, envelope.bytes);
   }
+}
+
+/** How long a transient reject asks the sender to wait, within reason. */
+export function retryAfterMs(reject: Reject): number {
+  return Math.min(reject.retryAfterMs ?? DEFAULT_RETRY_MS, MAX_RETRY_MS);
 }
 
 /** A receipt names the code alone. */

@@ -55,7 +55,11 @@ export interface Roles {
 }
 
 /** What the broker does with one publish; the default acknowledges, and answers with a receipt. */
-export type OnPublish = (message: Received, answer: { ack(): void; receipt(): void }) => void;
+export type OnPublish = (
+  message: Received,
+  /** `putOff` acknowledges without settling. */
+  answer: { ack(): void; receipt(): void; putOff(code: string, retryAfterMs: number): void },
+) => void;
 
 const key = () => signerFromSeed(new Uint8Array(randomBytes(32)));
 
@@ -276,6 +280,11 @@ export class FakeNetwork {
             this.#write(socket, { cmd: 'puback', messageId: packet.messageId! });
           },
           receipt: () => this.sendReceipt(),
+          putOff: (code, retryAfterMs) => {
+            const later = { code, permanent: false, retryAfterMs, boot: null, seq: null };
+            this.sendReject(message, later);
+            this.#write(socket, { cmd: 'puback', messageId: packet.messageId! });
+          },
         });
       }
     });

@@ -13,6 +13,7 @@ import { decodeBirth } from '@fieldproof/protocol/messages';
 import type { BootName, CloneWatch } from './clones.ts';
 import type { Counters } from './counters.ts';
 import type { EnvelopeKey, Evidence, Known } from './evidence.ts';
+import type { Rates } from './rates.ts';
 import type { Receipts } from './receipts.ts';
 import { isPermanent, sealReject } from './rejects.ts';
 import { type Fault, seedBytes, type VerifiedStamp } from './rules.ts';
@@ -26,6 +27,7 @@ export interface GateOptions {
   readonly signer: Signer;
   readonly evidence: Evidence;
   readonly verifier: Verifier;
+  readonly rates: Pick<Rates, 'take'>;
   readonly counters: Counters;
   readonly clones: CloneWatch;
   readonly receipts: Receipts;
@@ -62,10 +64,11 @@ export class Gate {
     publish: Publish & { readonly envelope: Uint8Array },
     done: () => void,
   ): void {
-    const { counters, now, deviceKey, verifier } = this.options;
+    const { counters, now, deviceKey, verifier, rates } = this.options;
     counters.countReceived();
-    const topic = this.judgeTopic(session, publish);
     const { envelope } = publish;
+    const tooMany = rates.take(session, envelope.length);
+    const topic = this.judgeTopic(session, publish);
     const slot: Slot = {
       kind: topic.ok ? topic.kind : null,
       envelope,
@@ -76,7 +79,7 @@ export class Gate {
       done,
     };
     session.slots.push(slot);
-    const fault = topic.ok ? sizeFault(envelope) : topic;
+    const fault = tooMany ?? (topic.ok ? sizeFault(envelope) : topic);
     const key = deviceKey(session.deviceId);
     if (!topic.ok || fault !== null || key === null) {
       slot.digest = createHash('sha256').update(envelope).digest();

@@ -7,6 +7,8 @@ import { type Fault, seedBytes, type VerifiedStamp } from './rules.ts';
 
 /** Codes that the sender must wait out; all others are permanent. Section 4.3. */
 const RETRY_AFTER_MS: Readonly<Record<string, number>> = {
+  ERR_RATE_DEVICE: 1000,
+  ERR_RATE_OWNER: 1000,
   ERR_SUSPENDED: 300_000,
   ERR_CREDENTIAL_EXPIRED: 60_000,
   ERR_LOG_FULL: 30_000,
@@ -25,7 +27,7 @@ export function sealReject(
 ): Uint8Array {
   const { digest, stamp } = subject;
   const { network, deviceId, signer } = context;
-  const retryAfterMs = RETRY_AFTER_MS[fault.code];
+  const retryAfterMs = fault.retryAfterMs ?? RETRY_AFTER_MS[fault.code];
   const payload = encodeReject({
     digest,
     boot: stamp && [stamp.bootCounter, seedBytes(stamp.bootSeed)],

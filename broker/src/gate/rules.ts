@@ -37,6 +37,8 @@ export interface Submission extends KeyRing {
 export interface Fault {
   readonly code: string;
   readonly message: string;
+  /** When to send again, of a fault that passes; else as long as its code says. */
+  readonly retryAfterMs?: number;
 }
 
 /** A stamp as it travels between threads. */

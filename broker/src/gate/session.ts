@@ -2,6 +2,7 @@
 
 import type { KeyRing } from '@fieldproof/protocol/key-ring';
 import type { DownKind, UpKind } from '@fieldproof/protocol/topics';
+import type { Rate } from './rates.ts';
 import type { Judgement, Standing } from './rules.ts';
 
 /** Keys and standing of a device. */
@@ -30,6 +31,8 @@ export interface Session {
   /** PUBLISHes not yet acknowledged, in their order; those before `judged` have a verdict. */
   readonly slots: Slot[];
   judged: number;
+  /** What it may still send; from its first message on. */
+  rate?: Rate;
   /** The topic last judged to be one of the device's own, and its kind. */
   topic?: { readonly name: string; readonly kind: UpKind };
   /** The boot seed last seen, as a big-endian uint32 and as bytes. */

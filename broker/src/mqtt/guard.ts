@@ -30,17 +30,32 @@ export class PacketGuard {
   /** How many bytes the unfinished packet needs, as far as known. */
   private needed = 0;
   private connectSeen = false;
+  private others = 0;
+  private waits = false;
 
   constructor(limits: GuardLimits) {
     this.limits = limits;
   }
 
+  /** Whether `push` has left whole packets behind: an empty chunk gets more of them. */
+  get isWaiting(): boolean {
+    return this.waits;
+  }
+
+  /** Packets handed on that are no PUBLISH, since this was last asked. */
+  takeOthers(): number {
+    const { others } = this;
+    this.others = 0;
+    return others;
+  }
+
   /**
    * Takes what came from the socket.
    *
+   * @param allowance - how many packets to hand on at most; the others stay for the next call.
    * @returns the whole packets in it, null when there is none yet, or why the connection must end.
    */
-  push(chunk: Buffer): Buffer | null | GuardVerdict {
+  push(chunk: Buffer, allowance = Number.POSITIVE_INFINITY): Buffer | null | GuardVerdict {
     let bytes = chunk;
     if (this.held > 0) {
       this.hold(chunk);
@@ -50,7 +65,9 @@ export class PacketGuard {
       this.held = 0;
     }
     let at = 0;
+    let packets = 0;
     this.needed = 0;
+    this.waits = false;
     while (at < bytes.length) {
       const first = bytes[at]!;
       if (!this.connectSeen && first >> 4 !== PACKET.connect) return { clause: 'first packet' };
@@ -65,9 +82,15 @@ export class PacketGuard {
         this.needed = end - at;
         break;
       }
+      if (packets >= allowance) {
+        this.waits = true;
+        break;
+      }
       const violation = checkPacket(first, bytes.subarray(head.bodyAt, end));
       if (violation) return violation;
       this.connectSeen = true;
+      packets += 1;
+      if (first >> 4 !== PACKET.publish) this.others += 1;
       at = end;
     }
     if (at < bytes.length) this.hold(bytes.subarray(at));
@@ -92,6 +115,10 @@ export interface GuardHooks {
   readonly onViolation: (verdict: GuardVerdict) => void;
   /** Whether nothing may be read now; whoever says so emits `readable` when it may again. */
   readonly holds: () => boolean;
+  /** How many packets may be handed on now. */
+  readonly allowance: () => number;
+  /** Told how many packets that are no PUBLISH were handed on. */
+  readonly onOthers: (packets: number) => void;
 }
 
 /** Puts a guard between a connection and Aedes. Call it before `broker.handle(connection)`. */
@@ -103,9 +130,12 @@ export function guardConnection(connection: Duplex, limits: GuardLimits, hooks: 
     if (ended) return null;
     // Node itself calls read(0) to start reading; that takes nothing out.
     if (size !== 0 && hooks.holds()) return null;
-    const chunk: unknown = read(size);
+    // What waits here comes before what waits in the socket.
+    const chunk: unknown = guard.isWaiting && size !== 0 ? EMPTY : read(size);
     if (!Buffer.isBuffer(chunk)) return null;
-    const result = guard.push(chunk);
+    const result = guard.push(chunk, hooks.allowance());
+    const others = guard.takeOthers();
+    if (others > 0) hooks.onOthers(others);
     if (result === null || Buffer.isBuffer(result)) return result;
     ended = true;
     hooks.onViolation(result);

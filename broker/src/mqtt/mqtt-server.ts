@@ -9,6 +9,7 @@ import {
 import { type DownKind, formatTopic } from '@fieldproof/protocol/topics';
 import type { Aedes, Client } from 'aedes';
 import type { Gate } from '../gate/gate.ts';
+import type { Rates } from '../gate/rates.ts';
 import type { Session } from '../gate/session.ts';
 import type { BackPressure } from './back-pressure.ts';
 import { type GuardLimits, guardConnection } from './guard.ts';
@@ -18,12 +19,14 @@ import { createAuthorizePublish } from './hooks/authorize-publish.ts';
 import { createAuthorizeSubscribe } from './hooks/authorize-subscribe.ts';
 import type { LoginVerdict } from './login.ts';
 import { QuietAedes } from './quiet-aedes.ts';
+import { RateHolds } from './rate-holds.ts';
 
 export interface MqttServerOptions {
   readonly network: string;
   readonly gate: Pick<Gate, 'receive'>;
   readonly judgeLogin: (deviceId: string, password: Uint8Array | undefined) => LoginVerdict;
   readonly backPressure: BackPressure;
+  readonly rates: Pick<Rates, 'allowance' | 'spend'>;
   readonly limits: GuardLimits & {
     readonly maxConnections: number;
     readonly connectTimeoutMs: number;
@@ -48,6 +51,8 @@ export interface MqttStatus {
   readonly paused: number;
   /** Bytes taken in and not settled. */
   readonly pendingBytes: number;
+  /** Connections that are not read because their device or its owner has used up its rate. */
+  readonly overRate: number;
 }
 
 /** Under `refused`: clients that did not take what was sent to them. */
@@ -61,6 +66,7 @@ export class MqttServer {
   private readonly sessions = new WeakMap<Client, Session>();
   private readonly clients = new Map<string, Client>();
   private readonly connections = new Set<Socket>();
+  private readonly rateHolds = new RateHolds();
   private readonly refused = new Map<string, number>();
   private ready = false;
 
@@ -145,12 +151,14 @@ export class MqttServer {
       refused: Object.fromEntries(this.refused),
       paused: this.options.backPressure.pausedConnections,
       pendingBytes: this.options.backPressure.pendingBytes,
+      overRate: this.rateHolds.count,
     };
   }
 
   /** Closes Aedes and every connection; listeners are their owner's to close. */
   async stop(): Promise<void> {
     this.ready = false;
+    this.rateHolds.stop();
     await new Promise<void>((resolve) => this.aedes.close(() => resolve()));
     for (const socket of this.connections) socket.destroy();
   }
@@ -181,23 +189,42 @@ export class MqttServer {
   }
 
   private accept(socket: Socket): void {
-    const { limits, backPressure, onNotice } = this.options;
+    const { limits, backPressure, rates, onNotice } = this.options;
     if (this.connections.size >= limits.maxConnections) {
       this.countRefused('connections');
       socket.destroy();
       return;
     }
     this.connections.add(socket);
-    socket.once('close', () => this.connections.delete(socket));
+    socket.once('close', () => {
+      this.connections.delete(socket);
+      this.rateHolds.forget(socket);
+    });
     socket.on('error', () => {});
+    const allowance = () => {
+      const session = this.sessionOn(socket);
+      return session === undefined ? Number.POSITIVE_INFINITY : rates.allowance(session);
+    };
+    const mayGo = () => allowance() >= 1;
     guardConnection(socket, limits, {
       onViolation: ({ clause }) => {
         this.countRefused(clause);
         onNotice('connection-ended', { address: socket.remoteAddress, clause });
       },
-      holds: () => backPressure.holds(socket),
+      holds: () => backPressure.holds(socket) || this.rateHolds.holds(socket, mayGo),
+      allowance,
+      onOthers: (packets) => {
+        const session = this.sessionOn(socket);
+        if (session !== undefined) rates.spend(session, packets);
+      },
     });
     this.aedes.handle(socket);
+  }
+
+  /** The session of a connection that has logged in. */
+  private sessionOn(socket: Socket): Session | undefined {
+    const { client } = socket as Socket & { readonly client?: Client };
+    return client === undefined ? undefined : this.sessions.get(client);
   }
 
   private watchSessions(): void {

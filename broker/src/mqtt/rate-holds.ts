@@ -1,0 +1,53 @@
+/**
+ * Connections that are not read because their device, or its owner, has used up its rate. They go on in the order
+ * in which they were held, as far as the rate has come back. docs/spec/settlement.md section 1.6.
+ */
+
+import type { Duplex } from 'node:stream';
+
+/** How often what came back of a rate is handed out: a few messages at a time, and not one by one. */
+const RELEASE_INTERVAL_MS = 20;
+
+export class RateHolds {
+  private readonly held = new Map<Duplex, () => boolean>();
+  private timer: NodeJS.Timeout | undefined;
+
+  /** Connections that are held. */
+  get count(): number {
+    return this.held.size;
+  }
+
+  /**
+   * Whether a connection must not be read now; it is told with `readable` when it may again.
+   *
+   * @param mayGo - whether there is any rate left for it.
+   */
+  holds(connection: Duplex, mayGo: () => boolean): boolean {
+    if (this.held.has(connection)) return true;
+    if (mayGo()) return false;
+    this.held.set(connection, mayGo);
+    this.timer ??= setInterval(() => this.release(), RELEASE_INTERVAL_MS);
+    return true;
+  }
+
+  /** A connection has ended. */
+  forget(connection: Duplex): void {
+    this.held.delete(connection);
+  }
+
+  /** Lets those go on for whom there is something; each takes its part before the next is asked. */
+  release(): void {
+    for (const [connection, mayGo] of [...this.held]) {
+      if (!mayGo()) continue;
+      this.held.delete(connection);
+      if (!connection.destroyed) connection.emit('readable');
+    }
+    if (this.held.size === 0) this.stop();
+  }
+
+  /** Ends the timer; what is held stays so. */
+  stop(): void {
+    clearInterval(this.timer);
+    this.timer = undefined;
+  }
+}
