@@ -4,6 +4,8 @@ export default {
   testEnvironment: 'node',
   // Both cores of a small machine; on a larger one, one is left for the processes that tests start.
   maxWorkers: Math.max(2, availableParallelism() - 1),
+  globalSetup: '<rootDir>/test/temporary-folder.mjs',
+  globalTeardown: '<rootDir>/test/temporary-folder-end.mjs',
   testSequencer: '<rootDir>/test/slow-first-sequencer.mjs',
   // Generous: nothing is judged by time, and CI machines are busy.
   testTimeout: 60_000,
