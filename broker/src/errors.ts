@@ -98,6 +98,20 @@ export const BROKER_ERRORS = {
     what: 'The device is enrolled by another owner.',
     remedy: 'Use the owner’s recovery phrase, or give the device a new key.',
   },
+  ERR_KEY_IN_USE: {
+    what: 'The key is or was that of a device.',
+    remedy: 'Make a new key; every key belongs to one device for ever.',
+  },
+  ERR_FIRST_BOOT: {
+    what: 'The new key would sign boots that an earlier key has signed, or there are none left.',
+    remedy:
+      'Ask with a firstBoot above every boot counter that the device has used; begin a new boot with it.',
+  },
+  ERR_TOO_MANY_KEYS: {
+    what: 'Eight replaced keys of the device still count: with one more the oldest would be forgotten.',
+    remedy:
+      'Wait until the first of them counts no more, or have the owner replace the key as compromised.',
+  },
   ERR_DEVICE_UNKNOWN: {
     what: 'No device with this id is enrolled.',
     remedy: 'Enrol it with a join line.',

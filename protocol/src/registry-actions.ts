@@ -16,6 +16,7 @@ import {
 import { ProtocolError } from './errors.ts';
 import {
   array,
+  bool,
   bytes,
   type Decoded,
   type Decoder,
@@ -101,6 +102,7 @@ const ACTIONS = {
     group: text(64),
     cell: text(32),
     device: optional(text(48)),
+    compromised: optional(bool),
   }),
   'token-revoke': record({}),
   access: record({ scopes: array(text(32), MAX_SCOPES), expires: nullable(uint()) }),

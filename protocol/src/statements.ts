@@ -3,8 +3,14 @@
  * docs/spec/identity.md. Each is an envelope without a stamp.
  */
 
+import { equalBytes } from './bytes.ts';
 import { type CborValue, decode, encode } from './cbor.ts';
-import { deviceIdFromPublicKey, didKeyFromPublicKey, publicKeyFromDeviceId } from './did-key.ts';
+import {
+  deviceIdFromPublicKey,
+  didKeyFromPublicKey,
+  publicKeyFromDeviceId,
+  publicKeyFromDidKey,
+} from './did-key.ts';
 import {
   CONTENT_TYPES,
   type Envelope,
@@ -84,6 +90,7 @@ const credential = record({
   streams: array(stream, 256),
   issued: uint(),
   expires: uint(),
+  firstBoot: optional(uint(0xffff_ffff)),
 });
 
 const enrolment = record({
@@ -174,14 +181,25 @@ export function sealCredential(body: Credential, { network, signer }: Sealing): 
   return sealStatement(body, { signer, externalAad });
 }
 
-/** @throws {ProtocolError} ERR_SIGNATURE_INVALID and the shapes' codes. */
+/**
+ * Opens a credential under the registry key: that of a device, or that of whichever device a key has become.
+ *
+ * @throws {ProtocolError} ERR_SIGNATURE_INVALID and the shapes' codes; ERR_MESSAGE_MALFORMED when it is not for it.
+ */
 export function openCredential(
   envelope: Uint8Array,
-  context: Opening & { readonly device: string },
+  context: Opening & ({ readonly device: string } | { readonly key: Uint8Array }),
 ): Credential {
-  const body = credential(statementBody(envelope, context, 'credential', context.device), '');
-  if (body.device !== context.device) {
+  const device =
+    'device' in context
+      ? context.device
+      : credential(decode(parseEnvelope(envelope).payload), '').device;
+  const body = credential(statementBody(envelope, context, 'credential', device), '');
+  if (body.device !== device) {
     throw new ProtocolError('ERR_MESSAGE_MALFORMED', 'device: names another device');
+  }
+  if ('key' in context && !equalBytes(body.key, context.key)) {
+    throw new ProtocolError('ERR_MESSAGE_MALFORMED', 'key: is for another key');
   }
   return body;
 }
@@ -193,17 +211,25 @@ export function sealEnrolment(body: Enrolment, { network, signer }: Sealing): Ui
 /**
  * Opens an enrolment under the key that it carries: it proves possession of that key.
  *
+ * @param context.deviceOf - gives the id of the device that a key, by its own id, belongs to; without it each key is a
+ * device of its own. The owner's statement may name either.
+ * @returns with it the id of the device.
  * @throws {ProtocolError} ERR_SIGNATURE_INVALID, ERR_KEY_INVALID and the shapes' codes.
  */
 export function openEnrolment(
   envelope: Uint8Array,
-  context: { readonly network: string; readonly verify: Verify },
+  context: {
+    readonly network: string;
+    readonly verify: Verify;
+    readonly deviceOf?: (keyId: string) => string;
+  },
 ): { readonly enrolment: Enrolment; readonly device: string } {
   const claimed = enrolment(decode(parseEnvelope(envelope).payload), '');
   const opening = { ...context, publicKey: claimed.key };
   const body = enrolment(statementBody(envelope, opening, 'enrol'), '');
-  const device = deviceIdFromPublicKey(body.key);
-  openOwnership(body.ownership, { ...context, owner: body.owner, device });
+  const keyId = deviceIdFromPublicKey(body.key);
+  const device = context.deviceOf?.(keyId) ?? keyId;
+  openOwnership(body.ownership, { ...context, owner: body.owner, devices: [keyId, device] });
   return { enrolment: body, device };
 }
 
@@ -217,6 +243,29 @@ export function decodeEnrolmentAnswer(body: Uint8Array): EnrolmentAnswer {
 
 export function sealOwnership(device: string, { network, signer }: Sealing): Uint8Array {
   return sealStatement({ device }, { signer, externalAad: statementAad(network, 'ownership') });
+}
+
+/**
+ * Opens an owner's statement that a device is theirs.
+ *
+ * @param context.owner - did:key of who must have signed it.
+ * @param context.devices - of which it must name one.
+ * @throws {ProtocolError} ERR_SIGNATURE_INVALID, ERR_DID_MALFORMED, ERR_KEY_INVALID and the shapes' codes.
+ */
+export function openOwnership(
+  envelope: Uint8Array,
+  context: {
+    readonly network: string;
+    readonly verify: Verify;
+    readonly owner: string;
+    readonly devices: readonly string[];
+  },
+): void {
+  const publicKey = publicKeyFromDidKey(context.owner);
+  const body = ownership(statementBody(envelope, { ...context, publicKey }, 'ownership'), '');
+  if (!context.devices.includes(body.device)) {
+    throw new ProtocolError('ERR_MESSAGE_MALFORMED', 'ownership: names another device');
+  }
 }
 
 /** The password bytes of a CONNECT; the password is their base64url text. Section 6.1. */
@@ -264,22 +313,6 @@ export function openLogin(
     throw new ProtocolError('ERR_NETWORK_MISMATCH', 'login: aud (3) names another network');
   }
   return bytes(SERVER_NONCE_BYTES)(claims.get(10), 'nonce (10)');
-}
-
-function openOwnership(
-  envelope: Uint8Array,
-  context: {
-    readonly network: string;
-    readonly verify: Verify;
-    readonly owner: string;
-    readonly device: string;
-  },
-): void {
-  const publicKey = publicKeyFromDeviceId(context.owner.slice('did:key:'.length));
-  const body = ownership(statementBody(envelope, { ...context, publicKey }, 'ownership'), '');
-  if (body.device !== context.device) {
-    throw new ProtocolError('ERR_MESSAGE_MALFORMED', 'ownership: names another device');
-  }
 }
 
 function sealStatement(

@@ -196,6 +196,38 @@ test('an enrolment proves possession of the key in it', () => {
   expect(codeOf(() => openEnrolment(bytes, { network, verify }))).toBe('ERR_SIGNATURE_INVALID');
 });
 
+test('a credential opens for the key that has become a device’s, and for no other', () => {
+  const next = { ...credential, key: stranger.publicKey, firstBoot: 8 };
+  const bytes = sealCredential(next, { network, signer: root });
+  const context = { network, publicKey: root.publicKey, verify };
+  expect(openCredential(bytes, { ...context, key: stranger.publicKey })).toEqual(next);
+  expect(openCredential(bytes, { ...context, device: deviceId })).toEqual(next);
+  expect(codeOf(() => openCredential(bytes, { ...context, key: device.publicKey }))).toBe(
+    'ERR_MESSAGE_MALFORMED',
+  );
+  for (let at = 0; at < bytes.length; at++) {
+    const changed = bytes.slice();
+    changed[at]! ^= 0x01;
+    const open = () => openCredential(changed, { ...context, key: stranger.publicKey });
+    expect(codeOf(open)).toMatch(/^ERR_/);
+  }
+});
+
+test('the key of a device enrols as it; its owner may name the device or the key', () => {
+  const keyId = deviceIdFromPublicKey(stranger.publicKey);
+  const deviceOf = (id: string) => (id === keyId ? deviceId : id);
+  const enrol = (named: string) => {
+    const ownership = sealOwnership(named, { network, signer: owner });
+    const body = { ...enrolment, key: stranger.publicKey, ownership };
+    const bytes = sealEnrolment(body, { network, signer: stranger });
+    return openEnrolment(bytes, { network, verify, deviceOf }).device;
+  };
+  expect(enrol(keyId)).toBe(deviceId);
+  expect(enrol(deviceId)).toBe(deviceId);
+  const third = deviceIdFromPublicKey(owner.publicKey);
+  expect(codeOf(() => enrol(third))).toBe('ERR_MESSAGE_MALFORMED');
+});
+
 test('a login names its device', () => {
   const other = deviceIdFromPublicKey(stranger.publicKey);
   const bytes = sealLogin({ device: other, nonce }, { network, signer: device });

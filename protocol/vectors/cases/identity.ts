@@ -3,6 +3,7 @@
 import { concatBytes, encodeUtf8, toBase64url, toHex } from '../../src/bytes.ts';
 import { formatJoinLine } from '../../src/join-line.ts';
 import { networkIdFromRootKey } from '../../src/network-id.ts';
+import { sealPossession, sealRotation } from '../../src/rotation.ts';
 import {
   type Credential,
   type Descriptor,
@@ -13,6 +14,7 @@ import {
   sealLogin,
   sealOwnership,
 } from '../../src/statements.ts';
+import { sealTransfer } from '../../src/transfer.ts';
 import {
   control,
   device,
@@ -20,6 +22,8 @@ import {
   ledger,
   log,
   NOON,
+  newOwner,
+  nextKey,
   owner,
   registry,
   root,
@@ -75,13 +79,14 @@ const credential: Credential = {
 export function identityVectors(): VectorFile {
   const descriptorBytes = sealDescriptor(descriptor, { signer: root });
   const ownership = sealOwnership(device.id, { network, signer: owner });
+  const possession = sealPossession(device.id, { network, signer: nextKey });
   const token = exampleBytes('token', 16);
   const clientNonce = exampleBytes('client nonce', 16);
   const login = sealLogin({ device: device.id, nonce: serverNonce }, { network, signer: device });
   return {
     spec: 'docs/spec/identity.md',
     cases: [
-      ...[root, registry, log, control, ledger, device, owner].map(keyCase),
+      ...[root, registry, log, control, ledger, device, owner, nextKey, newOwner].map(keyCase),
       cborCase(
         {
           name: 'network descriptor',
@@ -149,6 +154,55 @@ export function identityVectors(): VectorFile {
           inputs: { username: device.id, password: toBase64url(login) },
         },
         login,
+      ),
+      cborCase(
+        {
+          name: 'possession',
+          about: `Signed by the next key, external_aad ["${network}", "possession", device id].`,
+        },
+        possession,
+      ),
+      cborCase(
+        {
+          name: 'rotation',
+          about: `Signed by device, external_aad ["${network}", "rotate", device id]. The next key signs boots from 8 on.`,
+        },
+        sealRotation(
+          {
+            nonce: serverNonce,
+            device: device.id,
+            key: nextKey.publicKey,
+            firstBoot: 8,
+            cause: 'rotation',
+            proof: possession,
+          },
+          { network, signer: device },
+        ),
+      ),
+      cborCase(
+        {
+          name: 'credential after the rotation',
+          about: `Signed by registry, external_aad ["${network}", "credential", device id].`,
+        },
+        sealCredential(
+          { ...credential, key: nextKey.publicKey, firstBoot: 8 },
+          { network, signer: registry },
+        ),
+      ),
+      cborCase(
+        {
+          name: 'transfer',
+          about: `Signed by owner, external_aad ["${network}", "transfer", device id].`,
+        },
+        sealTransfer(
+          {
+            nonce: serverNonce,
+            device: device.id,
+            owner: `did:key:${newOwner.id}`,
+            ownership: sealOwnership(device.id, { network, signer: newOwner }),
+          },
+          { network, signer: owner },
+        ),
       ),
     ],
   };

@@ -33,6 +33,8 @@ export const control = person('control');
 export const ledger = person('ledger');
 export const device = person('device');
 export const owner = person('owner');
+export const nextKey = person('next key');
+export const newOwner = person('new owner');
 
 /** 2026-11-21T12:00:00Z, Unix ms. */
 export const NOON = 1_795_262_400_000;
