@@ -41,13 +41,16 @@ import {
   reachable,
   urlOf,
 } from './listeners.ts';
-import { createLogger, type Logger } from './log.ts';
+import { createLogger, type Logger, noticeLevel } from './log.ts';
 import { BackPressure } from './mqtt/back-pressure.ts';
 import { judgeLogin } from './mqtt/login.ts';
 import { MqttServer } from './mqtt/mqtt-server.ts';
 import { Nonces } from './nonces.ts';
 import { Instruments } from './observe/instruments.ts';
+import { LogRing } from './observe/log-ring.ts';
 import { collectMetrics, type MetricsSources } from './observe/metrics.ts';
+import { passwordIn, Scrubber, secretLines, secretsIn } from './observe/scrubber.ts';
+import { verdictSummary } from './observe/verdict-summary.ts';
 import { VERSION } from './observe/version.ts';
 import { RateLimiter } from './rate-limit.ts';
 import { catchUp } from './registry/catch-up.ts';
@@ -78,7 +81,8 @@ export interface BrokerDependencies {
   readonly now?: () => number;
   readonly random?: (bytes: number) => Uint8Array;
   readonly files?: FileLayer;
-  readonly logger?: Logger;
+  /** Takes the lines of the log; default standard error. */
+  readonly logDestination?: { readonly write: (line: string) => void };
 }
 
 const TALLY_INTERVAL_MS = 60_000;
@@ -125,7 +129,14 @@ async function compose(
 ): Promise<RunningBroker> {
   const now = dependencies.now ?? Date.now;
   const random = dependencies.random ?? ((bytes) => Uint8Array.from(randomBytes(bytes)));
-  const log = dependencies.logger ?? createLogger(config.logLevel);
+  const scrubber = new Scrubber();
+  scrubber.add(passwordIn(config.databaseUrl) ?? '');
+  const ring = new LogRing();
+  const { logDestination } = dependencies;
+  const log = createLogger(config.logLevel, {
+    ...{ scrubber, ring, now },
+    ...(logDestination && { destination: logDestination }),
+  });
   const startedAt = now();
   const instruments = new Instruments(now);
   cleanup.push(() => instruments.stop());
@@ -141,6 +152,8 @@ async function compose(
     ? await Certificates.load(certificatesOptions(config, { folder: data.path, network, now, log }))
     : null;
   const tls = certificates?.current ?? null;
+  const secrets = [...secretsIn(data.path), ...secretLines(tls?.key ?? '')];
+  for (const secret of secrets) scrubber.add(secret);
 
   const file = join(data.path, 'registry.sqlite');
   const registry = new Registry(await openRegistryDatabase({ url: config.databaseUrl, file }));
@@ -226,6 +239,8 @@ async function compose(
         .quarantine(deviceId, boot, now())
         .catch((error: unknown) => log.error({ err: error }, 'registry: quarantine not stored'));
     },
+    onRejected: (deviceId, { code, message }) =>
+      log.info({ event: 'reject', deviceId, code, detail: message }, 'reject'),
     onAccepted: (deviceId, at, birth) => {
       sightings.seen(deviceId, at);
       if (birth !== null) sightings.born(deviceId, birth);
@@ -245,12 +260,12 @@ async function compose(
     rates,
     limits: config,
     now,
-    onSession: ({ deviceId }) => log.debug({ deviceId }, 'session: begins'),
+    onSession: ({ deviceId }) => log.info({ event: 'session-begin', deviceId }, 'session: begins'),
     onSessionEnd: ({ deviceId }) => {
       receipts.forget(deviceId);
-      log.debug({ deviceId }, 'session: ends');
+      log.info({ event: 'session-end', deviceId }, 'session: ends');
     },
-    onNotice: (event, detail) => log.debug(detail, event),
+    onNotice: (event, detail) => log[noticeLevel(event)]({ event, ...detail }, event),
   });
   mqtt = server;
   let tallyFrom = now();
@@ -424,7 +439,15 @@ async function compose(
   const applied = await catchUp({ evidence, registry, directory });
   if (applied > 0) log.info({ applied }, 'registry: caught up from the evidence log');
 
+  let summedUp = counters.values();
+  const logVerdicts = () => {
+    const before = summedUp;
+    summedUp = counters.values();
+    const summary = verdictSummary(before, summedUp);
+    if (summary !== null) log.info({ event: 'verdicts', ...summary }, 'verdicts: since the last');
+  };
   const timers = [
+    setInterval(logVerdicts, TALLY_INTERVAL_MS),
     setInterval(() => {
       writeTally().catch((error: unknown) => log.error({ err: error }, 'tally: not written'));
     }, TALLY_INTERVAL_MS),
@@ -434,7 +457,10 @@ async function compose(
     certificates.watch([secure, https.server as unknown as Renewable]);
     cleanup.push(() => certificates.stop());
   }
-  cleanup.push(() => timers.forEach(clearInterval));
+  cleanup.push(() => {
+    timers.forEach(clearInterval);
+    logVerdicts();
+  });
   replaceFile(addressFile(data.path), `${addresses.http}\n`, 0o644);
   ready = true;
   server.open();

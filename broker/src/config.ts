@@ -198,11 +198,20 @@ export function resolveConfig(...layers: readonly object[]): BrokerConfig {
  * @throws {BrokerError} ERR_CONFIG when it cannot be read or is no JSON object.
  */
 export function readConfigFile(path: string): object {
+  let text: string;
   try {
-    const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+    text = readFileSync(path, 'utf8');
   } catch (cause) {
     throw new BrokerError('ERR_CONFIG', `configuration file ${path}: ${String(cause)}`, { cause });
+  }
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  } catch (cause) {
+    // What the parser says quotes the file, where there may be a password.
+    const at = / at position \d+/.exec(String(cause))?.[0] ?? '';
+    const message = `configuration file ${path}: expected JSON, got something else${at}`;
+    throw new BrokerError('ERR_CONFIG', message);
   }
   throw new BrokerError('ERR_CONFIG', `configuration file ${path}: expected a JSON object`);
 }

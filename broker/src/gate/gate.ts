@@ -38,6 +38,8 @@ export interface GateOptions {
   readonly mayDiagnose: () => boolean;
   /** A boot was quarantined: to be kept for the next start. */
   readonly onClone: (deviceId: string, boot: BootName) => void;
+  /** An envelope was rejected. */
+  readonly onRejected?: (deviceId: string, fault: Fault) => void;
   /** An envelope was recorded; `birth` is its payload when it is one. */
   readonly onAccepted: (deviceId: string, at: number, birth: Uint8Array | null) => void;
   readonly now: () => number;
@@ -259,6 +261,7 @@ export class Gate {
     const { counters, publishDown, network, signer } = this.options;
     counters.countRejected(fault.code);
     const { deviceId } = session;
+    this.options.onRejected?.(deviceId, fault);
     const stamp = isSettled ? slot.judgement!.stamp : null;
     const subject = { digest: slot.digest!, stamp };
     const envelope = sealReject(fault, subject, { network, deviceId, signer });
