@@ -7,6 +7,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { addressRule } from '@fieldproof/protocol/address-share-node';
 import { signCheckpoint } from '@fieldproof/protocol/checkpoint';
 import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
 import { noteVerifier } from '@fieldproof/protocol/note-key';
@@ -141,6 +142,7 @@ async function compose(
   const instruments = new Instruments(now);
   cleanup.push(() => instruments.stop());
 
+  const shareOf = addressRule(config.trustedAddresses);
   const data = await openDataFolder(config.dataDir);
   cleanup.push(() => data.close());
   const keys = loadKeys(data.path, random);
@@ -376,6 +378,7 @@ async function compose(
         : { host: lanHost(lanNames), port: ports.https, plain: false },
     helloLimit: limiters.hello,
     enrolLimit: limiters.enrol,
+    shareOf,
     metrics: () => collectMetrics(metricsSources),
     random,
     now,

@@ -4,6 +4,7 @@
  */
 
 import { readFileSync } from 'node:fs';
+import { isAddressOrSubnet, LOOPBACK } from '@fieldproof/protocol/address-share-node';
 import { BrokerError } from './errors.ts';
 import { SIGNATURE_LIBRARIES, type SignatureLibrary } from './gate/signature-verifier.ts';
 import { TLS_VERSIONS, type TlsVersion } from './tls/secure-options.ts';
@@ -61,9 +62,11 @@ export interface BrokerConfig {
   readonly maxUnsentBytes: number;
   /** How long a device may take nothing of what was sent to it. */
   readonly drainTimeoutMs: number;
+  /** Addresses and subnets to which the limits of single addresses do not apply. */
+  readonly trustedAddresses: readonly string[];
   /** HTTP connections, of each listener. */
   readonly maxHttpConnections: number;
-  /** The same of one remote address (IPv6: of one network of 64 bits); loopback may have all of them. */
+  /** The same of one remote address (IPv6: of one network of 64 bits). */
   readonly maxHttpConnectionsPerAddress: number;
   /** How long an HTTP client may take to send the head of a request, and to end the TLS handshake before it. */
   readonly httpHeadersMs: number;
@@ -117,6 +120,7 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   ownerMessagesPerSecond: 5000,
   maxUnsentBytes: 1024 * 1024,
   drainTimeoutMs: 30_000,
+  trustedAddresses: LOOPBACK,
   maxHttpConnections: 10_000,
   maxHttpConnectionsPerAddress: 1000,
   httpHeadersMs: 10_000,
@@ -226,7 +230,7 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): object {
     if (text === undefined) continue;
     if (typeof fallback === 'number') settings[key] = text.trim() === '' ? text : Number(text);
     else if (typeof fallback === 'boolean') settings[key] = parseBoolean(text);
-    else if (Array.isArray(fallback)) settings[key] = text.split(',').map((item) => item.trim());
+    else if (Array.isArray(fallback)) settings[key] = parseList(text);
     else settings[key] = text;
   }
   return settings;
@@ -240,6 +244,12 @@ function problemOf(key: string, value: unknown): string | null {
     return ok ? null : `an integer from ${min} to ${max}`;
   }
   if (key === 'lan') return typeof value === 'boolean' ? null : 'true or false';
+  if (key === 'trustedAddresses') {
+    const ok =
+      Array.isArray(value) &&
+      value.every((entry) => typeof entry === 'string' && isAddressOrSubnet(entry));
+    return ok ? null : 'a list of addresses and subnets';
+  }
   if (key === 'names') {
     const ok = Array.isArray(value) && value.every((name) => typeof name === 'string');
     return ok ? null : 'a list of names';
@@ -263,6 +273,13 @@ function problemOf(key: string, value: unknown): string | null {
 function contradictions({ tlsCert, tlsKey, tlsCa }: BrokerConfig): string[] {
   if ((tlsCert === '') !== (tlsKey === '')) return ['tlsCert, tlsKey: expected both or neither'];
   return tlsCa !== '' && tlsCert === '' ? ['tlsCa: expected tlsCert and tlsKey with it'] : [];
+}
+
+function parseList(text: string): readonly string[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
 }
 
 function parseBoolean(text: string): unknown {

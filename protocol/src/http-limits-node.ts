@@ -10,12 +10,13 @@
  */
 
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
-import { isIPv6, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { type AddressRule, addressRule } from './address-share-node.ts';
 
 export interface HttpLimits {
   /** Connections at a time. */
   readonly maxConnections: number;
-  /** The same of one address: an IPv4 address or an IPv6 network of 64 bits. Loopback, where proxies are, may have all. */
+  /** The same of one address: an IPv4 address or an IPv6 network of 64 bits. Trusted ones may have all. */
   readonly maxConnectionsPerAddress: number;
   /** Time for the head of a request, from the opening of the connection or the first byte of the request. */
   readonly headersMs: number;
@@ -31,13 +32,18 @@ export interface HttpCounts {
   stalled: number;
 }
 
+/** The books that are kept of a server's connections. */
+export interface HttpBooks {
+  /** Strikes out a connection that speaks another protocol from now on: someone else counts it. */
+  readonly release: (socket: Socket) => void;
+}
+
 /** How often connections are looked at whose request is late. */
 const MAX_CHECK_MS = 5000;
 /** At most one report in so long: who opens connections in a loop must not fill the log. */
 const REPORT_EVERY_MS = 10_000;
 /** A new connection has so long for its first request before those between two requests are kept in its stead. */
 const FIRST_REQUEST_MS = 1000;
-const LOOPBACK = 'loopback';
 
 /** Options with which the server has to be made. */
 export function httpServerOptions({ headersMs }: Pick<HttpLimits, 'headersMs'>): ServerOptions {
@@ -64,11 +70,13 @@ export function limitHttp(
     readonly reportEveryMs?: number;
     /** A clock that never steps, ms. */
     readonly monotonicMs?: () => number;
+    /** Who counts as one, and who is trusted; default: loopback is, where reverse proxies are. */
+    readonly shareOf?: AddressRule;
   },
-): void {
+): HttpBooks {
   const { maxConnections, maxConnectionsPerAddress, stallMs } = limits;
   const { counts, report = () => {}, reportEveryMs = REPORT_EVERY_MS } = options;
-  const { monotonicMs = () => performance.now() } = options;
+  const { monotonicMs = () => performance.now(), shareOf = addressRule() } = options;
   const { cut, stop } = countCuts(counts, { report, everyMs: reportEveryMs });
   const all = new Places();
   const shares = new Map<string, Places>();
@@ -76,9 +84,9 @@ export function limitHttp(
 
   // After Node's own listener, so that what is closed here is closed as any other connection.
   server.on('connection', (socket: Socket) => {
-    const name = shareOf(socket.remoteAddress ?? '');
+    const { name, isTrusted } = shareOf(socket.remoteAddress ?? '');
     const share = shares.get(name) ?? new Places();
-    const mayHave = name === LOOPBACK ? maxConnections : maxConnectionsPerAddress;
+    const mayHave = isTrusted ? maxConnections : maxConnectionsPerAddress;
     const isCrowded = share.size >= mayHave || all.size >= maxConnections;
     if (isCrowded) {
       cut('dropped');
@@ -126,6 +134,14 @@ export function limitHttp(
     });
   });
   server.once('close', stop);
+  return {
+    release: (socket) => {
+      const connection = connections.get(endsOf(socket));
+      if (connection === undefined || connection.isGone) return;
+      connection.isGone = true;
+      move(connection, 'gone');
+    },
+  };
 }
 
 interface Connection {
@@ -197,20 +213,4 @@ function countCuts(
 /** Names a connection, also where its requests come from another socket: over TLS. */
 function endsOf({ remoteAddress, remotePort, localAddress }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress}`;
-}
-
-/** Who shares one share. */
-function shareOf(address: string): string {
-  const v4 = /^::ffff:([0-9.]+)$/i.exec(address)?.[1] ?? address;
-  if (v4 === '::1' || v4.startsWith('127.')) return LOOPBACK;
-  return isIPv6(v4) ? network64(v4) : v4;
-}
-
-/** The first 64 bits of an IPv6 address: what one subscriber usually has, who may take any address in it. */
-function network64(address: string): string {
-  const [head = '', tail = ''] = address.split('%', 1)[0]!.split('::');
-  const groups = head.split(':').filter(Boolean);
-  const rest = tail.split(':').filter(Boolean);
-  const zeros = Array<string>(Math.max(0, 8 - groups.length - rest.length)).fill('0');
-  return [...groups, ...zeros, ...rest].slice(0, 4).join(':');
 }

@@ -17,6 +17,9 @@ const MAX_JOB = 64;
 const MAX_JOBS_IN_FLIGHT = 2;
 /** A thread that dies takes its jobs with it; they are given to its successor so many times. */
 const MAX_ATTEMPTS = 2;
+/** What a thread waits that is to replace one that died; twice as long for each that dies before any has judged. */
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 10_000;
 
 interface Task {
   readonly submission: Submission;
@@ -24,9 +27,14 @@ interface Task {
   attempts: number;
 }
 
+/** What is used of a worker. */
+export type VerifyThread = Pick<Worker, 'on' | 'postMessage' | 'terminate'>;
+
 interface Thread {
-  readonly worker: Worker;
+  readonly worker: VerifyThread;
   readonly jobs: Map<number, readonly Task[]>;
+  /** It died, and the next one is not there yet. */
+  isDown: boolean;
 }
 
 export interface VerifyPoolOptions {
@@ -35,6 +43,9 @@ export interface VerifyPoolOptions {
   readonly signatureLibrary: SignatureLibrary;
   /** Told when a thread dies; it is replaced. */
   readonly onThreadError: (error: unknown) => void;
+  /** Replaced in tests. */
+  readonly startThread?: () => VerifyThread;
+  readonly after?: (ms: number, run: () => void) => void;
 }
 
 /** Starts the threads; they load in the background. */
@@ -49,6 +60,8 @@ class VerifyPool implements Verifier {
   private nextJob = 0;
   private scheduled = false;
   private stopping = false;
+  /** Threads that died since one has judged something. */
+  private deaths = 0;
 
   constructor(options: VerifyPoolOptions) {
     this.options = options;
@@ -104,18 +117,15 @@ class VerifyPool implements Verifier {
   private leastBusy(): Thread | null {
     let best: Thread | null = null;
     for (const thread of this.pool) {
-      if (thread.jobs.size >= MAX_JOBS_IN_FLIGHT) continue;
+      if (thread.isDown || thread.jobs.size >= MAX_JOBS_IN_FLIGHT) continue;
       if (best === null || thread.jobs.size < best.jobs.size) best = thread;
     }
     return best;
   }
 
   private startThread(): Thread {
-    const { network, signatureLibrary } = this.options;
-    const worker = new Worker(workerFile('./verify-worker', import.meta.url), {
-      workerData: { network, signatureLibrary } satisfies VerifyWorkerData,
-    });
-    const thread: Thread = { worker, jobs: new Map() };
+    const worker = this.options.startThread?.() ?? startWorker(this.options);
+    const thread: Thread = { worker, jobs: new Map(), isDown: false };
     worker.on('message', (result: VerifyResult) => this.finish(thread, result));
     worker.on('error', (error) => this.options.onThreadError(error));
     worker.on('exit', () => this.replace(thread));
@@ -125,6 +135,7 @@ class VerifyPool implements Verifier {
   private finish(thread: Thread, result: VerifyResult): void {
     const tasks = thread.jobs.get(result.id) ?? [];
     thread.jobs.delete(result.id);
+    this.deaths = 0;
     this.dispatch();
     for (let i = 0; i < tasks.length; i++) {
       tasks[i]!.done(judgementOf(result, i), digestOf(result, i));
@@ -134,7 +145,15 @@ class VerifyPool implements Verifier {
   private replace(thread: Thread): void {
     if (this.stopping) return;
     const lost = [...thread.jobs.values()].flat();
-    this.pool[this.pool.indexOf(thread)] = this.startThread();
+    thread.jobs.clear();
+    thread.isDown = true;
+    const { after = afterPause } = this.options;
+    after(Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.deaths), () => {
+      if (this.stopping) return;
+      this.pool[this.pool.indexOf(thread)] = this.startThread();
+      this.schedule();
+    });
+    this.deaths += 1;
     for (const task of lost) {
       task.attempts += 1;
       if (task.attempts < MAX_ATTEMPTS) this.queue.push(task);
@@ -146,4 +165,14 @@ class VerifyPool implements Verifier {
     }
     this.schedule();
   }
+}
+
+function startWorker({ network, signatureLibrary }: VerifyPoolOptions): Worker {
+  return new Worker(workerFile('./verify-worker', import.meta.url), {
+    workerData: { network, signatureLibrary } satisfies VerifyWorkerData,
+  });
+}
+
+function afterPause(ms: number, run: () => void): void {
+  setTimeout(run, ms).unref();
 }

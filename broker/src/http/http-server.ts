@@ -53,6 +53,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
 
   limitHttp(app.server, limits, {
     counts,
+    shareOf: routes.shareOf,
     report: (cut) => logger.warn(cut, 'http: connections were closed because of limits'),
   });
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));

@@ -1,9 +1,10 @@
 /** What anyone may ask: descriptor, hello, enrolment. docs/spec/identity.md. */
 
+import type { AddressRule } from '@fieldproof/protocol/address-share-node';
 import { fromBase64url } from '@fieldproof/protocol/bytes';
 import type { Signer } from '@fieldproof/protocol/envelope';
 import { type Descriptor, sealHello } from '@fieldproof/protocol/statements';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import { BrokerError } from '../errors.ts';
 import type { Nonces } from '../nonces.ts';
 import type { RateLimiter } from '../rate-limit.ts';
@@ -18,6 +19,8 @@ export interface PublicRoutesOptions {
   readonly descriptor: () => { readonly descriptor: Descriptor; readonly envelope: Uint8Array };
   readonly helloLimit: RateLimiter;
   readonly enrolLimit: RateLimiter;
+  /** Who counts as one for these limits. */
+  readonly shareOf: AddressRule;
   readonly now: () => number;
 }
 
@@ -32,7 +35,7 @@ export function addPublicRoutes(app: FastifyInstance, options: PublicRoutesOptio
   });
 
   app.get('/v1/hello', async (request, reply) => {
-    limit(options.helloLimit, request, reply);
+    limit(options.helloLimit, options.shareOf(request.ip).name, reply);
     const clientNonce = clientNonceOf(request.query);
     const { network, signer, nonces, now } = options;
     const hello = sealHello(
@@ -50,7 +53,7 @@ export function addPublicRoutes(app: FastifyInstance, options: PublicRoutesOptio
   });
 
   app.post('/v1/enrol', async (request, reply) => {
-    limit(options.enrolLimit, request, reply);
+    limit(options.enrolLimit, options.shareOf(request.ip).name, reply);
     if (!Buffer.isBuffer(request.body)) {
       throw new BrokerError('ERR_REQUEST', 'body: expected a COSE_Sign1 message');
     }
@@ -67,8 +70,8 @@ export function sendBytes(reply: FastifyReply, type: string, bytes: Uint8Array):
     .send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
 }
 
-function limit(limiter: RateLimiter, request: FastifyRequest, reply: FastifyReply): void {
-  const waitMs = limiter.take(request.ip);
+function limit(limiter: RateLimiter, name: string, reply: FastifyReply): void {
+  const waitMs = limiter.take(name);
   if (waitMs === 0) return;
   reply.header('retry-after', Math.ceil(waitMs / 1000));
   throw new BrokerError('ERR_RATE_LIMIT', `requests: wait ${waitMs} ms`);
