@@ -44,8 +44,12 @@ import {
 } from './listeners.ts';
 import { createLogger, type Logger, noticeLevel } from './log.ts';
 import { BackPressure } from './mqtt/back-pressure.ts';
+import { FrontDesk } from './mqtt/front-desk.ts';
 import { judgeLogin } from './mqtt/login.ts';
 import { MqttServer } from './mqtt/mqtt-server.ts';
+import { mqttStatus } from './mqtt/mqtt-status.ts';
+import { Refusals } from './mqtt/refusals.ts';
+import { createTcpListener, createTlsListener } from './mqtt/tcp-listeners.ts';
 import { Nonces } from './nonces.ts';
 import { Instruments } from './observe/instruments.ts';
 import { LogRing } from './observe/log-ring.ts';
@@ -249,6 +253,9 @@ async function compose(
     },
     now,
   });
+  const refusals = new Refusals();
+  const onNotice = (event: string, detail: object) =>
+    log[noticeLevel(event)]({ event, ...detail }, event);
   const server = await MqttServer.create({
     network,
     gate,
@@ -260,6 +267,7 @@ async function compose(
       }),
     backPressure: new BackPressure(config),
     rates,
+    refusals,
     limits: config,
     now,
     onSession: ({ deviceId }) => log.info({ event: 'session-begin', deviceId }, 'session: begins'),
@@ -267,9 +275,17 @@ async function compose(
       receipts.forget(deviceId);
       log.info({ event: 'session-end', deviceId }, 'session: ends');
     },
-    onNotice: (event, detail) => log[noticeLevel(event)]({ event, ...detail }, event),
+    onNotice,
   });
   mqtt = server;
+  const desk = new FrontDesk({
+    device: server,
+    plain: null,
+    rules: { judgeAccessToken: () => null, plainAnonymous: false },
+    refusals,
+    limits: config,
+    onNotice,
+  });
   let tallyFrom = now();
   const writeTally = async () => {
     const counts = counters.takeTally();
@@ -310,14 +326,14 @@ async function compose(
     startedAt,
     addresses,
     counters,
-    mqtt: server,
+    mqtt: () => mqttStatus(desk, server),
     http: httpCounts,
     evidence,
     directory,
     tls: () => certificates?.status() ?? null,
     now,
   });
-  const desk = new EnrolmentDesk({
+  const enrolments = new EnrolmentDesk({
     network,
     signer: keys.registry,
     registry,
@@ -334,7 +350,8 @@ async function compose(
     diagnosis: diagnoses,
   };
   const metricsSources: MetricsSources = {
-    ...{ version: VERSION, network, dataDir: data.path, startedAt, counters, mqtt: server },
+    ...{ version: VERSION, network, dataDir: data.path, startedAt, counters },
+    mqtt: { status: () => mqttStatus(desk, server) },
     ...{ isOnline, evidence, receipts, verifier, http: httpCounts, now },
     ...{ commits: instruments.commits, syncs: instruments.syncs, requests: instruments.requests },
     isReady: () => ready,
@@ -359,7 +376,7 @@ async function compose(
     signer: keys.registry,
     rootKey: keys.rootKey,
     nonces,
-    desk,
+    desk: enrolments,
     descriptor,
     evidence,
     access: access satisfies Access,
@@ -398,13 +415,21 @@ async function compose(
   };
   const http = createHttpServer({ ...common, tls: null });
   const https = certificates && createHttpServer({ ...common, tls: certificates.serverOptions });
-  const plain = server.plainListener();
-  const secure = certificates && server.tlsListener(certificates.serverOptions);
+  const plain = createTcpListener(desk, 'tcp');
+  const { maxConnections } = config;
+  const secure =
+    certificates &&
+    createTlsListener(desk, {
+      material: certificates.serverOptions,
+      ...{ maxConnections, refusals, onNotice },
+    });
   cleanup.push(async () => {
     ready = false;
+    desk.close();
     await Promise.all([http.close(), https?.close()]);
     const closing = [closeListener(plain), secure && closeListener(secure)];
     await server.stop();
+    desk.stop();
     await Promise.all(closing);
   });
   ports.http = await listenHttp(http, config.host, config.httpPort);
@@ -466,7 +491,7 @@ async function compose(
   });
   replaceFile(addressFile(data.path), `${addresses.http}\n`, 0o644);
   ready = true;
-  server.open();
+  desk.open();
   log.info({ network, addresses, entries: evidence.size }, 'broker: ready');
   let stopping: Promise<void> | null = null;
   const stop = () => {

@@ -3,7 +3,7 @@
 import { BROKER_ERRORS, type BrokerError } from './errors.ts';
 import type { Counters } from './gate/counters.ts';
 import type { Addresses } from './listeners.ts';
-import type { MqttServer } from './mqtt/mqtt-server.ts';
+import type { MqttStatus } from './mqtt/mqtt-status.ts';
 import type { Directory } from './registry/directory.ts';
 import type { TlsStatus } from './tls/certificates.ts';
 
@@ -12,7 +12,7 @@ export interface StatusOptions {
   readonly startedAt: number;
   readonly addresses: Addresses;
   readonly counters: Counters;
-  readonly mqtt: MqttServer;
+  readonly mqtt: () => MqttStatus;
   readonly evidence: {
     readonly size: number;
     readonly pendingBytes: number;
@@ -50,7 +50,7 @@ export function createStatus(options: StatusOptions) {
         /** Since a write failed, until one goes well, of an entry or of a probe: code, message and remedy. */
         problem: evidence.problem && describe(evidence.problem),
       },
-      mqtt: mqtt.status(),
+      mqtt: mqtt(),
       /** Connections above the limit, and readers that were cut off. */
       http: { ...http },
       /** The server certificate; null without `lan`. */

@@ -1,5 +1,5 @@
 /**
- * The guard in front of Aedes: hands on whole, well-formed packets only, within limits.
+ * The guard in front of the brokers: hands on whole, well-formed packets only, within limits.
  *
  * Aedes 1.2 takes packets of any size, even before login, and leaves some malformed ones to the protocol handlers.
  * It reads its connection with `read()`; the guard stands there, so it costs neither a stream nor a copy
@@ -21,9 +21,18 @@ const EMPTY = Buffer.alloc(0);
 /** Why a connection was ended. */
 export type GuardVerdict = Violation | { readonly clause: 'size' | 'first packet' };
 
+/**
+ * Told of the CONNECT, without its fixed header.
+ *
+ * @returns the longest packet that may follow, or why the connection must end.
+ */
+export type OnConnect = (body: Buffer) => { readonly maxPacketBytes: number } | Violation;
+
 /** Splits a stream into packets and checks each. Pure but for what it keeps of an unfinished packet. */
 export class PacketGuard {
-  private readonly limits: GuardLimits;
+  private readonly maxConnectBytes: number;
+  private maxPacketBytes: number;
+  private readonly onConnect: OnConnect | undefined;
   /** The beginning of an unfinished packet: the first `held` bytes of `rest`. */
   private rest: Buffer = EMPTY;
   private held = 0;
@@ -33,8 +42,10 @@ export class PacketGuard {
   private others = 0;
   private waits = false;
 
-  constructor(limits: GuardLimits) {
-    this.limits = limits;
+  constructor({ maxConnectBytes, maxPacketBytes }: GuardLimits, onConnect?: OnConnect) {
+    this.maxConnectBytes = maxConnectBytes;
+    this.maxPacketBytes = maxPacketBytes;
+    this.onConnect = onConnect;
   }
 
   /** Whether `push` has left whole packets behind: an empty chunk gets more of them. */
@@ -75,7 +86,7 @@ export class PacketGuard {
       const head = readLength(bytes, at + 1);
       if (head === 'too long') return { clause: '2.2.3 remaining length' };
       if (head === null) break;
-      const max = this.connectSeen ? this.limits.maxPacketBytes : this.limits.maxConnectBytes;
+      const max = this.connectSeen ? this.maxPacketBytes : this.maxConnectBytes;
       if (head.length > max) return { clause: 'size' };
       const end = head.bodyAt + head.length;
       if (end > bytes.length) {
@@ -88,7 +99,12 @@ export class PacketGuard {
       }
       const violation = checkPacket(first, bytes.subarray(head.bodyAt, end));
       if (violation) return violation;
-      this.connectSeen = true;
+      if (!this.connectSeen) {
+        this.connectSeen = true;
+        const answer = this.onConnect?.(bytes.subarray(head.bodyAt, end));
+        if (answer !== undefined && 'clause' in answer) return answer;
+        if (answer !== undefined) this.maxPacketBytes = answer.maxPacketBytes;
+      }
       packets += 1;
       if (first >> 4 !== PACKET.publish) this.others += 1;
       at = end;
@@ -119,15 +135,30 @@ export interface GuardHooks {
   readonly allowance: () => number;
   /** Told how many packets that are no PUBLISH were handed on. */
   readonly onOthers: (packets: number) => void;
+  readonly onConnect?: OnConnect;
 }
 
-/** Puts a guard between a connection and Aedes. Call it before `broker.handle(connection)`. */
-export function guardConnection(connection: Duplex, limits: GuardLimits, hooks: GuardHooks): void {
-  const guard = new PacketGuard(limits);
+/**
+ * Puts a guard between a connection and whoever reads it.
+ *
+ * @returns how to give back what was read, so that the next `read` returns it once more.
+ */
+export function guardConnection(
+  connection: Duplex,
+  limits: GuardLimits,
+  hooks: GuardHooks,
+): { readonly giveBack: (packets: Buffer) => void } {
+  const guard = new PacketGuard(limits, hooks.onConnect);
   const read = connection.read.bind(connection);
   let ended = false;
+  let returned: Buffer | null = null;
   connection.read = (size?: number) => {
     if (ended) return null;
+    if (returned !== null && size !== 0) {
+      const packets = returned;
+      returned = null;
+      return packets;
+    }
     // Node itself calls read(0) to start reading; that takes nothing out.
     if (size !== 0 && hooks.holds()) return null;
     // What waits here comes before what waits in the socket.
@@ -145,6 +176,11 @@ export function guardConnection(connection: Duplex, limits: GuardLimits, hooks: 
       connection.destroy();
     }
     return null;
+  };
+  return {
+    giveBack: (packets) => {
+      returned = packets;
+    },
   };
 }
 

@@ -1,18 +1,13 @@
-/** The MQTT side: listeners, the guard, Aedes with its hooks, and the way down to devices. */
+/** The broker of the devices: Aedes with its hooks, and the way down to devices. */
 
-import { createServer, type Server, type Socket } from 'node:net';
-import {
-  createServer as createTlsServer,
-  type SecureContextOptions,
-  type Server as TlsServer,
-} from 'node:tls';
+import type { Duplex } from 'node:stream';
 import { type DownKind, formatTopic } from '@fieldproof/protocol/topics';
 import type { Aedes, Client } from 'aedes';
 import type { Gate } from '../gate/gate.ts';
 import type { Rates } from '../gate/rates.ts';
 import type { Session } from '../gate/session.ts';
 import type { BackPressure } from './back-pressure.ts';
-import { type GuardLimits, guardConnection } from './guard.ts';
+import type { DeviceDestination, Flow } from './front-desk.ts';
 import { createAuthenticate } from './hooks/authenticate.ts';
 import { createAuthorizeForward } from './hooks/authorize-forward.ts';
 import { createAuthorizePublish } from './hooks/authorize-publish.ts';
@@ -20,6 +15,7 @@ import { createAuthorizeSubscribe } from './hooks/authorize-subscribe.ts';
 import type { LoginVerdict } from './login.ts';
 import { QuietAedes } from './quiet-aedes.ts';
 import { RateHolds } from './rate-holds.ts';
+import type { Refusals } from './refusals.ts';
 
 export interface MqttServerOptions {
   readonly network: string;
@@ -27,8 +23,10 @@ export interface MqttServerOptions {
   readonly judgeLogin: (deviceId: string, password: Uint8Array | undefined) => LoginVerdict;
   readonly backPressure: BackPressure;
   readonly rates: Pick<Rates, 'allowance' | 'spend'>;
-  readonly limits: GuardLimits & {
-    readonly maxConnections: number;
+  readonly refusals: Refusals;
+  readonly limits: {
+    /** Longest packet. */
+    readonly maxPacketBytes: number;
     readonly connectTimeoutMs: number;
     /** Bytes that a client has not taken of what was sent to it, above which it is cut off. */
     readonly maxUnsentBytes: number;
@@ -42,11 +40,8 @@ export interface MqttServerOptions {
   readonly onNotice: (event: string, detail: Readonly<Record<string, unknown>>) => void;
 }
 
-export interface MqttStatus {
-  readonly connections: number;
+export interface DeviceSessionsStatus {
   readonly sessions: number;
-  /** Connections ended by the guard, by clause, and refused logins by return code. */
-  readonly refused: Readonly<Record<string, number>>;
   /** Connections that are not read because of `maxPendingBytes`. */
   readonly paused: number;
   /** Bytes taken in and not settled. */
@@ -60,15 +55,12 @@ const SLOW_READER = 'slow reader';
 /** Packets that may follow a CONNECT before its CONNACK; one read of the socket bounds their bytes. */
 const QUEUE_LIMIT = 1000;
 
-export class MqttServer {
+export class MqttServer implements DeviceDestination {
   private readonly options: MqttServerOptions;
   private readonly aedes: Aedes;
   private readonly sessions = new WeakMap<Client, Session>();
   private readonly clients = new Map<string, Client>();
-  private readonly connections = new Set<Socket>();
   private readonly rateHolds = new RateHolds();
-  private readonly refused = new Map<string, number>();
-  private ready = false;
 
   private constructor(options: MqttServerOptions, aedes: (server: MqttServer) => Aedes) {
     this.options = options;
@@ -82,27 +74,31 @@ export class MqttServer {
     return server;
   }
 
-  /** A plain listener, not yet bound. */
-  plainListener(): Server {
-    return createServer({ noDelay: true, keepAlive: true }, (socket) => this.accept(socket));
+  get maxPacketBytes(): number {
+    return this.options.limits.maxPacketBytes;
   }
 
-  /** A TLS listener, not yet bound. */
-  tlsListener(material: SecureContextOptions): TlsServer {
-    const options = { ...material, noDelay: true, keepAlive: true, handshakeTimeout: 10_000 };
-    const server = createTlsServer(options, (socket) => this.accept(socket));
-    // `accept` sees a connection after its handshake; those that never finish one count as well.
-    server.maxConnections = this.options.limits.maxConnections;
-    server.on('drop', () => this.countRefused('connections'));
-    server.on('tlsClientError', (error) => {
-      this.options.onNotice('tls-client-error', { error: error.message });
-    });
-    return server;
+  flow(connection: Duplex): Flow {
+    const { backPressure, rates } = this.options;
+    const allowance = () => {
+      const session = this.sessionOn(connection);
+      return session === undefined ? Number.POSITIVE_INFINITY : rates.allowance(session);
+    };
+    const mayGo = () => allowance() >= 1;
+    return {
+      holds: () => backPressure.holds(connection) || this.rateHolds.holds(connection, mayGo),
+      allowance,
+      onOthers: (packets) => {
+        const session = this.sessionOn(connection);
+        if (session !== undefined) rates.spend(session, packets);
+      },
+      end: () => this.rateHolds.forget(connection),
+    };
   }
 
-  /** Logins are answered from now on; before, with return code 3. */
-  open(): void {
-    this.ready = true;
+  /** Takes over a guarded connection of which nothing was read. */
+  handle(connection: Duplex): void {
+    this.aedes.handle(connection);
   }
 
   isOnline(deviceId: string): boolean {
@@ -144,23 +140,19 @@ export class MqttServer {
     this.clients.get(deviceId)?.close();
   }
 
-  status(): MqttStatus {
+  status(): DeviceSessionsStatus {
     return {
-      connections: this.connections.size,
       sessions: this.clients.size,
-      refused: Object.fromEntries(this.refused),
       paused: this.options.backPressure.pausedConnections,
       pendingBytes: this.options.backPressure.pendingBytes,
       overRate: this.rateHolds.count,
     };
   }
 
-  /** Closes Aedes and every connection; listeners are their owner's to close. */
+  /** Ends every session. */
   async stop(): Promise<void> {
-    this.ready = false;
     this.rateHolds.stop();
     await new Promise<void>((resolve) => this.aedes.close(() => resolve()));
-    for (const socket of this.connections) socket.destroy();
   }
 
   private aedesOptions() {
@@ -171,10 +163,9 @@ export class MqttServer {
       queueLimit: QUEUE_LIMIT,
       ...createAuthenticate({
         judgeLogin,
-        isReady: () => this.ready,
         onSession: (client, session) => this.sessions.set(client, session),
         onRefused: (client, returnCode, reason) => {
-          this.countRefused(`CONNACK ${returnCode}`);
+          this.options.refusals.count(`CONNACK ${returnCode}`);
           this.options.onNotice('login-refused', { client: client.id, returnCode, reason });
         },
       }),
@@ -188,42 +179,9 @@ export class MqttServer {
     };
   }
 
-  private accept(socket: Socket): void {
-    const { limits, backPressure, rates, onNotice } = this.options;
-    if (this.connections.size >= limits.maxConnections) {
-      this.countRefused('connections');
-      socket.destroy();
-      return;
-    }
-    this.connections.add(socket);
-    socket.once('close', () => {
-      this.connections.delete(socket);
-      this.rateHolds.forget(socket);
-    });
-    socket.on('error', () => {});
-    const allowance = () => {
-      const session = this.sessionOn(socket);
-      return session === undefined ? Number.POSITIVE_INFINITY : rates.allowance(session);
-    };
-    const mayGo = () => allowance() >= 1;
-    guardConnection(socket, limits, {
-      onViolation: ({ clause }) => {
-        this.countRefused(clause);
-        onNotice('connection-ended', { address: socket.remoteAddress, clause });
-      },
-      holds: () => backPressure.holds(socket) || this.rateHolds.holds(socket, mayGo),
-      allowance,
-      onOthers: (packets) => {
-        const session = this.sessionOn(socket);
-        if (session !== undefined) rates.spend(session, packets);
-      },
-    });
-    this.aedes.handle(socket);
-  }
-
   /** The session of a connection that has logged in. */
-  private sessionOn(socket: Socket): Session | undefined {
-    const { client } = socket as Socket & { readonly client?: Client };
+  private sessionOn(connection: Duplex): Session | undefined {
+    const { client } = connection as Duplex & { readonly client?: Client };
     return client === undefined ? undefined : this.sessions.get(client);
   }
 
@@ -246,7 +204,7 @@ export class MqttServer {
       this.options.onNotice(event, { client: client.id, error: error.message });
     this.aedes.on('clientError', notice('client-error'));
     this.aedes.on('clientError', (_client, { message }) => {
-      if (message === 'drain timeout') this.countRefused(SLOW_READER);
+      if (message === 'drain timeout') this.options.refusals.count(SLOW_READER);
     });
     this.aedes.on('connectionError', notice('connection-error'));
   }
@@ -261,13 +219,9 @@ export class MqttServer {
 
   private cutSlowReader(client: Client): void {
     if (client.conn.destroyed) return;
-    this.countRefused(SLOW_READER);
+    this.options.refusals.count(SLOW_READER);
     this.options.onNotice('connection-ended', { client: client.id, clause: SLOW_READER });
     client.conn.destroy();
-  }
-
-  private countRefused(why: string): void {
-    this.refused.set(why, (this.refused.get(why) ?? 0) + 1);
   }
 }
 

@@ -6,12 +6,13 @@
  */
 
 import { isUtf8 } from 'node:buffer';
+import { Fields } from './fields.ts';
 
 /** Why the connection must end; `connack` is the return code to say first, where there is one. */
 export interface Violation {
   /** The clause, such as MQTT-2.2.2-2. */
   readonly clause: string;
-  readonly connack?: 1 | 2;
+  readonly connack?: 1 | 2 | 3 | 4 | 5;
 }
 
 export const PACKET = {
@@ -154,36 +155,4 @@ function isText(bytes: Uint8Array | null): bytes is Uint8Array {
 
 function bad(clause: string): Violation {
   return { clause };
-}
-
-/** Reads the fields of a packet; null where the packet ends too early. */
-class Fields {
-  private readonly body: Uint8Array;
-  private at = 0;
-
-  constructor(body: Uint8Array) {
-    this.body = body;
-  }
-
-  get done(): boolean {
-    return this.at === this.body.length;
-  }
-
-  byte(): number | null {
-    return this.body[this.at++] ?? null;
-  }
-
-  uint16(): number | null {
-    const high = this.byte();
-    const low = this.byte();
-    return high === null || low === null ? null : (high << 8) | low;
-  }
-
-  /** Length-prefixed bytes, a view. */
-  string(): Uint8Array | null {
-    const length = this.uint16();
-    if (length === null || this.at + length > this.body.length) return null;
-    this.at += length;
-    return this.body.subarray(this.at - length, this.at);
-  }
 }

@@ -6,7 +6,7 @@
 import { statfs } from 'node:fs/promises';
 import { type DeviceStanding, standingOf } from '@fieldproof/protocol/registry-device';
 import type { CounterValues } from '../gate/counters.ts';
-import type { MqttStatus } from '../mqtt/mqtt-server.ts';
+import type { MqttStatus } from '../mqtt/mqtt-status.ts';
 import type { Device } from '../registry/registry.ts';
 import { type Distribution, type Family, keyed, type Sample, single } from './exposition.ts';
 

@@ -9,8 +9,6 @@ export interface AuthenticateOptions {
   readonly judgeLogin: (deviceId: string, password: Uint8Array | undefined) => LoginVerdict;
   readonly onSession: (client: Client, session: Session) => void;
   readonly onRefused: (client: Client, returnCode: number, reason: string) => void;
-  /** False while the broker starts or stops: return code 3. */
-  readonly isReady: () => boolean;
 }
 
 type Done = (error: AuthenticateError | null, success: boolean | null) => void;
@@ -40,10 +38,6 @@ export function createAuthenticate(options: AuthenticateOptions) {
       options.onRefused(client, returnCode, reason);
       done(Object.assign(new Error(reason), { returnCode }) as AuthenticateError, false);
     };
-    if (!options.isReady()) {
-      refuse(3, 'ERR_NOT_READY');
-      return;
-    }
     const code = judgeConnect({
       clientId: packet?.clientId ?? '',
       username,
