@@ -60,10 +60,14 @@ import { VERSION } from './observe/version.ts';
 import { RateLimiter } from './rate-limit.ts';
 import { catchUp } from './registry/catch-up.ts';
 import { openRegistryDatabase } from './registry/database.ts';
+import { DetailsDesk } from './registry/details.ts';
+import { DeviceTexts } from './registry/device-texts.ts';
 import { Directory } from './registry/directory.ts';
 import { EnrolmentDesk } from './registry/enrolment.ts';
+import { QuarantineDesk } from './registry/quarantine.ts';
 import { Registry } from './registry/registry.ts';
 import { Sightings } from './registry/sightings.ts';
+import { SuspensionDesk } from './registry/suspensions.ts';
 import { replaceFile } from './replace-file.ts';
 import { createStatus } from './status.ts';
 import { certificateDates } from './tls/certificate-dates.ts';
@@ -162,7 +166,8 @@ async function compose(
   for (const secret of secrets) scrubber.add(secret);
 
   const file = join(data.path, 'registry.sqlite');
-  const registry = new Registry(await openRegistryDatabase({ url: config.databaseUrl, file }));
+  const database = await openRegistryDatabase({ url: config.databaseUrl, file });
+  const registry = new Registry(database);
   cleanup.push(() => registry.close());
   const evidence = await openEvidence(config, {
     ...{ folder: data.path, keys, log, instruments },
@@ -175,6 +180,7 @@ async function compose(
     else log.error(tail, 'evidence log: the end of the file is lost, acknowledged entries with it');
   }
 
+  const texts = new DeviceTexts({ db: database, random, now });
   const directory = new Directory({
     network,
     signer: keys.registry,
@@ -190,14 +196,13 @@ async function compose(
   );
   await sightings.load();
 
-  const clones = new CloneWatch((deviceId) =>
+  const recordedBoots = (deviceId: string) =>
     evidence
       .bootsOf(publicKeyFromDeviceId(deviceId))
-      .map(({ counter, seed }) => ({ bootCounter: counter, bootSeed: seed })),
-  );
-  const quarantined = await registry.quarantined();
-  for (const boot of quarantined) clones.restore(boot.deviceId, boot);
-  let quarantinedBoots = quarantined.length;
+      .map(({ counter, seed }) => ({ bootCounter: counter, bootSeed: seed }));
+  const clones = new CloneWatch({ recordedBoots, rightsOf: (id) => directory.get(id) });
+  const quarantine = new QuarantineDesk({ directory, clones, registry, recordedBoots, log });
+  await quarantine.load();
 
   const counters = new Counters();
   const verifier = await createVerifier(config, { network, log });
@@ -237,14 +242,10 @@ async function compose(
     receipts,
     publishDown,
     deviceKey: (deviceId) => directory.deviceKey(deviceId),
+    suspendedUntil: (deviceId) => directory.get(deviceId)?.suspension?.until ?? null,
     mayDiagnose: () => diagnoses.take('all') === 0,
-    onClone: (deviceId, boot) => {
-      log.warn({ deviceId, ...boot }, 'clone: boot quarantined');
-      quarantinedBoots += 1;
-      registry
-        .quarantine(deviceId, boot, now())
-        .catch((error: unknown) => log.error({ err: error }, 'registry: quarantine not stored'));
-    },
+    onClone: (deviceId, clone) => void quarantine.quarantine(deviceId, clone),
+    onFreshBirth: (deviceId, boot, index) => quarantine.freshBirth(deviceId, boot, index),
     onRejected: (deviceId, { code, message }) =>
       log.info({ event: 'reject', deviceId, code, detail: message }, 'reject'),
     onAccepted: (deviceId, at, birth) => {
@@ -344,6 +345,12 @@ async function compose(
     caPem: () => tls?.caPem ?? null,
     now,
   });
+  const details = new DetailsDesk(directory, texts);
+  const suspensions = new SuspensionDesk({
+    ...{ network, directory, evidence, nonces, now },
+    appealDays: config.appealDays,
+    disconnect: (deviceId) => server.disconnect(deviceId),
+  });
   const limiters = {
     hello: new RateLimiter(perSecond(config.helloPerSecond), now),
     enrol: new RateLimiter(perSecond(config.enrolPerSecond), now),
@@ -358,7 +365,7 @@ async function compose(
     checkpointAt: () => instruments.checkpointAt,
     rateLimited: () => mapValues(limiters, ({ refused }) => refused),
     devices: () => directory.all(),
-    quarantinedBoots: () => quarantinedBoots,
+    quarantinedBoots: () => quarantine.count,
     certificates: () => {
       const { caPem: ca, cert: server } = certificates?.current ?? {};
       return mapValues(certificateDates({ ca, server }), ({ notAfter }) => notAfter);
@@ -387,7 +394,7 @@ async function compose(
     isOnline,
     sightings,
     isEnrolled: (deviceId) => directory.get(deviceId) !== null,
-    disconnect: (deviceId) => server.disconnect(deviceId),
+    ...{ texts, details, suspensions, quarantine },
     status,
     joinAddress: () =>
       tls === null
@@ -464,7 +471,8 @@ async function compose(
     log.error({ remedy: remedyOf('ERR_TLS_PIN') }, 'ERR_TLS_PIN: devices refuse the certificates');
   }
   await logDescriptor(current, { evidence, registry, now });
-  const applied = await catchUp({ evidence, registry, directory });
+  const applied = await catchUp({ evidence, registry, directory, quarantine });
+  await quarantine.adopt();
   if (applied > 0) log.info({ applied }, 'registry: caught up from the evidence log');
 
   let summedUp = counters.values();

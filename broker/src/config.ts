@@ -81,6 +81,8 @@ export interface BrokerConfig {
   /** How often checkpoints are written while the log grows. */
   readonly publishIntervalMs: number;
   readonly credentialDays: number;
+  /** How long after a suspension its device's owner may appeal; 0: not at all. */
+  readonly appealDays: number;
   /** Requests per second and address to `hello` and to `enrol`; 0 lifts the limit. */
   readonly helloPerSecond: number;
   readonly enrolPerSecond: number;
@@ -130,6 +132,7 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   mergeDelayMs: 10_000,
   publishIntervalMs: 1000,
   credentialDays: 90,
+  appealDays: 30,
   helloPerSecond: 50,
   enrolPerSecond: 10,
 };
@@ -166,6 +169,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   mergeDelayMs: [1000, 86_400_000],
   publishIntervalMs: [10, 60_000],
   credentialDays: [1, 3650],
+  appealDays: [0, 3650],
   helloPerSecond: [0, 1_000_000],
   enrolPerSecond: [0, 1_000_000],
 };

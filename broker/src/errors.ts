@@ -116,6 +116,18 @@ export const BROKER_ERRORS = {
     what: 'No device with this id is enrolled.',
     remedy: 'Enrol it with a join line.',
   },
+  ERR_STANDING: {
+    what: 'What the request is about is not in force: a suspension, an appeal without a decision or a quarantine.',
+    remedy: 'See what is: fieldproof-broker devices show <device>.',
+  },
+  ERR_EVIDENCE: {
+    what: 'A suspension for something that was seen names no entry that shows it, or one about something else.',
+    remedy: 'Name entries of the device or about it; only the kind operator does without.',
+  },
+  ERR_APPEAL_CLOSED: {
+    what: 'The suspension is not the last one of the device, was appealed already, or its deadline has passed.',
+    remedy: 'See GET /v1/devices/<device>/standing; ask the operator.',
+  },
   ERR_UNAUTHORIZED: {
     what: 'The request has no valid bearer token of the scope that it needs.',
     remedy: 'Send Authorization: Bearer <token>; the tokens are in the data folder.',

@@ -48,6 +48,15 @@ export function sealAppeal(
 }
 
 /**
+ * The text in an appeal whose signature has been verified, such as one in the log.
+ *
+ * @throws {ProtocolError} the shapes' codes.
+ */
+export function readAppealText(envelope: Uint8Array): string {
+  return appeal(decode(parseEnvelope(envelope).payload), '').text;
+}
+
+/**
  * Opens an appeal under the key of the owner of the device that it names.
  *
  * @param context.ownerKey - gives the owner key, 32 bytes, of a device; may throw for one that is unknown.

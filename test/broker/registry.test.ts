@@ -53,7 +53,14 @@ function contract(open: () => Promise<RegistryDatabase>): void {
   });
 
   beforeEach(async () => {
-    for (const table of ['devices', 'tokens', 'quarantine', 'settings'] as const) {
+    for (const table of [
+      'devices',
+      'tokens',
+      'quarantine',
+      'fresh_births',
+      'device_texts',
+      'settings',
+    ] as const) {
       await db.deleteFrom(table).execute();
     }
   });
@@ -114,11 +121,29 @@ function contract(open: () => Promise<RegistryDatabase>): void {
     expect((await registry.tokens())[0]?.used).toBe(0);
   });
 
-  test('quarantined boots are kept once', async () => {
+  test('fresh births are replaced, with a device or without one', async () => {
     const boot = { bootCounter: 4_294_967_295, bootSeed: 4_000_000_000 };
-    await registry.quarantine('z6MkA', boot, 1);
-    await registry.quarantine('z6MkA', boot, 2);
-    expect(await registry.quarantined()).toEqual([{ deviceId: 'z6MkA', ...boot }]);
+    const births = { deviceId: 'z6MkA', boots: [boot], index: 3 };
+    await registry.apply([], [births]);
+    expect(await registry.appliedThrough()).toBe(-1);
+    const later = { ...births, boots: [boot, { bootCounter: 0, bootSeed: 0 }], index: 5 };
+    await registry.apply([DEVICE], [later]);
+    expect(await registry.freshBirths()).toEqual([later]);
+    await registry.forgetFreshBirths();
+    expect(await registry.freshBirths()).toEqual([]);
+  });
+
+  test('a quarantine of an earlier version is there until it is logged', async () => {
+    const boot = { bootCounter: 4_294_967_295, bootSeed: 4_000_000_000 };
+    const row = { boot_counter: boot.bootCounter, boot_seed: boot.bootSeed, created_at: 1 };
+    await db
+      .insertInto('quarantine')
+      .values({ device_id: 'z6MkA', ...row })
+      .execute();
+    await registry.forgetUnloggedQuarantine('z6MkB', boot);
+    expect(await registry.unloggedQuarantines()).toEqual([{ deviceId: 'z6MkA', ...boot }]);
+    await registry.forgetUnloggedQuarantine('z6MkA', boot);
+    expect(await registry.unloggedQuarantines()).toEqual([]);
   });
 }
 

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { CloneWatch } from '@fieldproof/broker/gate/clones';
 import { Counters } from '@fieldproof/broker/gate/counters';
 import { judge, type Submission } from '@fieldproof/broker/gate/rules';
 import { judgeTopic } from '@fieldproof/broker/gate/topic-rules';
@@ -162,48 +161,6 @@ describe('judgeTopic', () => {
   ])('%s, retain %s, QoS %s: %s', (topic, retain, qos, code) => {
     const verdict = judgeTopic({ topic, retain, qos }, session);
     expect(verdict.ok ? null : verdict.code).toBe(code);
-  });
-});
-
-describe('clones', () => {
-  const A = { bootCounter: 1, bootSeed: 0xaaaaaaaa };
-  const B = { bootCounter: 2, bootSeed: 0xbbbbbbbb };
-  const C = { bootCounter: 3, bootSeed: 0xcccccccc };
-
-  function births(...boots: (typeof A)[]): CloneWatch {
-    const watch = new CloneWatch();
-    for (const boot of boots) {
-      watch.recorded('d', boot);
-      watch.freshBirth('d', boot);
-    }
-    return watch;
-  }
-
-  test('births that alternate A, B, A put B out, and A stays', () => {
-    const watch = births(A, B, A);
-    expect(watch.isQuarantined('d', B)).toBe(true);
-    expect(watch.isQuarantined('d', A)).toBe(false);
-    expect(watch.isQuarantined('other', B)).toBe(false);
-  });
-
-  test('restarts and reconnects are no clones', () => {
-    const watch = births(A, A, B, B, C, C);
-    for (const boot of [A, B, C]) expect(watch.isQuarantined('d', boot)).toBe(false);
-  });
-
-  test('a backlog of an older boot is no clone', () => {
-    const watch = births(A, B);
-    watch.recorded('d', A);
-    expect(watch.isQuarantined('d', A)).toBe(false);
-    expect(watch.isQuarantined('d', B)).toBe(false);
-  });
-
-  test('the same counter with another seed is one, also after a restart', () => {
-    const twin = { ...A, bootSeed: 1 };
-    expect(births(A).isQuarantined('d', twin)).toBe(true);
-    const restarted = new CloneWatch(() => [A]);
-    expect(restarted.isQuarantined('d', twin)).toBe(true);
-    expect(restarted.isQuarantined('d', A)).toBe(false);
   });
 });
 

@@ -39,6 +39,14 @@ test('a first start that was cut off anywhere in the registry does not stop the 
         .map(({ name }) => name)
         .filter((name) => !name.startsWith('sqlite'))
         .sort(),
-    ).toEqual(['births', 'devices', 'quarantine', 'settings', 'tokens']);
+    ).toEqual([
+      'births',
+      'device_texts',
+      'devices',
+      'fresh_births',
+      'quarantine',
+      'settings',
+      'tokens',
+    ]);
   }
 });

@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { MAX_ENVELOPE_BYTES, parseEnvelope, type Signer } from '@fieldproof/protocol/envelope';
 import type { TimeAnchorEntry } from '@fieldproof/protocol/log-entries';
 import { decodeBirth } from '@fieldproof/protocol/messages';
-import type { BootName, CloneWatch } from './clones.ts';
+import type { BootName, Clone, CloneWatch } from './clones.ts';
 import type { Counters } from './counters.ts';
 import type { EnvelopeKey, Evidence, Known } from './evidence.ts';
 import type { Rates } from './rates.ts';
@@ -34,10 +34,14 @@ export interface GateOptions {
   readonly publishDown: PublishDown;
   /** Keys and standing of a device, or null when it is not enrolled any more. */
   readonly deviceKey: (deviceId: string) => DeviceKey | null;
+  /** When the suspension of a device ends, Unix ms, or null. */
+  readonly suspendedUntil: (deviceId: string) => number | null;
   /** Whether another failed signature may be tried under the other kinds. */
   readonly mayDiagnose: () => boolean;
-  /** A boot was quarantined: to be kept for the next start. */
-  readonly onClone: (deviceId: string, boot: BootName) => void;
+  /** A boot is a clone for its counter: to be quarantined. */
+  readonly onClone: (deviceId: string, clone: Clone) => void;
+  /** A fresh birth is recorded, with its time anchor at an index; resolves when what it shows is in force. */
+  readonly onFreshBirth: (deviceId: string, boot: BootName, index: number) => Promise<void>;
   /** An envelope was rejected. */
   readonly onRejected?: (deviceId: string, fault: Fault) => void;
   /** An envelope was recorded; `birth` is its payload when it is one. */
@@ -160,7 +164,7 @@ export class Gate {
   }
 
   private cloned(session: Session, stamp: VerifiedStamp): Fault | null {
-    if (!this.options.clones.isQuarantined(session.deviceId, stamp)) return null;
+    if (!this.options.clones.isCloned(session.deviceId, stamp)) return null;
     return { code: 'ERR_BOOT_CLONED', message: `boot ${stamp.bootCounter}: quarantined` };
   }
 
@@ -182,7 +186,6 @@ export class Gate {
       size: slot.envelope.length,
       digest: slot.digest!,
     };
-    clones.recorded(session.deviceId, stamp);
     let anchored: Promise<unknown> | null = null;
     evidence.appendBatch(entry, slot.envelope, (outcome) => {
       if (outcome.kind === 'duplicate') this.duplicate(session, slot);
@@ -190,6 +193,8 @@ export class Gate {
       else if (outcome.kind === 'refused') this.reject(session, slot, LOG_FULL);
       else {
         counters.countAccepted();
+        const clone = clones.recorded(session.deviceId, stamp);
+        if (clone !== null) this.options.onClone(session.deviceId, clone);
         const birth = kind === 'birth' ? parseEnvelope(slot.envelope).payload : null;
         this.options.onAccepted(session.deviceId, slot.at, birth);
         if (birth === null) {
@@ -207,7 +212,9 @@ export class Gate {
       }
     });
     if (kind === 'birth' && this.isFresh(session, slot)) {
-      anchored = evidence.append(this.timeAnchor(session, slot));
+      anchored = evidence
+        .append(this.timeAnchor(session, slot))
+        .then(({ index }) => this.options.onFreshBirth(session.deviceId, bootOf(stamp), index));
       anchored.catch(() => {});
     }
   }
@@ -221,10 +228,7 @@ export class Gate {
   /** docs/spec/messages.md 1.1: a birth whose nonce is that of the live session is fresh. */
   private isFresh(session: Session, slot: Slot): boolean {
     const { nonce } = decodeBirth(parseEnvelope(slot.envelope).payload);
-    if (nonce === null || Buffer.from(nonce).toString('latin1') !== session.nonce) return false;
-    const cloned = this.options.clones.freshBirth(session.deviceId, slot.judgement!.stamp!);
-    if (cloned !== null) this.options.onClone(session.deviceId, cloned);
-    return true;
+    return nonce !== null && Buffer.from(nonce).toString('latin1') === session.nonce;
   }
 
   /** docs/spec/evidence-log.md section 1.2. */
@@ -245,7 +249,12 @@ export class Gate {
       this.reject(session, slot, fault);
       return;
     }
-    const key = keyOf(session, slot.judgement!.stamp!);
+    const stamp = slot.judgement!.stamp!;
+    if (fault.code === 'ERR_BOOT_CLONED') {
+      const clone = this.options.clones.conflict(session.deviceId, bootOf(stamp));
+      if (clone !== null) this.options.onClone(session.deviceId, clone);
+    }
+    const key = keyOf(session, stamp);
     this.options.evidence.settleReject({ ...key, code: fault.code }).then(
       (isSettled) => {
         if (isSettled) this.options.receipts.soon(session);
@@ -264,8 +273,15 @@ export class Gate {
     this.options.onRejected?.(deviceId, fault);
     const stamp = isSettled ? slot.judgement!.stamp : null;
     const subject = { digest: slot.digest!, stamp };
-    const envelope = sealReject(fault, subject, { network, deviceId, signer });
+    const told = fault.code === 'ERR_SUSPENDED' ? this.untilResumed(deviceId, fault) : fault;
+    const envelope = sealReject(told, subject, { network, deviceId, signer });
     publishDown(deviceId, 'reject', { envelope, done: () => this.settle(session, slot) });
+  }
+
+  private untilResumed(deviceId: string, fault: Fault): Fault {
+    const until = this.options.suspendedUntil(deviceId);
+    if (until === null) return fault;
+    return { ...fault, retryAfterMs: Math.max(1, until - this.options.now()) };
   }
 
   private settle(session: Session, slot: Slot): void {
@@ -282,6 +298,10 @@ function keyOf(session: Session, stamp: VerifiedStamp): EnvelopeKey {
   const { bootCounter, bootSeed: number, seq } = stamp;
   if (session.seed?.number !== number) session.seed = { number, bytes: seedBytes(number) };
   return { device: session.deviceKey, bootCounter, bootSeed: session.seed.bytes, seq };
+}
+
+function bootOf({ bootCounter, bootSeed }: VerifiedStamp): BootName {
+  return { bootCounter, bootSeed };
 }
 
 function sizeFault(envelope: Uint8Array): Fault | null {

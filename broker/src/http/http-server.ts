@@ -16,6 +16,7 @@ import { addEvidenceRoutes } from './evidence-routes.ts';
 import { addMetricsRoute, type MetricsRouteOptions } from './metrics-route.ts';
 import { sendProblem } from './problem.ts';
 import { addPublicRoutes, type PublicRoutesOptions } from './public-routes.ts';
+import { addStandingRoutes, type StandingRoutesOptions } from './standing-routes.ts';
 
 /** Longest request body: an enrolment is below 2 kB, a down message is an envelope. */
 const MAX_BODY_BYTES = 65_536;
@@ -30,6 +31,7 @@ export interface HttpServerOptions {
   /** Counts the answers. */
   readonly requests: HttpTally;
   readonly routes: PublicRoutesOptions &
+    StandingRoutesOptions &
     MetricsRouteOptions &
     AdminRoutesOptions &
     Parameters<typeof addDownRoute>[1] &
@@ -80,6 +82,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     return { ready: true };
   });
   addPublicRoutes(app, routes);
+  addStandingRoutes(app, routes);
   addEvidenceRoutes(app, routes);
   addMetricsRoute(app, routes);
   addDownRoute(app, routes);

@@ -70,7 +70,8 @@ export function sendBytes(reply: FastifyReply, type: string, bytes: Uint8Array):
     .send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
 }
 
-function limit(limiter: RateLimiter, name: string, reply: FastifyReply): void {
+/** Counts a request under a name. @throws {BrokerError} ERR_RATE_LIMIT, with Retry-After. */
+export function limit(limiter: RateLimiter, name: string, reply: FastifyReply): void {
   const waitMs = limiter.take(name);
   if (waitMs === 0) return;
   reply.header('retry-after', Math.ceil(waitMs / 1000));

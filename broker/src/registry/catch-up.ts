@@ -1,8 +1,11 @@
-/** Applies the `registry` entries of the evidence log that a crash kept from the registry. */
+/** Applies the `registry` entries and births of the evidence log that a crash kept from the registry. */
 
+import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import { FrameReader } from '@fieldproof/protocol/frame';
 import { decodeEvidenceEntry, isBatchEntry } from '@fieldproof/protocol/log-entries';
+import { seedNumberOf } from '@fieldproof/protocol/registry-actions';
 import type { Directory } from './directory.ts';
+import type { QuarantineDesk } from './quarantine.ts';
 import type { Registry } from './registry.ts';
 
 /** @returns how many entries were applied. */
@@ -13,11 +16,13 @@ export async function catchUp(options: {
   };
   readonly registry: Registry;
   readonly directory: Directory;
+  readonly quarantine: QuarantineDesk;
 }): Promise<number> {
-  const { evidence, registry, directory } = options;
+  const { evidence, registry, directory, quarantine } = options;
   // A log that is shorter than the registry remembers was replaced: all of it is applied again.
   const through = await registry.appliedThrough();
   const from = through < evidence.size ? through + 1 : 0;
+  if (from === 0) await quarantine.forget();
   let applied = 0;
   const reader = new FrameReader(from);
   for await (const chunk of evidence.tail(from, { live: false })) {
@@ -25,11 +30,16 @@ export async function catchUp(options: {
     for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {
       if (isBatchEntry(frame.entry)) continue;
       const entry = decodeEvidenceEntry(frame.entry);
+      if (entry.type === 'time-anchor') {
+        const bootSeed = seedNumberOf(entry.bootSeed);
+        const boot = { bootCounter: entry.bootCounter, bootSeed };
+        quarantine.replayBirth(deviceIdFromPublicKey(entry.device), boot, frame.index);
+      }
       if (entry.type !== 'registry') continue;
       await directory.catchUp({ ...entry, index: frame.index });
       applied += 1;
     }
   }
-  await registry.markApplied(evidence.size - 1);
+  await directory.settle(evidence.size);
   return applied;
 }

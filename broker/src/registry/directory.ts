@@ -14,7 +14,8 @@ import { applyRegistryAction, standingOf } from '@fieldproof/protocol/registry-d
 import { BrokerError } from '../errors.ts';
 import type { Evidence } from '../gate/evidence.ts';
 import type { DeviceKey } from '../gate/session.ts';
-import type { Device, Registry } from './registry.ts';
+import type { Device, FreshBirths, Registry } from './registry.ts';
+import { Turns } from './turns.ts';
 
 export interface DirectoryOptions {
   readonly network: string;
@@ -34,6 +35,9 @@ export class Directory {
   private readonly keys = new Map<string, DeviceKey>();
   /** Devices whose rows the database has yet to take, in log order. */
   private unwritten: Device[] = [];
+  /** The same of births, by device: only the newest of each counts. */
+  private unwrittenBirths = new Map<string, FreshBirths>();
+  private readonly turns = new Turns();
   private writing: Promise<void> = Promise.resolve();
 
   constructor(options: DirectoryOptions) {
@@ -62,6 +66,18 @@ export class Directory {
 
   get(deviceId: string): Device | null {
     return this.devices.get(deviceId) ?? null;
+  }
+
+  /** @throws {BrokerError} ERR_DEVICE_UNKNOWN. */
+  require(deviceId: string): Device {
+    const device = this.devices.get(deviceId);
+    if (device !== undefined) return device;
+    throw new BrokerError('ERR_DEVICE_UNKNOWN', `device ${deviceId.slice(0, 64)}: not enrolled`);
+  }
+
+  /** Runs what checks a device and then changes it, after all that was asked for of the same device before. */
+  inTurn<T>(deviceId: string, action: () => Promise<T>): Promise<T> {
+    return this.turns.take(deviceId, action);
   }
 
   get count(): number {
@@ -93,10 +109,10 @@ export class Directory {
     const at = now();
     const statement = sealRegistryAction(action, { network, signer });
     const { subject } = action;
+    // As a start would read it; what could not be read may not get into the log.
+    const said = readRegistryAction(statement);
     const entry = { type: 'registry' as const, at, action: action.action, subject, statement };
     const { index } = await evidence.append(entry);
-    // As a start would read it.
-    const said = readRegistryAction(statement);
     const device = applyRegistryAction(this.get(subject), said, { at, index });
     if (device === null) {
       throw new BrokerError('ERR_DEVICE_UNKNOWN', `device ${subject}: not enrolled`);
@@ -107,13 +123,19 @@ export class Directory {
     return device;
   }
 
+  /** Has the database remember births for the next start, before it notes that the log is applied so far. */
+  keepFreshBirths(births: FreshBirths): void {
+    this.unwrittenBirths.set(births.deviceId, births);
+    void this.write();
+  }
+
   /**
    * Waits until the database has everything that it would take, and notes that the log is applied up to a size,
    * so that the next start need not look further back.
    */
   async settle(size: number): Promise<void> {
     await this.write();
-    if (this.unwritten.length > 0) return;
+    if (this.unwritten.length > 0 || this.unwrittenBirths.size > 0) return;
     await this.options.registry.markApplied(size - 1).catch(this.options.onDatabaseError);
   }
 
@@ -127,12 +149,15 @@ export class Directory {
   private write(): Promise<void> {
     this.writing = this.writing.then(async () => {
       const devices = this.unwritten;
-      if (devices.length === 0) return;
+      const births = this.unwrittenBirths;
+      if (devices.length === 0 && births.size === 0) return;
       this.unwritten = [];
+      this.unwrittenBirths = new Map();
       try {
-        await this.options.registry.apply(devices);
+        await this.options.registry.apply(devices, [...births.values()]);
       } catch (error) {
         this.unwritten = [...devices, ...this.unwritten];
+        this.unwrittenBirths = new Map([...births, ...this.unwrittenBirths]);
         this.options.onDatabaseError(error);
       }
     });

@@ -97,7 +97,8 @@ export class EnrolmentDesk {
     context: { readonly known: Device | null; readonly enrolment: Enrolment },
   ): Promise<{ readonly group: string; readonly cell: string }> {
     const { known, enrolment } = context;
-    if (known !== null) return { group: known.group, cell: enrolment.cell ?? known.cell };
+    // A place is the operator’s to change: a renewal does not undo it either.
+    if (known !== null) return { group: known.group, cell: known.cell };
     if (enrolment.token === null) {
       throw new BrokerError('ERR_DEVICE_UNKNOWN', `device ${device}: not enrolled, token is null`);
     }

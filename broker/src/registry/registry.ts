@@ -11,13 +11,20 @@ import { toHex } from '@fieldproof/protocol/bytes';
 import type { RegisteredDevice } from '@fieldproof/protocol/registry-device';
 import type { Selectable } from 'kysely';
 import { BrokerError } from '../errors.ts';
-import type { BootName } from '../gate/clones.ts';
+import type { BootName, FreshBoots } from '../gate/clones.ts';
 import type { RegistryDatabase } from './database.ts';
 import { decodeRights, encodeRights } from './rights-column.ts';
 import type { DeviceTable, TokenTable } from './schema.ts';
 
 /** A device as `registry` entries have made it. */
 export type Device = RegisteredDevice;
+
+/** The last boots of a device with a fresh birth, and the index of the last time anchor that says so. */
+export interface FreshBirths {
+  readonly deviceId: string;
+  readonly boots: FreshBoots;
+  readonly index: number;
+}
 
 export interface Token {
   /** SHA-256 of the token, hex: its name in lists. */
@@ -65,9 +72,11 @@ export class Registry {
     return row ? deviceOf(row) : null;
   }
 
-  /** Writes devices as `registry` entries left them, and how far the log is applied, in one transaction. */
-  async apply(devices: readonly Device[]): Promise<void> {
-    if (devices.length === 0) return;
+  /**
+   * Writes devices as `registry` entries left them, how far the log is applied, and fresh births, in one transaction.
+   */
+  async apply(devices: readonly Device[], births: readonly FreshBirths[] = []): Promise<void> {
+    if (devices.length === 0 && births.length === 0) return;
     await this.db.transaction().execute(async (tx) => {
       for (const device of devices) {
         const row = rowOf(device);
@@ -78,31 +87,49 @@ export class Registry {
           .onConflict((conflict) => conflict.column('device_id').doUpdateSet(rest))
           .execute();
       }
+      for (const { deviceId, boots, index } of births) {
+        const row = { boots: JSON.stringify(boots), log_index: index };
+        await tx
+          .insertInto('fresh_births')
+          .values({ device_id: deviceId, ...row })
+          .onConflict((conflict) => conflict.column('device_id').doUpdateSet(row))
+          .execute();
+      }
+      if (devices.length === 0) return;
       await setSetting(tx, APPLIED, String(Math.max(...devices.map((device) => device.logIndex))));
     });
   }
 
-  async quarantine(deviceId: string, boot: BootName, at: number): Promise<void> {
-    const row = {
-      device_id: deviceId,
-      boot_counter: boot.bootCounter,
-      boot_seed: boot.bootSeed,
-      created_at: at,
-    };
-    await this.db
-      .insertInto('quarantine')
-      .values(row)
-      .onConflict((conflict) => conflict.doNothing())
-      .execute();
+  async freshBirths(): Promise<readonly FreshBirths[]> {
+    const rows = await this.db.selectFrom('fresh_births').selectAll().execute();
+    return rows.map((row) => ({
+      deviceId: row.device_id,
+      boots: JSON.parse(row.boots) as FreshBoots,
+      index: row.log_index,
+    }));
   }
 
-  async quarantined(): Promise<readonly (BootName & { readonly deviceId: string })[]> {
+  async forgetFreshBirths(): Promise<void> {
+    await this.db.deleteFrom('fresh_births').execute();
+  }
+
+  /** Quarantines that a version before `quarantine` entries has left. */
+  async unloggedQuarantines(): Promise<readonly (BootName & { readonly deviceId: string })[]> {
     const rows = await this.db.selectFrom('quarantine').selectAll().execute();
     return rows.map((row) => ({
       deviceId: row.device_id,
       bootCounter: row.boot_counter,
       bootSeed: row.boot_seed,
     }));
+  }
+
+  async forgetUnloggedQuarantine(deviceId: string, boot: BootName): Promise<void> {
+    await this.db
+      .deleteFrom('quarantine')
+      .where('device_id', '=', deviceId)
+      .where('boot_counter', '=', boot.bootCounter)
+      .where('boot_seed', '=', boot.bootSeed)
+      .execute();
   }
 
   /** Keeps the profiles of a device's newest birth, as JSON. */

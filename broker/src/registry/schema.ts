@@ -41,7 +41,7 @@ export interface TokenTable {
   revoked: Int;
 }
 
-/** Boots refused as those of a clone. */
+/** Boots refused as those of a clone, of a version before `quarantine` entries; emptied as they are logged. */
 export interface QuarantineTable {
   device_id: string;
   boot_counter: Int;
@@ -56,6 +56,27 @@ export interface BirthTable {
   profiles: string;
 }
 
+/** The last boots of each device with a fresh birth: what is alternating is known after a restart too. */
+export interface FreshBirthTable {
+  device_id: string;
+  /** JSON: [{bootCounter, bootSeed}], older first, at most two. */
+  boots: string;
+  /** Index of the newest time anchor that it includes. */
+  log_index: Int;
+}
+
+/** What people wrote about devices; the log has SHA-256(salt ‖ text). docs/spec/registry.md 5.2. */
+export interface DeviceTextTable {
+  /** That hash, hex. */
+  commitment: string;
+  device_id: string;
+  /** `site` or `notes`. */
+  kind: string;
+  text: string;
+  salt: Uint8Array;
+  created_at: Int;
+}
+
 export interface SettingTable {
   key: string;
   value: string;
@@ -66,6 +87,8 @@ export interface RegistrySchema {
   tokens: TokenTable;
   quarantine: QuarantineTable;
   births: BirthTable;
+  fresh_births: FreshBirthTable;
+  device_texts: DeviceTextTable;
   settings: SettingTable;
 }
 
@@ -132,6 +155,28 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '002_rights': {
     up: async (db: Kysely<unknown>) => {
       await addColumn(db, 'devices', 'rights');
+    },
+  },
+  '003_standing': {
+    up: async (db: Kysely<unknown>) => {
+      const blob = (await isPostgres(db)) ? sql`bytea` : sql`blob`;
+      await db.schema
+        .createTable('fresh_births')
+        .ifNotExists()
+        .addColumn('device_id', 'text', (column) => column.primaryKey())
+        .addColumn('boots', 'text', (column) => column.notNull())
+        .addColumn('log_index', 'bigint', (column) => column.notNull())
+        .execute();
+      await db.schema
+        .createTable('device_texts')
+        .ifNotExists()
+        .addColumn('commitment', 'text', (column) => column.primaryKey())
+        .addColumn('device_id', 'text', (column) => column.notNull())
+        .addColumn('kind', 'text', (column) => column.notNull())
+        .addColumn('text', 'text', (column) => column.notNull())
+        .addColumn('salt', blob, (column) => column.notNull())
+        .addColumn('created_at', 'bigint', (column) => column.notNull())
+        .execute();
     },
   },
 };

@@ -3,10 +3,15 @@
 import type { FastifyInstance } from 'fastify';
 import { BrokerError } from '../../errors.ts';
 import type { Access } from '../access.ts';
-import { addDeviceRoutes, type DeviceRoutesOptions } from './device-routes.ts';
+import { addDetailRoutes, type DetailRoutesOptions } from './detail-routes.ts';
+import { addDeviceRoutes } from './device-routes.ts';
+import { type AdminStandingOptions, addStandingRoutes } from './standing-routes.ts';
 import { addTokenRoutes, type TokenRoutesOptions } from './token-routes.ts';
 
-export interface AdminRoutesOptions extends DeviceRoutesOptions, TokenRoutesOptions {
+export interface AdminRoutesOptions
+  extends AdminStandingOptions,
+    DetailRoutesOptions,
+    TokenRoutesOptions {
   readonly access: Access;
   /** Everything that `status` shows. */
   readonly status: () => object;
@@ -26,6 +31,8 @@ function addRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
   });
   app.get('/admin/status', async () => options.status());
   addDeviceRoutes(app, options);
+  addDetailRoutes(app, options);
+  addStandingRoutes(app, options);
   addTokenRoutes(app, options);
 }
 

@@ -1,18 +1,19 @@
-/** Devices: what the registry has of them, and what operators change about them. */
+/** Devices: what the registry has of them. What operators change is in the files beside this one. */
 
-import type { RegistryAction } from '@fieldproof/protocol/registry-actions';
+import { formatBootName } from '@fieldproof/protocol/boot-name';
+import { toHex } from '@fieldproof/protocol/bytes';
+import { standingOf } from '@fieldproof/protocol/registry-device';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { BrokerError } from '../../errors.ts';
+import type { DeviceTexts } from '../../registry/device-texts.ts';
 import type { Directory } from '../../registry/directory.ts';
 import type { Device } from '../../registry/registry.ts';
 import type { Sightings } from '../../registry/sightings.ts';
-import { textIn } from './body-fields.ts';
 
 export interface DeviceRoutesOptions {
   readonly directory: Directory;
+  readonly texts: DeviceTexts;
   readonly isOnline: (deviceId: string) => boolean;
   readonly sightings: Sightings;
-  readonly disconnect: (deviceId: string) => void;
   readonly now: () => number;
 }
 
@@ -23,38 +24,21 @@ export function addDeviceRoutes(app: FastifyInstance, options: DeviceRoutesOptio
     devices: directory.all().map((device) => showDevice(device, options)),
   }));
 
-  app.get('/admin/devices/:id', async (request) =>
-    showDevice(requireDevice(directory, request), options),
-  );
-
-  app.post('/admin/devices/:id/suspend', async (request) => {
-    const { deviceId } = requireDevice(directory, request);
-    const reason = textIn(request, 'reason', { fallback: 'by the operator', max: 256 });
-    const device = await directory.record({ action: 'suspend', subject: deviceId, reason });
-    options.disconnect(deviceId);
-    return showDevice(device, options);
-  });
-
-  app.post('/admin/devices/:id/resume', async (request) => {
-    const { deviceId } = requireDevice(directory, request);
-    const action: RegistryAction = { action: 'resume', subject: deviceId };
-    return showDevice(await directory.record(action), options);
-  });
-
-  app.post('/admin/devices/:id/rename', async (request) => {
-    const { deviceId } = requireDevice(directory, request);
-    const name = textIn(request, 'name', { max: 64 });
-    const device = await directory.record({ action: 'rename', subject: deviceId, name });
-    return showDevice(device, options);
+  app.get('/admin/devices/:id', async (request) => {
+    const device = requireDevice(directory, request);
+    const { site, notes } = device.texts;
+    const written = {
+      site: await writtenText(site, options),
+      notes: await writtenText(notes, options),
+    };
+    return { ...showDevice(device, options), written };
   });
 }
 
 /** The device that a request's path names. @throws {BrokerError} ERR_DEVICE_UNKNOWN. */
 export function requireDevice(directory: Directory, request: FastifyRequest): Device {
   const { id } = request.params as { readonly id: string };
-  const device = directory.get(id);
-  if (device) return device;
-  throw new BrokerError('ERR_DEVICE_UNKNOWN', `device ${id.slice(0, 64)}: not enrolled`);
+  return directory.require(id);
 }
 
 /** A device as operators see it. */
@@ -62,11 +46,24 @@ export function showDevice(
   device: Device,
   { isOnline, sightings, now }: DeviceRoutesOptions,
 ): object {
-  const { publicKey: _key, retired: _retired, ...shown } = device;
+  const { publicKey: _key, retired: _retired, quarantined, released, ...shown } = device;
+  const at = now();
   return {
     ...shown,
+    standing: standingOf(device, at),
+    quarantined: quarantined.map(formatBootName),
+    released: released.map(formatBootName),
     online: isOnline(device.deviceId),
     ...sightings.of(device.deviceId),
-    credentialExpired: device.credentialExpires <= now(),
+    credentialExpired: device.credentialExpires <= at,
   };
+}
+
+/** A text and its salt, hex, which with the hash in the log prove each other; null when there is none here. */
+async function writtenText(
+  commitment: string | null,
+  { texts }: DeviceRoutesOptions,
+): Promise<object | null> {
+  const found = await texts.find(commitment);
+  return found && { text: found.text, salt: toHex(found.salt) };
 }

@@ -1,0 +1,85 @@
+/** What may be written about a device, checked where it enters. docs/spec/registry.md section 5. Pure. */
+
+import { MAX_STREAMS } from '@fieldproof/protocol/registry-actions';
+import type { Stream } from '@fieldproof/protocol/registry-device';
+import { BrokerError } from '../errors.ts';
+
+/** Longest text of a site and of notes, in UTF-16 units. */
+export const MAX_TEXT = 4096;
+
+const LABEL = /^\P{Cc}{1,64}$/u;
+const REASON = /^\P{Cc}{1,256}$/u;
+const KIND = /^[A-Za-z][A-Za-z0-9._-]{0,31}$/;
+const CELL = /^(?:[0-9a-f]{15})?$/;
+/** docs/spec/telemetry.md 1.1, 1.2. */
+const METRIC = /^(?:[a-z][a-z0-9_-]{0,31}\/)?[A-Za-z0-9][A-Za-z0-9:._/-]{0,63}$/;
+/** Of control characters, those that a text of several lines needs. */
+const TEXT = /^[\P{Cc}\n\t]*$/u;
+
+/** A device's name or group. @throws {BrokerError} ERR_REQUEST, as all functions here. */
+export function checkLabel(key: 'name' | 'group', value: unknown): string {
+  if (isText(value, 64) && LABEL.test(value)) return value;
+  throw refused(key, '1 to 64 characters without control characters');
+}
+
+/** An H3 index, or empty. */
+export function checkCell(value: unknown): string {
+  if (isText(value, 15) && CELL.test(value)) return value;
+  throw refused('cell', 'an H3 index of 15 lower-case hex digits, or empty');
+}
+
+/** Why something is done to a device: it is logged. */
+export function checkReason(value: unknown): string {
+  if (isText(value, 256) && REASON.test(value)) return value;
+  throw refused('reason', '1 to 256 characters without control characters');
+}
+
+/** What a suspension is for: `operator`, a code, or a word. docs/spec/registry.md 4.1. */
+export function checkKind(value: unknown): string {
+  if (isText(value, 32) && KIND.test(value)) return value;
+  throw refused('kind', 'operator, an error code or a word of at most 32 letters, digits, . _ -');
+}
+
+/** A text about a device; null for none. */
+export function checkText(value: unknown): string | null {
+  if (value === null || value === '') return null;
+  if (isText(value, MAX_TEXT) && TEXT.test(value)) return value;
+  throw refused('text', `at most ${MAX_TEXT} characters, of control characters line feed and tab`);
+}
+
+/** Wanted series, each metric once. */
+export function checkStreams(value: unknown): readonly Stream[] {
+  if (!Array.isArray(value) || value.length > MAX_STREAMS) {
+    throw refused('streams', `an array of at most ${MAX_STREAMS}`);
+  }
+  const streams = value.map((item, i) => checkStream(item, `streams[${i}]`));
+  const metrics = new Set(streams.map(({ metric }) => metric));
+  if (metrics.size < streams.length) throw refused('streams', 'each metric once');
+  return streams;
+}
+
+function checkStream(item: unknown, at: string): Stream {
+  if (typeof item !== 'object' || item === null) {
+    throw refused(at, 'an object with metric, cadenceMs and resolution');
+  }
+  const { metric, cadenceMs, resolution } = item as Readonly<Record<string, unknown>>;
+  if (!isText(metric, 128) || !METRIC.test(metric)) {
+    throw refused(`${at}.metric`, 'a name such as air/temperature');
+  }
+  if (!Number.isSafeInteger(cadenceMs) || (cadenceMs as number) < 1) {
+    throw refused(`${at}.cadenceMs`, 'an integer from 1');
+  }
+  if (!Number.isFinite(resolution) || (resolution as number) < 0) {
+    throw refused(`${at}.resolution`, 'a number from 0');
+  }
+  return { metric, cadenceMs: cadenceMs as number, resolution: resolution as number };
+}
+
+/** Well-formed, since it is written as UTF-8. */
+function isText(value: unknown, max: number): value is string {
+  return typeof value === 'string' && value.length <= max && !/\p{Cs}/u.test(value);
+}
+
+function refused(key: string, expected: string): BrokerError {
+  return new BrokerError('ERR_REQUEST', `${key}: expected ${expected}`);
+}

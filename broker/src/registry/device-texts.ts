@@ -1,0 +1,75 @@
+/**
+ * What people write about a device, in the database only: the log has SHA-256(salt ‖ UTF-8 text).
+ * docs/spec/registry.md 5.2.
+ */
+
+import { createHash } from 'node:crypto';
+import { encodeUtf8, toHex } from '@fieldproof/protocol/bytes';
+import type { RegistryDatabase } from './database.ts';
+
+export type TextKind = 'site' | 'notes';
+
+export interface WrittenText {
+  readonly text: string;
+  /** 16 bytes. */
+  readonly salt: Uint8Array;
+}
+
+const SALT_BYTES = 16;
+
+/** The hash of a text in the log. */
+export function commitmentTo({ text, salt }: WrittenText): Uint8Array {
+  return Uint8Array.from(createHash('sha256').update(salt).update(encodeUtf8(text)).digest());
+}
+
+export class DeviceTexts {
+  private readonly options: {
+    readonly db: RegistryDatabase;
+    readonly random: (bytes: number) => Uint8Array;
+    readonly now: () => number;
+  };
+
+  constructor(options: DeviceTexts['options']) {
+    this.options = options;
+  }
+
+  /** Keeps a text under a new salt. @returns the hash for the log. */
+  async keep(deviceId: string, kind: TextKind, text: string): Promise<Uint8Array> {
+    const { db, random, now } = this.options;
+    const salt = random(SALT_BYTES);
+    const commitment = commitmentTo({ text, salt });
+    await db
+      .insertInto('device_texts')
+      .values({
+        commitment: toHex(commitment),
+        device_id: deviceId,
+        kind,
+        text,
+        salt: Buffer.from(salt),
+        created_at: now(),
+      })
+      .execute();
+    return commitment;
+  }
+
+  /** The text with that hash, hex; null when it is not here: of a database that was lost, say. */
+  async find(commitment: string | null): Promise<WrittenText | null> {
+    if (commitment === null) return null;
+    const row = await this.options.db
+      .selectFrom('device_texts')
+      .select(['text', 'salt'])
+      .where('commitment', '=', commitment)
+      .executeTakeFirst();
+    return row ?? null;
+  }
+
+  /** Erases all texts of a kind about a device but the one with that hash, hex. */
+  async eraseOthers(deviceId: string, kind: TextKind, commitment: string | null): Promise<void> {
+    await this.options.db
+      .deleteFrom('device_texts')
+      .where('device_id', '=', deviceId)
+      .where('kind', '=', kind)
+      .where('commitment', '!=', commitment ?? '')
+      .execute();
+  }
+}
