@@ -51,10 +51,12 @@ import { mqttStatus } from './mqtt/mqtt-status.ts';
 import { Refusals } from './mqtt/refusals.ts';
 import { createTcpListener, createTlsListener } from './mqtt/tcp-listeners.ts';
 import { Nonces } from './nonces.ts';
+import { Health } from './observe/health.ts';
 import { Instruments } from './observe/instruments.ts';
 import { LogRing } from './observe/log-ring.ts';
 import { collectMetrics, type MetricsSources } from './observe/metrics.ts';
 import { passwordIn, Scrubber, secretLines, secretsIn } from './observe/scrubber.ts';
+import { tlsProblems } from './observe/tls-problems.ts';
 import { verdictSummary } from './observe/verdict-summary.ts';
 import { VERSION } from './observe/version.ts';
 import { RateLimiter } from './rate-limit.ts';
@@ -356,6 +358,12 @@ async function compose(
     enrol: new RateLimiter(perSecond(config.enrolPerSecond), now),
     diagnosis: diagnoses,
   };
+  const health = new Health({
+    ...{ dataDir: data.path, minFreeBytes: config.minFreeBytes, evidence, now },
+    isReady: () => ready,
+    askDatabase: () => registry.appliedThrough(),
+    more: () => tlsProblems(certificates?.status() ?? null),
+  });
   const metricsSources: MetricsSources = {
     ...{ version: VERSION, network, dataDir: data.path, startedAt, counters },
     mqtt: { status: () => mqttStatus(desk, server) },
@@ -404,6 +412,7 @@ async function compose(
     enrolLimit: limiters.enrol,
     shareOf,
     metrics: () => collectMetrics(metricsSources),
+    health,
     random,
     now,
   };

@@ -83,6 +83,8 @@ export interface BrokerConfig {
   readonly credentialDays: number;
   /** How long after a suspension its device's owner may appeal; 0: not at all. */
   readonly appealDays: number;
+  /** Free space of the data folder below which `/readyz` says no; 0: any will do. */
+  readonly minFreeBytes: number;
   /** Requests per second and address to `hello` and to `enrol`; 0 lifts the limit. */
   readonly helloPerSecond: number;
   readonly enrolPerSecond: number;
@@ -133,6 +135,7 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   publishIntervalMs: 1000,
   credentialDays: 90,
   appealDays: 30,
+  minFreeBytes: 4 * 1024 * 1024,
   helloPerSecond: 50,
   enrolPerSecond: 10,
 };
@@ -170,6 +173,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   publishIntervalMs: [10, 60_000],
   credentialDays: [1, 3650],
   appealDays: [0, 3650],
+  minFreeBytes: [0, 2 ** 40],
   helloPerSecond: [0, 1_000_000],
   enrolPerSecond: [0, 1_000_000],
 };

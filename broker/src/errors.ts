@@ -156,6 +156,14 @@ export const BROKER_ERRORS = {
     what: 'The broker is starting or stopping.',
     remedy: 'Try again in a moment.',
   },
+  ERR_REGISTRY_DATABASE: {
+    what: 'The database of the registry does not answer.',
+    remedy: 'Start it, or correct databaseUrl; logins go on from memory, enrolments wait.',
+  },
+  ERR_DISK_LOW: {
+    what: 'Less space is free in the data folder than minFreeBytes.',
+    remedy: 'Free space or move the data folder to a larger disk.',
+  },
   ERR_CONFIG: {
     what: 'The configuration has unknown keys or values outside their domain.',
     remedy: 'The message lists every problem; the settings are in broker/README.md.',

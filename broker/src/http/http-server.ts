@@ -13,6 +13,7 @@ import type { HttpTally } from '../observe/http-tally.ts';
 import { type AdminRoutesOptions, addAdminRoutes } from './admin/admin-routes.ts';
 import { addDownRoute } from './down-route.ts';
 import { addEvidenceRoutes } from './evidence-routes.ts';
+import { ALWAYS_ANSWERED, addHealthRoutes, type HealthRoutesOptions } from './health-routes.ts';
 import { addMetricsRoute, type MetricsRouteOptions } from './metrics-route.ts';
 import { sendProblem } from './problem.ts';
 import { addPublicRoutes, type PublicRoutesOptions } from './public-routes.ts';
@@ -33,6 +34,7 @@ export interface HttpServerOptions {
   readonly routes: PublicRoutesOptions &
     StandingRoutesOptions &
     MetricsRouteOptions &
+    HealthRoutesOptions &
     AdminRoutesOptions &
     Parameters<typeof addDownRoute>[1] &
     Parameters<typeof addEvidenceRoutes>[1];
@@ -70,17 +72,12 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   });
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-content-type-options', 'nosniff');
-    if (request.url === '/healthz' || isReady()) return;
+    if (isReady() || ALWAYS_ANSWERED.has(request.url)) return;
     reply.header('retry-after', 1);
     throw new BrokerError('ERR_NOT_READY', 'broker: starting or stopping');
   });
 
-  app.get('/healthz', async () => ({ ok: true }));
-  app.get('/readyz', async () => {
-    const { problem } = routes.evidence;
-    if (problem !== null) throw problem;
-    return { ready: true };
-  });
+  addHealthRoutes(app, routes);
   addPublicRoutes(app, routes);
   addStandingRoutes(app, routes);
   addEvidenceRoutes(app, routes);

@@ -24,6 +24,8 @@ const STATUS: Readonly<Record<string, number>> = {
   ERR_TOO_LARGE: 413,
   ERR_LOG_FULL: 503,
   ERR_NOT_READY: 503,
+  ERR_REGISTRY_DATABASE: 503,
+  ERR_DISK_LOW: 503,
   ERR_LOG_CORRUPT: 500,
   ERR_INTERNAL: 500,
 };

@@ -2,6 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { BrokerError } from '../../errors.ts';
+import type { Health } from '../../observe/health.ts';
 import type { Access } from '../access.ts';
 import { addDetailRoutes, type DetailRoutesOptions } from './detail-routes.ts';
 import { addDeviceRoutes } from './device-routes.ts';
@@ -15,6 +16,7 @@ export interface AdminRoutesOptions
   readonly access: Access;
   /** Everything that `status` shows. */
   readonly status: () => object;
+  readonly health: Pick<Health, 'problems'>;
 }
 
 export function addAdminRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
@@ -29,7 +31,10 @@ function addRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
     }
     options.access(request, 'admin');
   });
-  app.get('/admin/status', async () => options.status());
+  app.get('/admin/status', async () => ({
+    ...options.status(),
+    problems: await options.health.problems(),
+  }));
   addDeviceRoutes(app, options);
   addDetailRoutes(app, options);
   addStandingRoutes(app, options);
