@@ -31,6 +31,14 @@ export class RateLimiter {
     return this.count;
   }
 
+  /** Whether a name has all its tokens: it has taken none lately. */
+  isFull(name: string): boolean {
+    const { perSecond, burst } = this.limit;
+    const bucket = this.buckets.get(name);
+    if (bucket === undefined) return true;
+    return bucket.tokens + (Math.max(0, this.now() - bucket.at) / 1000) * perSecond >= burst;
+  }
+
   /** Takes a token. @returns 0 when there was one, else the ms until there is. */
   take(name: string): number {
     const { perSecond, burst } = this.limit;
