@@ -44,6 +44,7 @@ import {
 } from './listeners.ts';
 import { createLogger, type Logger, noticeLevel } from './log.ts';
 import { BackPressure } from './mqtt/back-pressure.ts';
+import { Door } from './mqtt/door.ts';
 import { FrontDesk } from './mqtt/front-desk.ts';
 import { judgeLogin } from './mqtt/login.ts';
 import { MqttServer } from './mqtt/mqtt-server.ts';
@@ -259,7 +260,15 @@ async function compose(
   const refusals = new Refusals();
   const onNotice = (event: string, detail: object) =>
     log[noticeLevel(event)]({ event, ...detail }, event);
+  const door = new Door({
+    limits: config,
+    shareOf,
+    count: (why) => refusals.count(why),
+    onNotice,
+    monotonicMs: () => performance.now(),
+  });
   const server = await MqttServer.create({
+    door,
     network,
     gate,
     judgeLogin: (deviceId, password) =>
@@ -286,6 +295,7 @@ async function compose(
     plain: null,
     rules: { judgeAccessToken: () => null, plainAnonymous: false },
     refusals,
+    door,
     limits: config,
     onNotice,
   });
@@ -329,7 +339,7 @@ async function compose(
     startedAt,
     addresses,
     counters,
-    mqtt: () => mqttStatus(desk, server),
+    mqtt: () => mqttStatus({ desk, door, devices: server }),
     http: httpCounts,
     evidence,
     directory,
@@ -366,7 +376,7 @@ async function compose(
   });
   const metricsSources: MetricsSources = {
     ...{ version: VERSION, network, dataDir: data.path, startedAt, counters },
-    mqtt: { status: () => mqttStatus(desk, server) },
+    mqtt: { status: () => mqttStatus({ desk, door, devices: server }) },
     ...{ isOnline, evidence, receipts, verifier, http: httpCounts, now },
     ...{ commits: instruments.commits, syncs: instruments.syncs, requests: instruments.requests },
     isReady: () => ready,
@@ -431,19 +441,19 @@ async function compose(
   };
   const http = createHttpServer({ ...common, tls: null });
   const https = certificates && createHttpServer({ ...common, tls: certificates.serverOptions });
-  const plain = createTcpListener(desk, 'tcp');
-  const { maxConnections } = config;
+  const plain = createTcpListener({ door, desk }, 'tcp');
+  const { handshakeTimeoutMs } = config;
   const secure =
     certificates &&
-    createTlsListener(desk, {
-      material: certificates.serverOptions,
-      ...{ maxConnections, refusals, onNotice },
-    });
+    createTlsListener(
+      { door, desk },
+      { material: certificates.serverOptions, handshakeTimeoutMs, onNotice },
+    );
   cleanup.push(async () => {
     ready = false;
     desk.close();
     await Promise.all([http.close(), https?.close()]);
-    const closing = [closeListener(plain), secure && closeListener(secure)];
+    const closing = [closeListener(plain), secure && closeListener(secure.listener)];
     await server.stop();
     desk.stop();
     await Promise.all(closing);
@@ -454,7 +464,7 @@ async function compose(
   addresses.mqtt = urlOf('mqtt', reachable(config.host), ports.mqtt);
   if (https && secure) {
     ports.https = await listenHttp(https, config.lanHost, config.httpsPort);
-    ports.mqtts = await listen(secure, config.lanHost, config.mqttsPort);
+    ports.mqtts = await listen(secure.listener, config.lanHost, config.mqttsPort);
     addresses.https = urlOf('https', lanHost(lanNames), ports.https);
     addresses.mqtts = urlOf('mqtts', lanHost(lanNames), ports.mqtts);
   }
@@ -499,7 +509,7 @@ async function compose(
     setInterval(() => void directory.settle(evidence.size), APPLIED_INTERVAL_MS),
   ];
   if (certificates && https && secure) {
-    certificates.watch([secure, https.server as unknown as Renewable]);
+    certificates.watch([secure.tls, https.server as unknown as Renewable]);
     cleanup.push(() => certificates.stop());
   }
   cleanup.push(() => {

@@ -41,7 +41,21 @@ export interface BrokerConfig {
   readonly verifierThreads: number;
   /** What they verify with: `auto` is libsodium where its binding loads, else OpenSSL. The verdicts are the same. */
   readonly signatureLibrary: SignatureLibrary;
+  /** MQTT connections, logged in or not. */
   readonly maxConnections: number;
+  /** The same of one address (IPv6: of one network of 64 bits). */
+  readonly maxConnectionsPerAddress: number;
+  /** MQTT connections that have not logged in yet. */
+  readonly maxPending: number;
+  readonly maxPendingPerAddress: number;
+  /** TLS handshakes under way on the MQTT listener, and how long one may take. */
+  readonly maxHandshakes: number;
+  readonly handshakeTimeoutMs: number;
+  /** New MQTT connections, ten times as many at once; 0 lifts the limit. */
+  readonly connectsPerSecond: number;
+  readonly connectsPerSecondPerAddress: number;
+  /** Refused logins of one address, after which further ones are told late; 0 lifts the limit. */
+  readonly failedLoginsPerMinute: number;
   readonly maxConnectBytes: number;
   /** Longest MQTT packet after login; a longer one ends the connection. Envelopes above 60,000 bytes are rejected. */
   readonly maxPacketBytes: number;
@@ -113,6 +127,14 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   verifierThreads: 2,
   signatureLibrary: 'auto',
   maxConnections: 20_000,
+  maxConnectionsPerAddress: 5000,
+  maxPending: 2000,
+  maxPendingPerAddress: 500,
+  maxHandshakes: 500,
+  handshakeTimeoutMs: 10_000,
+  connectsPerSecond: 1000,
+  connectsPerSecondPerAddress: 100,
+  failedLoginsPerMinute: 60,
   maxConnectBytes: 4096,
   maxPacketBytes: 262_144,
   connectTimeoutMs: 10_000,
@@ -152,6 +174,14 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   tlsPollMs: [10, 3_600_000],
   verifierThreads: [0, 64],
   maxConnections: [1, 1_000_000],
+  maxConnectionsPerAddress: [1, 1_000_000],
+  maxPending: [1, 1_000_000],
+  maxPendingPerAddress: [1, 1_000_000],
+  maxHandshakes: [1, 1_000_000],
+  handshakeTimeoutMs: [100, 600_000],
+  connectsPerSecond: [0, 1_000_000],
+  connectsPerSecondPerAddress: [0, 1_000_000],
+  failedLoginsPerMinute: [0, 1_000_000],
   maxConnectBytes: [512, 65_536],
   maxPacketBytes: [61_440, 16 * 1024 * 1024],
   connectTimeoutMs: [100, 600_000],

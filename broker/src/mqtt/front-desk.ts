@@ -8,6 +8,7 @@
 
 import type { Duplex } from 'node:stream';
 import { type Connect, decodeConnect } from './connect-packet.ts';
+import type { Door } from './door.ts';
 import { type GuardLimits, guardConnection } from './guard.ts';
 import type { Refusals } from './refusals.ts';
 import { type Origin, type PlainLogin, type RouteRules, routeConnect } from './route.ts';
@@ -55,8 +56,9 @@ export interface FrontDeskOptions {
   readonly plain: PlainDestination | null;
   readonly rules: RouteRules;
   readonly refusals: Refusals;
+  /** Told who has logged in, and who has not; it lets in so many at a time. */
+  readonly door: Pick<Door, 'loggedIn' | 'loginFailed'>;
   readonly limits: GuardLimits & {
-    readonly maxConnections: number;
     /** How long a peer may take to send its CONNECT. */
     readonly connectTimeoutMs: number;
   };
@@ -88,13 +90,8 @@ export class FrontDesk {
    * forgotten when it closes.
    */
   accept(connection: Duplex, origin: Origin): void {
-    const { limits, refusals, onNotice, device, plain } = this.options;
+    const { limits, refusals, onNotice, device, plain, door } = this.options;
     connection.on('error', () => {});
-    if (this.connections.size >= limits.maxConnections) {
-      refusals.count('connections');
-      connection.destroy();
-      return;
-    }
     let ended = false;
     const end = (clause: string): void => {
       if (ended) return;
@@ -115,9 +112,11 @@ export class FrontDesk {
         if (route.to === 'nobody') {
           const { connack, reason } = route;
           onNotice('login-refused', { client: connect.clientId, returnCode: connack, reason });
-          return { clause: `CONNACK ${connack}`, connack };
+          const delayMs = connack === 3 ? 0 : door.loginFailed(connection);
+          return { clause: `CONNACK ${connack}`, connack, delayMs };
         }
         if (route.to === 'device' || plain === null) return device;
+        door.loggedIn(connection);
         flow.end();
         flow = plain.flow(connection);
         handOver = () => plain.handle(connection, { connect, login: route.login, origin });

@@ -170,11 +170,14 @@ export function guardConnection(
     if (result === null || Buffer.isBuffer(result)) return result;
     ended = true;
     hooks.onViolation(result);
-    if ('connack' in result && result.connack !== undefined) {
-      connection.end(Uint8Array.of(0x20, 2, 0, result.connack), () => connection.destroy());
-    } else {
+    if (!('connack' in result) || result.connack === undefined) {
       connection.destroy();
+      return null;
     }
+    const answer = Uint8Array.of(0x20, 2, 0, result.connack);
+    const tell = () => connection.end(answer, () => connection.destroy());
+    if (result.delayMs) setTimeout(tell, result.delayMs).unref();
+    else tell();
     return null;
   };
   return {

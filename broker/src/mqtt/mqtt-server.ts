@@ -7,6 +7,7 @@ import type { Gate } from '../gate/gate.ts';
 import type { Rates } from '../gate/rates.ts';
 import type { Session } from '../gate/session.ts';
 import type { BackPressure } from './back-pressure.ts';
+import type { Door } from './door.ts';
 import type { DeviceDestination, Flow } from './front-desk.ts';
 import { createAuthenticate } from './hooks/authenticate.ts';
 import { createAuthorizeForward } from './hooks/authorize-forward.ts';
@@ -24,6 +25,7 @@ export interface MqttServerOptions {
   readonly backPressure: BackPressure;
   readonly rates: Pick<Rates, 'allowance' | 'spend'>;
   readonly refusals: Refusals;
+  readonly door: Pick<Door, 'loggedIn' | 'loginFailed'>;
   readonly limits: {
     /** Longest packet. */
     readonly maxPacketBytes: number;
@@ -167,6 +169,7 @@ export class MqttServer implements DeviceDestination {
         onRefused: (client, returnCode, reason) => {
           this.options.refusals.count(`CONNACK ${returnCode}`);
           this.options.onNotice('login-refused', { client: client.id, returnCode, reason });
+          return this.options.door.loginFailed(client.conn);
         },
       }),
       authorizePublish: createAuthorizePublish({
@@ -189,6 +192,7 @@ export class MqttServer implements DeviceDestination {
     this.aedes.on('clientReady', (client) => {
       const session = this.sessions.get(client);
       if (session === undefined || client.closed) return;
+      this.options.door.loggedIn(client.conn);
       this.clients.set(client.id, client);
       this.publishState(client.id, true);
       this.options.onSession(session);

@@ -13,6 +13,8 @@ export interface Violation {
   /** The clause, such as MQTT-2.2.2-2. */
   readonly clause: string;
   readonly connack?: 1 | 2 | 3 | 4 | 5;
+  /** How much later that is said, ms. */
+  readonly delayMs?: number;
 }
 
 export const PACKET = {

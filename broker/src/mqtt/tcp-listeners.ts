@@ -1,4 +1,4 @@
-/** Listeners for MQTT over TCP and over TLS, not yet bound; what they accept goes to the front desk. */
+/** Listeners for MQTT over TCP and over TLS, not yet bound: what passes the door goes to the front desk. */
 
 import { createServer, type Server, type Socket } from 'node:net';
 import {
@@ -6,35 +6,52 @@ import {
   type SecureContextOptions,
   type Server as TlsServer,
 } from 'node:tls';
+import type { Door } from './door.ts';
 import type { FrontDesk } from './front-desk.ts';
-import type { Refusals } from './refusals.ts';
 import type { Origin } from './route.ts';
 
-export interface TlsListenerOptions {
-  readonly material: SecureContextOptions;
-  readonly maxConnections: number;
-  readonly refusals: Refusals;
-  readonly onNotice: (event: string, detail: Readonly<Record<string, unknown>>) => void;
+export interface ListenerOptions {
+  readonly door: Door;
+  readonly desk: Pick<FrontDesk, 'accept'>;
+}
+
+export interface TlsListener {
+  /** What is bound. */
+  readonly listener: Server;
+  /** What has the certificate. */
+  readonly tls: TlsServer;
 }
 
 /** @param listener - `plain` for that of the plain profile. */
-export function createTcpListener(desk: FrontDesk, listener: 'tcp' | 'plain'): Server {
-  return createServer({ noDelay: true, keepAlive: true }, (socket) =>
-    desk.accept(socket, originOf(socket, listener)),
-  );
+export function createTcpListener(
+  { door, desk }: ListenerOptions,
+  listener: 'tcp' | 'plain',
+): Server {
+  return createServer({ noDelay: true, keepAlive: true }, (socket) => {
+    if (door.admit(socket, 'login')) desk.accept(socket, originOf(socket, listener));
+  });
 }
 
-export function createTlsListener(desk: FrontDesk, options: TlsListenerOptions): TlsServer {
-  const { material, maxConnections, refusals, onNotice } = options;
-  const server = createTlsServer(
-    { ...material, noDelay: true, keepAlive: true, handshakeTimeout: 10_000 },
-    (socket) => desk.accept(socket, originOf(socket, 'tls')),
-  );
-  // The desk sees a connection after its handshake; those that never finish one count as well.
-  server.maxConnections = maxConnections;
-  server.on('drop', () => refusals.count('connections'));
-  server.on('tlsClientError', (error) => onNotice('tls-client-error', { error: error.message }));
-  return server;
+/** The door is before TLS: who is refused costs no handshake. */
+export function createTlsListener(
+  { door, desk }: ListenerOptions,
+  options: {
+    readonly material: SecureContextOptions;
+    readonly handshakeTimeoutMs: number;
+    readonly onNotice: (event: string, detail: Readonly<Record<string, unknown>>) => void;
+  },
+): TlsListener {
+  const { material, handshakeTimeoutMs, onNotice } = options;
+  const tls = createTlsServer({ ...material, handshakeTimeout: handshakeTimeoutMs }, (socket) => {
+    door.secured(socket);
+    desk.accept(socket, originOf(socket, 'tls'));
+  });
+  tls.on('tlsClientError', (error) => onNotice('tls-client-error', { error: error.message }));
+  const listener = createServer({ noDelay: true, keepAlive: true }, (socket) => {
+    socket.on('error', () => {});
+    if (door.admit(socket, 'handshake')) tls.emit('connection', socket);
+  });
+  return { listener, tls };
 }
 
 function originOf(socket: Socket, listener: Origin['listener']): Origin {

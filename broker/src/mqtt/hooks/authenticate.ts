@@ -8,7 +8,8 @@ import type { LoginVerdict } from '../login.ts';
 export interface AuthenticateOptions {
   readonly judgeLogin: (deviceId: string, password: Uint8Array | undefined) => LoginVerdict;
   readonly onSession: (client: Client, session: Session) => void;
-  readonly onRefused: (client: Client, returnCode: number, reason: string) => void;
+  /** @returns how much later it is told, ms. */
+  readonly onRefused: (client: Client, returnCode: number, reason: string) => number;
 }
 
 type Done = (error: AuthenticateError | null, success: boolean | null) => void;
@@ -35,8 +36,10 @@ export function createAuthenticate(options: AuthenticateOptions) {
     const packet = connects.get(client);
     connects.delete(client);
     const refuse = (returnCode: number, reason: string): void => {
-      options.onRefused(client, returnCode, reason);
-      done(Object.assign(new Error(reason), { returnCode }) as AuthenticateError, false);
+      const delayMs = options.onRefused(client, returnCode, reason);
+      const error = Object.assign(new Error(reason), { returnCode }) as AuthenticateError;
+      if (delayMs === 0) done(error, false);
+      else setTimeout(done, delayMs, error, false).unref();
     };
     const code = judgeConnect({
       clientId: packet?.clientId ?? '',
