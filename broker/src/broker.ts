@@ -8,13 +8,15 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { addressRule } from '@fieldproof/protocol/address-share-node';
-import { signCheckpoint } from '@fieldproof/protocol/checkpoint';
+import { equalBytes } from '@fieldproof/protocol/bytes';
 import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
-import { noteVerifier } from '@fieldproof/protocol/note-key';
+import type { Descriptor } from '@fieldproof/protocol/statements';
 import { addressFile } from './cli/admin-client.ts';
 import { type BrokerConfig, type BrokerOptions, resolveConfig } from './config.ts';
 import { openDataFolder } from './data-folder.ts';
-import { type LoadedDescriptor, loadDescriptor } from './descriptor.ts';
+import { loadDescriptor } from './descriptor.ts';
+import { descriptorContent } from './descriptor-content.ts';
+import { DescriptorDesk, isCompromisedIn } from './descriptor-desk.ts';
 import { logDescriptor, readLoggedDescriptor, versionInForce } from './descriptor-log.ts';
 import { remedyOf } from './errors.ts';
 import { EvidenceLog } from './evidence/evidence-log.ts';
@@ -30,13 +32,14 @@ import { createSyncVerifier, type Verifier } from './gate/verifier.ts';
 import { createVerifyPool } from './gate/verify-pool.ts';
 import { type Access, loadAccess } from './http/access.ts';
 import { createHttpServer, type HttpServerOptions } from './http/http-server.ts';
-import { loadKeys, type NetworkKeys } from './keys.ts';
+import { type KeyFileLayer, nodeKeyFiles } from './key-file-layer.ts';
+import { finishRotations } from './key-rotation.ts';
+import { loadKeys, ownKeyInForce } from './keys.ts';
 import {
   type Addresses,
   closeListener,
-  type LanNames,
   lanHost,
-  lanUrls,
+  lanNamesOf,
   listen,
   listenHttp,
   reachable,
@@ -72,9 +75,11 @@ import { Registry } from './registry/registry.ts';
 import { Sightings } from './registry/sightings.ts';
 import { SuspensionDesk } from './registry/suspensions.ts';
 import { replaceFile } from './replace-file.ts';
+import { RoleSigners } from './role-signers.ts';
 import { createStatus } from './status.ts';
 import { certificateDates } from './tls/certificate-dates.ts';
-import { Certificates, type CertificatesOptions, type Renewable } from './tls/certificates.ts';
+import { Certificates, type Renewable } from './tls/certificates.ts';
+import { certificatesOptions } from './tls/certificates-options.ts';
 
 export interface RunningBroker {
   readonly network: string;
@@ -93,6 +98,7 @@ export interface BrokerDependencies {
   readonly now?: () => number;
   readonly random?: (bytes: number) => Uint8Array;
   readonly files?: FileLayer;
+  readonly keyFiles?: KeyFileLayer;
   /** Takes the lines of the log; default standard error. */
   readonly logDestination?: { readonly write: (line: string) => void };
 }
@@ -108,7 +114,7 @@ const DIAGNOSES = { perSecond: 20, burst: 40 };
  * Starts a broker.
  *
  * @throws {BrokerError} ERR_CONFIG, ERR_PORT_TAKEN, ERR_DATA_LOCKED, ERR_DATA_NEWER, ERR_KEY_FILE,
- * ERR_DESCRIPTOR_FILE, ERR_LOG_CORRUPT;
+ * ERR_DESCRIPTOR_FILE, ERR_DESCRIPTOR_NEEDED, ERR_LOG_CORRUPT;
  * what was opened before is closed again.
  */
 export async function startBroker(
@@ -156,8 +162,10 @@ async function compose(
   const shareOf = addressRule(config.trustedAddresses);
   const data = await openDataFolder(config.dataDir);
   cleanup.push(() => data.close());
-  const keys = loadKeys(data.path, random);
+  const keyFiles = dependencies.keyFiles ?? nodeKeyFiles;
+  const keys = loadKeys(data.path, random, keyFiles);
   const { network } = keys;
+  const signers = new RoleSigners();
   const access = loadAccess(data.path, random, (file) =>
     log.warn({ file }, 'token file: held no whole token; there is a new one in it'),
   );
@@ -173,10 +181,11 @@ async function compose(
   const registry = new Registry(database);
   cleanup.push(() => registry.close());
   const evidence = await openEvidence(config, {
-    ...{ folder: data.path, keys, log, instruments },
+    ...{ folder: data.path, network, signers, log, instruments },
     files: dependencies.files ?? nodeFiles,
   });
   cleanup.push(() => evidence.close());
+  cleanup.push(() => signers.close());
   instruments.foundCheckpoint(evidence.publishedFolder);
   for (const tail of evidence.report.dropped) {
     if (tail.acknowledgedBytes === 0) log.warn(tail, 'evidence log: a torn write was cut off');
@@ -186,7 +195,7 @@ async function compose(
   const texts = new DeviceTexts({ db: database, random, now });
   const directory = new Directory({
     network,
-    signer: keys.registry,
+    signer: signers.statements,
     registry,
     evidence,
     now,
@@ -222,7 +231,7 @@ async function compose(
   const isOnline = (deviceId: string) => mqtt?.isOnline(deviceId) ?? false;
   const receipts = new Receipts({
     network,
-    signer: keys.log,
+    signer: signers.log,
     evidence,
     publishDown,
     isOnline,
@@ -236,7 +245,7 @@ async function compose(
   });
   const gate = new Gate({
     network,
-    signer: keys.log,
+    signer: signers.log,
     evidence,
     verifier,
     rates,
@@ -322,11 +331,12 @@ async function compose(
   });
 
   let ready = false;
-  let current: LoadedDescriptor | null = null;
-  const descriptor = () => {
-    if (current === null) throw new Error('descriptor: asked for before it is there');
-    return current;
+  let openedDesk: DescriptorDesk | null = null;
+  const descriptorDesk = () => {
+    if (openedDesk === null) throw new Error('descriptor: asked for before it is there');
+    return openedDesk;
   };
+  const descriptor = () => descriptorDesk().current;
   const addresses: { -readonly [K in keyof Addresses]: Addresses[K] } = {
     http: '',
     mqtt: '',
@@ -348,7 +358,7 @@ async function compose(
   });
   const enrolments = new EnrolmentDesk({
     network,
-    signer: keys.registry,
+    signer: signers.registry,
     registry,
     directory,
     nonces,
@@ -390,19 +400,16 @@ async function compose(
     },
     more: () => instruments.process.families(),
   };
-  const lanNames: LanNames = {
-    lanHost: config.lanHost,
-    names: tls?.names ?? [],
-    covers: tls?.covers ?? (() => false),
-  };
+  const lanNames = lanNamesOf(config, tls);
   const ports = { http: 0, https: 0, mqtt: 0, mqtts: 0 };
   const routes: HttpServerOptions['routes'] = {
     network,
-    signer: keys.registry,
+    signer: signers.registry,
     rootKey: keys.rootKey,
     nonces,
     desk: enrolments,
     descriptor,
+    descriptorDesk,
     evidence,
     access: access satisfies Access,
     maxTails: config.maxTails,
@@ -469,27 +476,42 @@ async function compose(
     addresses.mqtts = urlOf('mqtts', lanHost(lanNames), ports.mqtts);
   }
 
-  current = await loadDescriptor(data.path, keys, {
+  const content = descriptorContent(config, { names: lanNames, ports }, tls?.caHash ?? null);
+  const loaded = await loadDescriptor(data.path, keys, {
     now: now(),
     inForce: await versionInForce(evidence, { registry, keys }),
     logged: () => readLoggedDescriptor(evidence),
     onDamaged: (error, version) =>
       log.error({ err: error, version }, 'descriptor.cose: restored from the evidence log'),
-    content: {
-      ca: tls?.caHash ?? null,
-      mergeDelayMs: config.mergeDelayMs,
-      addresses: {
-        http: [addresses.http, ...lanUrls(lanNames, 'https', ports.https)].slice(0, 16),
-        mqtt: [addresses.mqtt, ...lanUrls(lanNames, 'mqtts', ports.mqtts)].slice(0, 16),
-        control: [urlOf('http', reachable(config.host), config.controlPort)],
-      },
-    },
+    content,
   });
-  if (current.isStale) log.warn('descriptor: out of date, and the root key is not at hand');
-  if (certificates && !certificates.isPinnedBy(current.descriptor.ca)) {
+  const named = loaded.descriptor.keys;
+  const checkPin = ({ ca }: Descriptor) => {
+    if (!certificates || certificates.isPinnedBy(ca)) return;
     log.error({ remedy: remedyOf('ERR_TLS_PIN') }, 'ERR_TLS_PIN: devices refuse the certificates');
+  };
+  checkPin(loaded.descriptor);
+  const own = {
+    registry: ownKeyInForce(data.path, 'registry', named),
+    log: ownKeyInForce(data.path, 'log', named),
+  };
+  const index = await logDescriptor(loaded, { evidence, registry, now });
+  const wasReplaced = index !== null && !equalBytes(named.log, keys.log.publicKey);
+  const isCompromised = isCompromisedIn(loaded.descriptor, keys.log.publicKey);
+  signers.start(own, wasReplaced ? { log: keys.log, index, isCompromised } : undefined);
+  const finished = finishRotations(data.path, named, keyFiles);
+  if (finished.length > 0) log.info({ roles: finished }, 'role keys: replaced');
+  openedDesk = new DescriptorDesk({
+    dataDir: data.path,
+    files: keyFiles,
+    ...{ content, loaded, signers, evidence, registry, random, now, log },
+    onInstalled: checkPin,
+  });
+  const { problem, rootHere } = openedDesk.state();
+  if (problem !== null && !rootHere) {
+    const code = 'ERR_DESCRIPTOR_STALE';
+    log.warn({ code, remedy: remedyOf(code) }, problem);
   }
-  await logDescriptor(current, { evidence, registry, now });
   const applied = await catchUp({ evidence, registry, directory, quarantine });
   await quarantine.adopt();
   if (applied > 0) log.info({ applied }, 'registry: caught up from the evidence log');
@@ -529,45 +551,23 @@ async function compose(
   return { network, rootKey: keys.rootKey, addresses, status, reloadCertificates, stop };
 }
 
-function certificatesOptions(
-  config: BrokerConfig,
-  context: {
-    readonly folder: string;
-    readonly network: string;
-    readonly now: () => number;
-    readonly log: Logger;
-  },
-): CertificatesOptions {
-  const { tlsCert: cert, tlsKey: key, tlsCa: ca } = config;
-  return {
-    dataDir: context.folder,
-    network: context.network,
-    files: cert === '' ? null : { cert, key, ca },
-    names: config.names,
-    minVersion: config.tlsMinVersion,
-    pollMs: config.tlsPollMs,
-    now: context.now,
-    log: context.log,
-  };
-}
-
 function openEvidence(
   config: BrokerConfig,
   context: {
     readonly folder: string;
-    readonly keys: NetworkKeys;
+    readonly network: string;
+    readonly signers: RoleSigners;
     readonly log: Logger;
     readonly instruments: Instruments;
     readonly files: FileLayer;
   },
 ): Promise<EvidenceLog> {
-  const { folder, keys, log, instruments, files } = context;
-  const origin = `fieldproof/${keys.network}/evidence`;
-  const signer = { verifier: noteVerifier(origin, keys.log.publicKey), sign: keys.log.sign };
+  const { folder, network, signers, log, instruments, files } = context;
+  const origin = `fieldproof/${network}/evidence`;
   return EvidenceLog.open({
     folder: join(folder, 'evidence'),
     origin,
-    sign: (checkpoint) => signCheckpoint(checkpoint, signer),
+    sign: (checkpoint) => signers.signCheckpoint(checkpoint),
     onFailure: (error) => log.error({ err: error }, 'evidence log: tried again'),
     ...instruments.evidenceOptions(files),
     settings: {

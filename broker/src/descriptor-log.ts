@@ -1,15 +1,20 @@
 /** The descriptor’s place in the evidence log. docs/spec/evidence-log.md section 1. */
 
+import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import { verify } from '@fieldproof/protocol/ed25519-node';
 import { FrameReader } from '@fieldproof/protocol/frame';
 import { decodeEvidenceEntry, isBatchEntry } from '@fieldproof/protocol/log-entries';
-import { openDescriptor } from '@fieldproof/protocol/statements';
+import { type Descriptor, openDescriptor } from '@fieldproof/protocol/statements';
 import type { LoadedDescriptor } from './descriptor.ts';
 import type { Evidence } from './gate/evidence.ts';
 import type { NetworkKeys } from './keys.ts';
 import type { Registry } from './registry/registry.ts';
 
-/** Appends the `network` entry: entry 0 of a log, and one for every version of the descriptor. */
+/**
+ * Appends the `network` entry: entry 0 of a log, and one for every version of the descriptor.
+ *
+ * @returns its index; null when the log has it already.
+ */
 export async function logDescriptor(
   { descriptor, envelope }: LoadedDescriptor,
   context: {
@@ -17,12 +22,33 @@ export async function logDescriptor(
     readonly registry: Registry;
     readonly now: () => number;
   },
-): Promise<void> {
+): Promise<number | null> {
   const { evidence, registry, now } = context;
   const logged = await registry.setting('descriptor_version');
-  if (evidence.size > 0 && logged === String(descriptor.version)) return;
-  await evidence.append({ type: 'network', at: now(), descriptor: envelope });
+  if (evidence.size > 0 && logged === String(descriptor.version)) return null;
+  const at = now();
+  const { index } = await evidence.append({ type: 'network', at, descriptor: envelope });
+  await noteDescriptor(descriptor, { registry, at });
+  return index;
+}
+
+/** Notes that the log has a version, and since when its keys are in force. */
+export async function noteDescriptor(
+  descriptor: Descriptor,
+  { registry, at }: { readonly registry: Registry; readonly at: number },
+): Promise<void> {
+  const known = await keysSince(registry);
+  const since = Object.values(descriptor.keys).map((key) => {
+    const id = deviceIdFromPublicKey(key);
+    return [id, known[id] ?? at] as const;
+  });
+  await registry.setSetting('keys_since', JSON.stringify(Object.fromEntries(since)));
   await registry.setSetting('descriptor_version', String(descriptor.version));
+}
+
+/** Since when role keys are in force, Unix ms, by their id. */
+export async function keysSince(registry: Registry): Promise<Readonly<Record<string, number>>> {
+  return JSON.parse((await registry.setting('keys_since')) ?? '{}') as Record<string, number>;
 }
 
 /** Where entries are read from. */

@@ -4,13 +4,15 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { equalBytes } from '@fieldproof/protocol/bytes';
 import { verify } from '@fieldproof/protocol/ed25519-node';
-import { encodeMessage } from '@fieldproof/protocol/messages';
 import { type Descriptor, openDescriptor, sealDescriptor } from '@fieldproof/protocol/statements';
+import { descriptorChanges } from './descriptor-changes.ts';
 import { BrokerError } from './errors.ts';
-import type { NetworkKeys } from './keys.ts';
+import { mapRoles, type NetworkKeys } from './keys.ts';
 import { replaceFile } from './replace-file.ts';
 
 const YEAR_MS = 365 * 86_400_000;
+/** So long before its end the broker signs a new one, or says that it is time. */
+export const RENEW_BEFORE_MS = YEAR_MS / 3;
 
 /** What the running broker wants the descriptor to say. */
 export type DescriptorContent = Pick<Descriptor, 'ca' | 'addresses' | 'mergeDelayMs'>;
@@ -20,9 +22,12 @@ export interface LoadedDescriptor {
   readonly envelope: Uint8Array;
   /** True when this call signed it: the log gets a `network` entry. */
   readonly isNew: boolean;
-  /** True when it should say something else, but the root key is not at hand. */
-  readonly isStale: boolean;
+  /** What it should say instead, while the root key is not at hand; empty when it says all. */
+  readonly stale: readonly string[];
 }
+
+/** All but what the root key decides when it signs. */
+export type UnsignedDescriptor = Omit<Descriptor, 'version' | 'issued' | 'expires'>;
 
 /**
  * Gives the descriptor in force, after signing a new version when addresses, CA, role keys or the merge delay
@@ -31,8 +36,8 @@ export interface LoadedDescriptor {
  * When the stored one is missing, damaged or older than the one in force, the log's copy takes its place. What it says
  * of witnesses and stewards stands nowhere else, so without that copy none is signed: it would say less in silence.
  *
- * @throws {BrokerError} ERR_DESCRIPTOR_FILE when there is no copy of the one that was in force, or a first one takes
- * the root key and it is not at hand.
+ * @throws {BrokerError} ERR_DESCRIPTOR_FILE when there is no copy of the one that was in force; ERR_DESCRIPTOR_NEEDED
+ * when a first one takes the root key and it is not at hand.
  */
 export async function loadDescriptor(
   dataDir: string,
@@ -52,10 +57,10 @@ export async function loadDescriptor(
   const { content, now } = options;
   const stored = await readStored(path, keys, options);
   const wanted = wantedDescriptor(keys, content, stored?.descriptor ?? null);
-  const current = stored !== null && saysTheSame(stored.descriptor, wanted);
-  const lasting = stored !== null && stored.descriptor.expires - now > YEAR_MS / 3;
-  if (stored !== null && ((current && lasting) || keys.root === null)) {
-    return { ...stored, isNew: false, isStale: !current };
+  const changes = stored === null ? [] : descriptorChanges(stored.descriptor, wanted);
+  const lasting = stored !== null && stored.descriptor.expires - now > RENEW_BEFORE_MS;
+  if (stored !== null && ((changes.length === 0 && lasting) || keys.root === null)) {
+    return { ...stored, isNew: false, stale: changes };
   }
   const descriptor = {
     ...wanted,
@@ -65,7 +70,48 @@ export async function loadDescriptor(
   };
   const signed = sealDescriptor(descriptor, { signer: requireRoot(keys) });
   replaceFile(path, signed, 0o644);
-  return { descriptor, envelope: signed, isNew: true, isStale: false };
+  return { descriptor, envelope: signed, isNew: true, stale: [] };
+}
+
+/**
+ * What a descriptor of these keys and this content says; what is only in the one before stays.
+ *
+ * Of a role's keys that is the one which was in force, if there is a file of it, also while another one waits to
+ * replace it.
+ */
+export function wantedDescriptor(
+  keys: NetworkKeys,
+  content: DescriptorContent,
+  stored: Descriptor | null,
+): UnsignedDescriptor {
+  const { network, roles, next } = keys;
+  return {
+    network,
+    keys: mapRoles((role) => {
+      const waiting = next[role]?.publicKey;
+      const isInForce = waiting && stored && equalBytes(stored.keys[role], waiting);
+      return isInForce ? waiting : roles[role];
+    }),
+    origins: { evidence: `fieldproof/${network}/evidence`, ledger: `fieldproof/${network}/ledger` },
+    ...content,
+    witnesses: stored?.witnesses ?? [],
+    stewards: stored?.stewards ?? [],
+    ...(stored?.compromised && { compromised: stored.compromised }),
+  };
+}
+
+/** Opens one that the root key of a data folder has signed. @throws {BrokerError} ERR_DESCRIPTOR_REFUSED. */
+export function openSigned(
+  envelope: Uint8Array,
+  { network, rootKey: publicKey }: Pick<NetworkKeys, 'network' | 'rootKey'>,
+): Descriptor {
+  try {
+    return openDescriptor(envelope, { network, publicKey, verify });
+  } catch (cause) {
+    throw new BrokerError('ERR_DESCRIPTOR_REFUSED', `descriptor: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
 }
 
 type Stored = Pick<LoadedDescriptor, 'descriptor' | 'envelope'>;
@@ -106,31 +152,10 @@ function unusable(why: string): BrokerError {
   return new BrokerError('ERR_DESCRIPTOR_FILE', `descriptor.cose: ${why}`);
 }
 
-function wantedDescriptor(
-  keys: NetworkKeys,
-  content: DescriptorContent,
-  stored: Descriptor | null,
-): Omit<Descriptor, 'version' | 'issued' | 'expires'> {
-  const { network } = keys;
-  return {
-    network,
-    keys: keys.roles,
-    origins: { evidence: `fieldproof/${network}/evidence`, ledger: `fieldproof/${network}/ledger` },
-    ...content,
-    witnesses: stored?.witnesses ?? [],
-    stewards: stored?.stewards ?? [],
-  };
-}
-
-function saysTheSame(
-  stored: Descriptor,
-  wanted: Omit<Descriptor, 'version' | 'issued' | 'expires'>,
-): boolean {
-  const { version: _v, issued: _i, expires: _e, ...said } = stored;
-  return equalBytes(encodeMessage(said), encodeMessage(wanted));
-}
-
 function requireRoot(keys: NetworkKeys) {
   if (keys.root !== null) return keys.root;
-  throw unusable('missing, and there is no root key to sign a first one');
+  throw new BrokerError(
+    'ERR_DESCRIPTOR_NEEDED',
+    'descriptor.cose: missing, and there is no root key to sign a first one',
+  );
 }

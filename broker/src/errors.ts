@@ -185,6 +185,32 @@ export const BROKER_ERRORS = {
     remedy:
       'Restore descriptor.cose from a backup; for the first start of a network put keys/root.key back.',
   },
+  ERR_DESCRIPTOR_NEEDED: {
+    what: 'The network has no signed descriptor yet, and its root key is kept offline.',
+    remedy:
+      'Run fieldproof-broker descriptor draft, sign the draft where the root key is, descriptor install, and start again: docs/guides/offline-root.md.',
+  },
+  ERR_DESCRIPTOR_STALE: {
+    what: 'The network descriptor no longer says what is so, or ends soon, and the root key is kept offline.',
+    remedy:
+      'Run fieldproof-broker descriptor draft, sign the draft where the root key is, and descriptor install; the broker need not stop: docs/guides/offline-root.md.',
+  },
+  ERR_DESCRIPTOR_REFUSED: {
+    what: 'A network descriptor or draft is of another network, not newer, not signed by the root key, ended, or names keys that are not here.',
+    remedy: 'Make a new draft of the present state, sign that one, and install it.',
+  },
+  ERR_FILE_EXISTS: {
+    what: 'A file that would be overwritten is already there.',
+    remedy: 'Choose another name, or move it away: secrets are never overwritten.',
+  },
+  ERR_FILE_UNREADABLE: {
+    what: 'A file that was named cannot be read or written.',
+    remedy: 'Check its name and the rights to it.',
+  },
+  ERR_KEY_NOT_HERE: {
+    what: 'The key is not in this data folder.',
+    remedy: 'Run the command where the key is; the message names what is expected.',
+  },
   ERR_KEY_FILE: {
     what: 'A key file is missing or malformed.',
     remedy: 'Restore it from a backup; never make a new one for an existing network.',

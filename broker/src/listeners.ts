@@ -2,6 +2,7 @@
 
 import type { Server } from 'node:net';
 import type { FastifyInstance } from 'fastify';
+import type { BrokerConfig } from './config.ts';
 import { BrokerError } from './errors.ts';
 import { machineNames } from './tls/machine-names.ts';
 
@@ -75,6 +76,14 @@ export interface LanNames {
   readonly names: readonly string[];
   /** Whether the certificate is for a name or an address. */
   readonly covers: (name: string) => boolean;
+}
+
+/** @param tls - the certificates in use; null without TLS. */
+export function lanNamesOf(
+  { lanHost }: Pick<BrokerConfig, 'lanHost'>,
+  tls: Pick<LanNames, 'names' | 'covers'> | null,
+): LanNames {
+  return { lanHost, names: tls?.names ?? [], covers: tls?.covers ?? (() => false) };
 }
 
 /** The name or address that others use for this machine first: a configured one, else its first address. */

@@ -88,6 +88,10 @@ export const PROTOCOL_ERRORS = {
     what: 'A signed statement belongs to another network.',
     remedy: 'Use the join line of the network that you mean to join.',
   },
+  ERR_DESCRIPTOR_VERSION: {
+    what: 'The network descriptor is not newer than the one that was in force.',
+    remedy: 'Take the newest one of the network; sign a draft of its present state.',
+  },
   ERR_JOIN_LINE: {
     what: 'The text is not a join line.',
     remedy: 'Paste the whole line beginning with fieldproof:// that the operator shows.',

@@ -40,6 +40,8 @@ import { isNetworkId } from './topics.ts';
 export const NONCE_LIFE_MS = 60_000;
 export const SERVER_NONCE_BYTES = 32;
 export const TOKEN_BYTES = 16;
+/** Most role keys that a descriptor names as compromised. Section 2.1. */
+export const MAX_COMPROMISED = 64;
 
 const key = bytes(32);
 const did = text(64, /^did:key:z6Mk/);
@@ -68,6 +70,7 @@ const descriptor = record({
   witnesses: array(key, 64),
   stewards: array(key, 64),
   mergeDelayMs: uint(),
+  compromised: optional(array(key, MAX_COMPROMISED)),
 });
 
 const hello = record({
@@ -150,6 +153,20 @@ export function sealDescriptor(
 export function openDescriptor(envelope: Uint8Array, context: Opening): Descriptor {
   const body = descriptor(statementBody(envelope, context, 'descriptor'), '');
   return sameNetwork(body, context);
+}
+
+/** The payload of a descriptor, not signed: a draft. Section 2.4. */
+export function encodeDescriptor(body: Descriptor): Uint8Array {
+  return encode({ ...body } as unknown as CborValue);
+}
+
+/**
+ * Reads a draft: nothing about it is signed.
+ *
+ * @throws {ProtocolError} ERR_CBOR_… and ERR_MESSAGE_MALFORMED.
+ */
+export function decodeDescriptor(payload: Uint8Array): Descriptor {
+  return descriptor(decode(payload), '');
 }
 
 export function sealHello(body: Hello, { signer }: { readonly signer: Signer }): Uint8Array {

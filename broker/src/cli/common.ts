@@ -28,7 +28,7 @@ export function createClient({ data, url }: CommonFlags): AdminClient {
 
 /** One line or block for a person, or JSON with `--json`. */
 export function print(
-  flags: CommonFlags,
+  flags: Pick<CommonFlags, 'json'>,
   value: unknown,
   format: (value: unknown) => string,
 ): void {

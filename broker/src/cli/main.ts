@@ -4,8 +4,11 @@
 import { Command } from 'commander';
 import { describeFailure } from '../errors.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
+import { addDescriptorCommands } from './descriptor-commands.ts';
 import { addDeviceCommands } from './device-commands.ts';
 import { formatStatus } from './format.ts';
+import { addKeyCommands } from './key-commands.ts';
+import { addRootCommands } from './root-commands.ts';
 import { addStartCommand } from './start-command.ts';
 import { addTokenCommands } from './token-commands.ts';
 
@@ -22,6 +25,9 @@ common(
 });
 addDeviceCommands(program);
 addTokenCommands(program);
+addKeyCommands(program);
+addDescriptorCommands(program);
+addRootCommands(program);
 
 try {
   await program.parseAsync();

@@ -3,7 +3,8 @@
 import type { Command } from 'commander';
 import { CONFIG_DEFAULTS, readConfigFile, readEnvironment } from '../config.ts';
 
-interface StartFlags {
+/** Where a broker listens, and how it is set up otherwise. */
+export interface StartFlags {
   readonly data?: string;
   readonly config?: string;
   readonly lan?: boolean;
@@ -17,9 +18,18 @@ interface StartFlags {
 }
 
 export function addStartCommand(program: Command): void {
-  program
-    .command('start')
-    .description('run a broker; settings: defaults < --config < environment < flags')
+  settingsFlags(
+    program
+      .command('start')
+      .description('run a broker; settings: defaults < --config < environment < flags'),
+  )
+    .option('--log-level <level>', 'trace, debug, info, warn, error or silent')
+    .action(start);
+}
+
+/** Adds the flags that say how a broker is set up. */
+export function settingsFlags(command: Command): Command {
+  return command
     .option('--data <folder>', `data folder (default ${CONFIG_DEFAULTS.dataDir})`)
     .option('--config <file>', 'settings as JSON')
     .option('--host <address>', 'address of the plain listeners (default 127.0.0.1)')
@@ -28,20 +38,22 @@ export function addStartCommand(program: Command): void {
     .option('--lan', 'open HTTPS and MQTT over TLS to other machines')
     .option('--https-port <port>', 'HTTPS (default 7885)', Number)
     .option('--mqtts-port <port>', 'MQTT over TLS (default 7884)', Number)
-    .option('--name <names...>', 'further names and addresses in the server certificate')
-    .option('--log-level <level>', 'trace, debug, info, warn, error or silent')
-    .action(start);
+    .option('--name <names...>', 'further names and addresses in the server certificate');
 }
 
-async function start(flags: StartFlags): Promise<void> {
-  const { data, config, name, ...settings } = flags;
-  // The other commands do without the server and start faster.
-  const { runBroker } = await import('../broker-main.ts');
-  await runBroker({
+/** The settings that flags, the environment and a file make together, over which the defaults are laid. */
+export function settingsOf({ data, config, name, ...settings }: StartFlags): object {
+  return {
     ...(config !== undefined && readConfigFile(config)),
     ...readEnvironment(process.env),
     ...settings,
     ...(data !== undefined && { dataDir: data }),
     ...(name !== undefined && { names: name }),
-  });
+  };
+}
+
+async function start(flags: StartFlags): Promise<void> {
+  // The other commands do without the server and start faster.
+  const { runBroker } = await import('../broker-main.ts');
+  await runBroker(settingsOf(flags));
 }

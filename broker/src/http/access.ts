@@ -11,10 +11,24 @@ import type { FastifyRequest } from 'fastify';
 import { BrokerError } from '../errors.ts';
 import { replaceFile } from '../replace-file.ts';
 
-export type Scope = 'tail' | 'bodies' | 'down' | 'admin';
+/** What a bearer token may be for; broker/README.md says which routes each opens. `admin`: all of them. */
+export const SCOPES = [
+  'read',
+  'devices',
+  'enrol',
+  'suspend',
+  'keys',
+  'access',
+  'mqtt',
+  'tail',
+  'bodies',
+  'down',
+  'admin',
+] as const;
+export type Scope = (typeof SCOPES)[number];
 
 const FILES: Readonly<Record<string, readonly Scope[]>> = {
-  admin: ['admin', 'tail', 'bodies', 'down'],
+  admin: ['admin'],
   service: ['tail', 'bodies', 'down'],
 };
 
@@ -52,7 +66,7 @@ export function loadAccess(
     const presented = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
     const hash = sha256(presented ?? '');
     const allowed = tokens.some(
-      (token) => timingSafeEqual(token.hash, hash) && token.scopes.includes(scope),
+      (token) => timingSafeEqual(token.hash, hash) && mayUse(token.scopes, scope),
     );
     if (presented === undefined || !allowed) {
       throw new BrokerError('ERR_UNAUTHORIZED', `authorization: expected a token of ${scope}`);
@@ -66,6 +80,11 @@ export function loadAccess(
  */
 function isToken(text: string): boolean {
   return text.length >= TOKEN_CHARACTERS && /^[\x21-\x7e]+$/.test(text);
+}
+
+/** Whether scopes open what is for one of them. */
+export function mayUse(scopes: readonly Scope[], scope: Scope): boolean {
+  return scopes.includes(scope) || scopes.includes('admin');
 }
 
 function sha256(text: string): Uint8Array {

@@ -19,6 +19,7 @@ const STATUS: Readonly<Record<string, number>> = {
   ERR_TOO_MANY_KEYS: 409,
   ERR_STANDING: 409,
   ERR_APPEAL_CLOSED: 409,
+  ERR_DESCRIPTOR_REFUSED: 409,
   ERR_INDEX_RANGE: 416,
   ERR_RATE_LIMIT: 429,
   ERR_TOO_LARGE: 413,
@@ -28,6 +29,7 @@ const STATUS: Readonly<Record<string, number>> = {
   ERR_DISK_LOW: 503,
   ERR_LOG_CORRUPT: 500,
   ERR_INTERNAL: 500,
+  ERR_KEY_FILE: 500,
 };
 
 export interface Problem {

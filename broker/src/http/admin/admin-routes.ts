@@ -3,14 +3,23 @@
 import type { FastifyInstance } from 'fastify';
 import { BrokerError } from '../../errors.ts';
 import type { Health } from '../../observe/health.ts';
-import type { Access } from '../access.ts';
+import type { Access, Scope } from '../access.ts';
+import { addDescriptorRoutes, type DescriptorRoutesOptions } from './descriptor-routes.ts';
 import { addDetailRoutes, type DetailRoutesOptions } from './detail-routes.ts';
 import { addDeviceRoutes } from './device-routes.ts';
 import { type AdminStandingOptions, addStandingRoutes } from './standing-routes.ts';
 import { addTokenRoutes, type TokenRoutesOptions } from './token-routes.ts';
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What a token must be of to use an admin route. */
+    scope?: Scope;
+  }
+}
+
 export interface AdminRoutesOptions
   extends AdminStandingOptions,
+    DescriptorRoutesOptions,
     DetailRoutesOptions,
     TokenRoutesOptions {
   readonly access: Access;
@@ -29,12 +38,14 @@ function addRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
     if (request.protocol !== 'https' && !isLoopback(request.socket.remoteAddress ?? '')) {
       throw new BrokerError('ERR_ADMIN_LOCAL', 'administration: this machine or TLS only');
     }
-    options.access(request, 'admin');
+    // A route that names no scope is for those who may everything.
+    options.access(request, request.routeOptions.config.scope ?? 'admin');
   });
-  app.get('/admin/status', async () => ({
+  app.get('/admin/status', { config: { scope: 'read' } }, async () => ({
     ...options.status(),
     problems: await options.health.problems(),
   }));
+  addDescriptorRoutes(app, options);
   addDeviceRoutes(app, options);
   addDetailRoutes(app, options);
   addStandingRoutes(app, options);

@@ -15,26 +15,26 @@ export interface DetailRoutesOptions extends DeviceRoutesOptions {
 export function addDetailRoutes(app: FastifyInstance, options: DetailRoutesOptions): void {
   const { directory, details } = options;
 
-  app.post('/admin/devices/:id/rename', async (request) => {
+  app.post('/admin/devices/:id/rename', { config: { scope: 'devices' } }, async (request) => {
     const { deviceId } = requireDevice(directory, request);
     const name = checkLabel('name', bodyOf(request).name);
     return showDevice(await details.rename(deviceId, name), options);
   });
 
-  app.post('/admin/devices/:id/site', async (request) => {
+  app.post('/admin/devices/:id/site', { config: { scope: 'devices' } }, async (request) => {
     const { deviceId } = requireDevice(directory, request);
     const change = siteIn(bodyOf(request));
     return showDevice(await details.site(deviceId, change), options);
   });
 
-  app.post('/admin/devices/:id/notes', async (request) => {
+  app.post('/admin/devices/:id/notes', { config: { scope: 'devices' } }, async (request) => {
     const { deviceId } = requireDevice(directory, request);
     const { text } = bodyOf(request);
     return showDevice(await details.notes(deviceId, checkText(text)), options);
   });
 
   // `streams` instead of those before, or `add` to them, by metric, and `remove`, by name.
-  app.post('/admin/devices/:id/streams', async (request) => {
+  app.post('/admin/devices/:id/streams', { config: { scope: 'devices' } }, async (request) => {
     const { deviceId } = requireDevice(directory, request);
     const streamsOf = streamChangeIn(bodyOf(request));
     return showDevice(await details.streams(deviceId, streamsOf), options);

@@ -20,11 +20,11 @@ export interface DeviceRoutesOptions {
 export function addDeviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions): void {
   const { directory } = options;
 
-  app.get('/admin/devices', async () => ({
+  app.get('/admin/devices', { config: { scope: 'read' } }, async () => ({
     devices: directory.all().map((device) => showDevice(device, options)),
   }));
 
-  app.get('/admin/devices/:id', async (request) => {
+  app.get('/admin/devices/:id', { config: { scope: 'read' } }, async (request) => {
     const device = requireDevice(directory, request);
     const { site, notes } = device.texts;
     const written = {

@@ -26,7 +26,7 @@ const MAX_SUSPENSION_MS = 100 * 366 * 86_400_000;
 export function addStandingRoutes(app: FastifyInstance, options: AdminStandingOptions): void {
   const { directory, suspensions, quarantine, now } = options;
 
-  app.post('/admin/devices/:id/suspend', async (request) => {
+  app.post('/admin/devices/:id/suspend', { config: { scope: 'suspend' } }, async (request) => {
     const { deviceId } = requireDevice(directory, request);
     const { reason, kind = 'operator', evidence = [] } = bodyOf(request);
     const device = await suspensions.suspend(deviceId, {
@@ -38,12 +38,12 @@ export function addStandingRoutes(app: FastifyInstance, options: AdminStandingOp
     return showDevice(device, options);
   });
 
-  app.post('/admin/devices/:id/resume', async (request) => {
+  app.post('/admin/devices/:id/resume', { config: { scope: 'suspend' } }, async (request) => {
     const { deviceId } = requireDevice(directory, request);
     return showDevice(await suspensions.resume(deviceId, reasonIn(request)), options);
   });
 
-  app.post('/admin/devices/:id/release', async (request) => {
+  app.post('/admin/devices/:id/release', { config: { scope: 'suspend' } }, async (request) => {
     const { deviceId } = requireDevice(directory, request);
     const { boot } = bodyOf(request);
     const name = typeof boot === 'string' ? parseBootName(boot) : null;
@@ -54,12 +54,12 @@ export function addStandingRoutes(app: FastifyInstance, options: AdminStandingOp
     return showDevice(await quarantine.release(deviceId, name, reasonIn(request)), options);
   });
 
-  app.get('/admin/appeals', async () => {
+  app.get('/admin/appeals', { config: { scope: 'read' } }, async () => {
     const appealed = directory.all().filter(({ suspension }) => suspension?.appeal);
     return { appeals: await Promise.all(appealed.map((device) => showAppeal(device, options))) };
   });
 
-  app.post('/admin/appeals/:id/decide', async (request) => {
+  app.post('/admin/appeals/:id/decide', { config: { scope: 'suspend' } }, async (request) => {
     const { deviceId } = requireDevice(directory, request);
     const { outcome, reason } = bodyOf(request);
     if (outcome !== 'lifted' && outcome !== 'upheld') {

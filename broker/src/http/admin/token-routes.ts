@@ -31,11 +31,11 @@ const MAX_HOURS = 24 * 366;
 export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions): void {
   const { registry, now } = options;
 
-  app.get('/admin/tokens', async () => ({
+  app.get('/admin/tokens', { config: { scope: 'read' } }, async () => ({
     tokens: (await registry.tokens()).map((token) => showToken(token, now())),
   }));
 
-  app.post('/admin/tokens', async (request, reply) => {
+  app.post('/admin/tokens', { config: { scope: 'enrol' } }, async (request, reply) => {
     const uses = integerIn(request, 'uses', { fallback: 1, max: MAX_USES });
     const hours = integerIn(request, 'hours', { fallback: 24, max: MAX_HOURS });
     const secret = options.random(TOKEN_BYTES);
@@ -52,7 +52,7 @@ export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions
     return { joinLine, token: showToken(token, createdAt) };
   });
 
-  app.delete('/admin/tokens/:hash', async (request, reply) => {
+  app.delete('/admin/tokens/:hash', { config: { scope: 'enrol' } }, async (request, reply) => {
     const { hash } = request.params as { readonly hash: string };
     if (!(await registry.revokeToken(hash))) {
       throw new BrokerError('ERR_NOT_FOUND', `token ${hash.slice(0, 64)}: there is none`);
