@@ -7,6 +7,7 @@
  */
 
 import type { Duplex } from 'node:stream';
+import type { Client } from 'aedes';
 import { type Connect, decodeConnect } from './connect-packet.ts';
 import type { Door } from './door.ts';
 import { type GuardLimits, guardConnection } from './guard.ts';
@@ -103,7 +104,7 @@ export class FrontDesk {
     let handOver = (): void => device.handle(connection);
     const { giveBack } = guardConnection(connection, limits, {
       onViolation: ({ clause }) => end(clause),
-      holds: () => flow.holds(),
+      holds: () => isLoggingIn(connection) || flow.holds(),
       allowance: () => flow.allowance(),
       onOthers: (packets) => flow.onOthers(packets),
       onConnect: (body) => {
@@ -164,4 +165,13 @@ export class FrontDesk {
     if (this.ready) return routeConnect(connect, origin, this.options.rules);
     return { to: 'nobody', connack: 3, reason: 'ERR_NOT_READY' } as const;
   }
+}
+
+/**
+ * Whether Aedes has the CONNECT and has not answered it. It would take what comes then as if the client were in;
+ * once it has answered, it reads on by itself.
+ */
+function isLoggingIn(connection: Duplex): boolean {
+  const { client } = connection as Duplex & { readonly client?: Client };
+  return client !== undefined && !client.connected;
 }

@@ -77,6 +77,7 @@ export class PacketGuard {
     }
     let at = 0;
     let packets = 0;
+    let allowed = allowance;
     this.needed = 0;
     this.waits = false;
     while (at < bytes.length) {
@@ -93,7 +94,7 @@ export class PacketGuard {
         this.needed = end - at;
         break;
       }
-      if (packets >= allowance) {
+      if (packets >= allowed) {
         this.waits = true;
         break;
       }
@@ -101,6 +102,8 @@ export class PacketGuard {
       if (violation) return violation;
       if (!this.connectSeen) {
         this.connectSeen = true;
+        // [MQTT-3.1.4-5] A client may send on before its CONNACK: that waits here.
+        allowed = 1;
         const answer = this.onConnect?.(bytes.subarray(head.bodyAt, end));
         if (answer !== undefined && 'clause' in answer) return answer;
         if (answer !== undefined) this.maxPacketBytes = answer.maxPacketBytes;
