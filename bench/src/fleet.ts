@@ -37,6 +37,8 @@ export interface FleetOptions {
   readonly devices: number;
   readonly batchesPerDevice: number;
   readonly format: 'senml' | 'columns';
+  /** Seeds of the keys of devices that are enrolled already, base64; as many as `devices`. */
+  readonly seeds?: readonly string[];
 }
 
 export interface FleetDevice {
@@ -81,9 +83,10 @@ interface Context extends FleetOptions {
 
 async function createDevice(n: number, context: Context): Promise<FleetDevice> {
   const { network } = context.join;
-  const signer = signerFromSeed(randomBytes(32));
+  const seed = context.seeds?.[n];
+  const signer = signerFromSeed(seed === undefined ? randomBytes(32) : Buffer.from(seed, 'base64'));
   const id = deviceIdFromPublicKey(signer.publicKey);
-  await enrol({ id, signer, name: `bench ${n}` }, context);
+  if (seed === undefined) await enrol({ id, signer, name: `bench ${n}` }, context);
   const bootSeed = Uint8Array.from(randomBytes(4));
   const stamp = (seq: number): Stamp => ({
     bootCounter: 1,

@@ -35,6 +35,10 @@ const BENCHMARKS: Readonly<
     'readings per second from MQTT to InfluxDB, beside the unsigned pipeline',
     async () => (await import('./e2e.ts')).e2e,
   ],
+  connections: [
+    'memory of an idle connected device, up to 10,000 of them, beside Mosquitto; what they cost in throughput',
+    async () => (await import('./connections.ts')).connections,
+  ],
   memory: [
     'resident memory of each process over five minutes at half the maximum rate',
     async () => (await import('./memory.ts')).memory,

@@ -4,9 +4,12 @@
  */
 
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
 export interface WriterOptions {
   readonly port: number;
+  /** Over TLS; whom it talks to is not checked. */
+  readonly tls?: boolean;
   readonly clientId: string;
   readonly username?: string;
   readonly password?: string;
@@ -47,7 +50,10 @@ export function publishPacket(topic: string, payload: Uint8Array): Buffer {
  * @throws {Error} when the broker refuses or goes away.
  */
 export async function openWriter(options: WriterOptions): Promise<MqttWriter> {
-  const socket = connect({ port: options.port, host: '127.0.0.1', noDelay: true });
+  const address = { port: options.port, host: '127.0.0.1', noDelay: true };
+  const socket = options.tls
+    ? connectTls({ ...address, rejectUnauthorized: false })
+    : connect(address);
   const writer = new Writer(socket, options);
   await writer.login();
   return writer;
@@ -130,7 +136,16 @@ class Writer implements MqttWriter {
       if (body[1] !== 0) this.fail(new Error(`CONNACK: expected 0, got ${body[1]}`));
       else if (this.options.subscribe === undefined) this.greeted?.();
     } else if (type === SUBACK) {
-      if (body[2] === 0x80) this.fail(new Error('SUBACK: expected a grant'));
+      if (body[2] === 0x80)
+        this.fail(
+          new Error(
+            'SUBACK: expected a grant' +
+              body.toString('hex') +
+              this.options.subscribe +
+              ' as ' +
+              this.options.clientId,
+          ),
+        );
       else this.greeted?.();
     }
   }

@@ -12,6 +12,8 @@ export interface BrokerUnderTest {
   readonly child: Child;
   readonly http: string;
   readonly mqttPort: number;
+  /** With `tls`. */
+  readonly mqttsPort: number | null;
   readonly dataDir: string;
   /** `verdicts` of `GET /admin/status`, settled: nothing is in flight. */
   verdicts(): Promise<Verdicts>;
@@ -42,6 +44,8 @@ export async function startBroker(
     readonly folder: string;
     readonly profileFolder: string | null;
     readonly nodeArgs?: readonly string[];
+    /** With a TLS listener as well. */
+    readonly tls?: boolean;
   },
 ): Promise<BrokerUnderTest> {
   const dataDir = join(options.folder, 'broker');
@@ -60,11 +64,17 @@ export async function startBroker(
       FIELDPROOF_BROKER_DEVICE_MESSAGES_PER_SECOND: '0',
       FIELDPROOF_BROKER_DEVICE_BYTES_PER_SECOND: '0',
       FIELDPROOF_BROKER_OWNER_MESSAGES_PER_SECOND: '0',
+      ...(options.tls && {
+        FIELDPROOF_BROKER_LAN: '1',
+        FIELDPROOF_BROKER_LAN_HOST: '127.0.0.1',
+        FIELDPROOF_BROKER_HTTPS_PORT: '0',
+        FIELDPROOF_BROKER_MQTTS_PORT: '0',
+      }),
     },
   });
   own(() => child.stop());
   const { addresses } = child.ready as Message & {
-    addresses: { readonly http: string; readonly mqtt: string };
+    addresses: { readonly http: string; readonly mqtt: string; readonly mqtts: string | null };
   };
   const call = async (path: string, body?: object): Promise<unknown> => {
     const token = readFileSync(join(dataDir, 'tokens', 'admin'), 'utf8').trim();
@@ -81,6 +91,7 @@ export async function startBroker(
     dataDir,
     http: addresses.http,
     mqttPort: Number(new URL(addresses.mqtt).port),
+    mqttsPort: addresses.mqtts === null ? null : Number(new URL(addresses.mqtts).port),
     verdicts: async () => ((await call('/admin/status')) as { verdicts: Verdicts }).verdicts,
     joinLine: async (uses) =>
       ((await call('/admin/tokens', { uses })) as { joinLine: string }).joinLine,

@@ -3,15 +3,13 @@
  * And the highest rate at which it does.
  */
 
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { isListening, startModule, startProgram } from './child.ts';
+import { startModule } from './child.ts';
 import { BATCH_READINGS } from './fleet.ts';
-import { freePorts } from './free-ports.ts';
 import type { InfluxServer } from './influx-server.ts';
+import { startMosquitto } from './mosquitto.ts';
 import { startLoad } from './network-under-test.ts';
 import type { PlainForm } from './plain-load.ts';
-import { type Own, temporaryFolder, withResources } from './resources.ts';
+import { temporaryFolder, withResources } from './resources.ts';
 
 export const PEER_DATABASE = 'peer';
 export const PEER_MEASUREMENT = 'reading';
@@ -48,7 +46,7 @@ export function tryPeer(options: PeerOptions, rate: number, seconds: number): Pr
     const { mosquitto, influx, form } = options;
     await influx.dropDatabase(PEER_DATABASE);
     await influx.createDatabase(PEER_DATABASE);
-    const mqttPort = await startMosquitto(own, mosquitto);
+    const { mqttPort } = await startMosquitto(own, mosquitto);
     const flows = await startModule({
       name: 'plain Node-RED',
       module: '@fieldproof/bench/peer-flow-main',
@@ -130,15 +128,4 @@ async function storedBy(
     if (count < expected) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
   return { count, atMs };
-}
-
-/** Mosquitto with its default queues. */
-async function startMosquitto(own: Own, program: string): Promise<number> {
-  const [port] = await freePorts(1);
-  const config = join(temporaryFolder(own), 'mosquitto.conf');
-  writeFileSync(config, `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\n`);
-  const args = ['-c', config];
-  const child = await startProgram({ program, args, isUp: () => isListening(port!) });
-  own(() => child.stop());
-  return port!;
 }
