@@ -3,6 +3,10 @@
 import type { Command } from 'commander';
 import { CONFIG_DEFAULTS } from '../config.ts';
 import { type AdminClient, createAdminClient } from './admin-client.ts';
+import type { View } from './device-view.ts';
+
+/** Of an output that is no terminal. */
+const DEFAULT_WIDTH = 80;
 
 export interface CommonFlags {
   readonly data: string;
@@ -30,7 +34,8 @@ export function createClient({ data, url }: CommonFlags): AdminClient {
 export function print(
   flags: Pick<CommonFlags, 'json'>,
   value: unknown,
-  format: (value: unknown) => string,
+  format: (value: unknown, view: View) => string,
 ): void {
-  process.stdout.write(`${flags.json ? JSON.stringify(value, null, 2) : format(value)}\n`);
+  const view = { width: process.stdout.columns ?? DEFAULT_WIDTH, now: Date.now() };
+  process.stdout.write(`${flags.json ? JSON.stringify(value, null, 2) : format(value, view)}\n`);
 }

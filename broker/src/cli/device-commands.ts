@@ -1,11 +1,16 @@
-/** `fieldproof-broker devices …`. */
+/** `fieldproof-broker devices …`: looking at them. What changes them is in the files named here. */
 
 import type { Command } from 'commander';
 import { type CommonFlags, common, createClient, print } from './common.ts';
-import { formatDevice, formatDevices } from './format.ts';
+import { addDetailCommands } from './detail-commands.ts';
+import { formatDevice, formatDevices } from './device-view.ts';
+import { findDeviceUrl } from './find-device.ts';
+import { addStandingCommands } from './standing-commands.ts';
 
 export function addDeviceCommands(program: Command): void {
-  const devices = program.command('devices').description('enrolled devices');
+  const devices = program
+    .command('devices')
+    .description('enrolled devices; <device> is an id, its beginning or end, or a name');
   common(devices.command('list').description('one line each')).action(
     async (flags: CommonFlags) => {
       print(flags, await createClient(flags).call('GET', '/admin/devices'), formatDevices);
@@ -13,28 +18,12 @@ export function addDeviceCommands(program: Command): void {
   );
   common(devices.command('show <device>').description('everything about one')).action(
     async (device: string, flags: CommonFlags) => {
-      print(flags, await createClient(flags).call('GET', deviceUrl(device)), formatDevice);
+      const client = createClient(flags);
+      print(flags, await client.call('GET', await findDeviceUrl(client, device)), formatDevice);
     },
   );
-  common(devices.command('suspend <device>').description('refuse what it sends, until resumed'))
-    .requiredOption('--reason <text>', 'why; it is logged')
-    .action(async (device: string, flags: CommonFlags & { readonly reason: string }) => {
-      const body = { reason: flags.reason };
-      const answer = await createClient(flags).call('POST', `${deviceUrl(device)}/suspend`, body);
-      print(flags, answer, formatDevice);
-    });
-  common(devices.command('resume <device>').description('end a suspension')).action(
-    async (device: string, flags: CommonFlags) => {
-      const answer = await createClient(flags).call('POST', `${deviceUrl(device)}/resume`);
-      print(flags, answer, formatDevice);
-    },
-  );
-  common(devices.command('rename <device> <name>').description('give it another name')).action(
-    async (device: string, name: string, flags: CommonFlags) => {
-      const url = `${deviceUrl(device)}/rename`;
-      print(flags, await createClient(flags).call('POST', url, { name }), formatDevice);
-    },
-  );
+  addStandingCommands(devices);
+  addDetailCommands(devices);
 }
 
 /** Path of a device in the admin API. */

@@ -1,14 +1,5 @@
 /** What the command line shows to people. Pure. */
 
-interface Shown {
-  readonly deviceId: string;
-  readonly name: string;
-  readonly group: string;
-  readonly status: string;
-  readonly online: boolean;
-  readonly credentialExpired: boolean;
-}
-
 interface ShownToken {
   readonly hash: string;
   readonly uses: number;
@@ -64,27 +55,6 @@ export function formatStatus(value: unknown): string {
   ].join('\n');
 }
 
-export function formatDevices(value: unknown): string {
-  const { devices } = value as { readonly devices: readonly Shown[] };
-  if (devices.length === 0) return 'no device is enrolled';
-  return devices
-    .map((device) => {
-      const state = [
-        device.online ? 'online' : 'offline',
-        ...(device.status === 'active' ? [] : [device.status]),
-        ...(device.credentialExpired ? ['expired'] : []),
-      ].join(' ');
-      return `${device.deviceId}  ${state.padEnd(8)}  ${device.group}  ${device.name}`;
-    })
-    .join('\n');
-}
-
-export function formatDevice(value: unknown): string {
-  return Object.entries(value as Readonly<Record<string, unknown>>)
-    .map(([key, item]) => `${key.padEnd(18)} ${show(key, item)}`)
-    .join('\n');
-}
-
 export function formatTokens(value: unknown): string {
   const { tokens } = value as { readonly tokens: readonly ShownToken[] };
   if (tokens.length === 0) return 'no tokens';
@@ -94,10 +64,4 @@ export function formatTokens(value: unknown): string {
       return `${hash}  ${state}  ${used}/${uses}  ${group}  until ${new Date(expiresAt).toISOString()}`;
     })
     .join('\n');
-}
-
-function show(key: string, item: unknown): string {
-  const isTime = /At$|Issued$|Expires$/.test(key);
-  if (isTime && typeof item === 'number') return new Date(item).toISOString();
-  return typeof item === 'string' ? item : JSON.stringify(item);
 }

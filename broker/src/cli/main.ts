@@ -9,6 +9,7 @@ import { addDeviceCommands } from './device-commands.ts';
 import { formatStatus } from './format.ts';
 import { addKeyCommands } from './key-commands.ts';
 import { addRootCommands } from './root-commands.ts';
+import { addAppealCommands } from './standing-commands.ts';
 import { addStartCommand } from './start-command.ts';
 import { addTokenCommands } from './token-commands.ts';
 
@@ -24,6 +25,7 @@ common(
   print(flags, await createClient(flags).call('GET', '/admin/status'), formatStatus);
 });
 addDeviceCommands(program);
+addAppealCommands(program);
 addTokenCommands(program);
 addKeyCommands(program);
 addDescriptorCommands(program);

@@ -96,7 +96,12 @@ export class TestDevice {
   /** POST /v1/enrol; the response as it is. */
   async enrolRequest(
     joinLine: string,
-    changes: { readonly owner?: Signer; readonly token?: null; readonly nonce?: Uint8Array } = {},
+    changes: {
+      readonly owner?: Signer;
+      readonly token?: null;
+      readonly nonce?: Uint8Array;
+      readonly cell?: string;
+    } = {},
   ): Promise<Response> {
     const join = parseJoinLine(joinLine);
     this.rootKey = join.rootKey;
@@ -110,6 +115,7 @@ export class TestDevice {
         owner: didKeyFromPublicKey(owner.publicKey),
         ownership: sealOwnership(this.id, { network, signer: owner }),
         name: 'test device',
+        ...(changes.cell !== undefined && { cell: changes.cell }),
       },
       { network, signer },
     );

@@ -1,0 +1,211 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { formatAppeals, formatDevice, formatDevices } from '@fieldproof/broker/cli/device-view';
+import { parseDuration } from '@fieldproof/broker/cli/duration';
+import { findDevice } from '@fieldproof/broker/cli/find-device';
+import { cut, formatTable, widthOf } from '@fieldproof/broker/cli/text-layout';
+import { sealAppeal } from '@fieldproof/protocol/appeal';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { REPOSITORY } from '../support/services.ts';
+import { startTestBroker, type TestBroker } from './support/broker.ts';
+import type { TestDevice } from './support/device.ts';
+
+const BIN = join(REPOSITORY, 'broker/bin/fieldproof-broker.mjs');
+const run = promisify(execFile);
+const NOW = 1_795_262_400_000;
+const VIEW = { width: 80, now: NOW };
+const ID = 'z6MkfDRC7Y5TSZ2h4PFbNWJcfQfo5SzijZ4qtwbkWrUQuyzY';
+const OWNER = 'did:key:z6MkiDfTY9tP5muuWrReLsLorLrXv8w1y9dJNkp8xNokRQM3';
+
+const DEVICE = {
+  deviceId: ID,
+  name: 'The very long name of a station on the roof of the old school, north side',
+  owner: OWNER,
+  formerOwners: [OWNER],
+  group: 'a group whose name is long as well, for it is of a school',
+  cell: '871f91d91ffffff',
+  texts: { site: 'ab'.repeat(32), notes: 'cd'.repeat(32) },
+  written: { site: { text: 'Elm Street 5\nroof', salt: '' }, notes: null },
+  streams: [{ metric: 'air/temperature', cadenceMs: 60_000, resolution: 0.01 }],
+  status: 'suspended',
+  standing: 'suspended',
+  suspension: {
+    index: 12,
+    at: NOW - 1000,
+    kind: 'ERR_BOOT_CLONED',
+    reason: `two copies are at work, ${'x'.repeat(100)}`,
+    evidence: [7, 9],
+    until: NOW + 1000,
+    appealUntil: NOW + 2000,
+    appeal: { index: 13, at: NOW },
+    decision: { index: 14, at: NOW, outcome: 'upheld', reason: 'they were' },
+  },
+  quarantined: ['7.a1b2c3d4'],
+  released: [],
+  online: false,
+  lastSeenMs: NOW - 180_000,
+  profiles: { air: [{ metric: 'temp', unit: 'Cel' }] },
+  agent: 'evil/1 \u001b[2J\u009b1m',
+  enrolledAt: NOW,
+  credentialIssued: NOW,
+  credentialExpires: NOW,
+  credentialExpired: true,
+  logIndex: 12,
+  later: { novelty: 1 },
+};
+
+const widest = (text: string) => Math.max(...text.split('\n').map(widthOf));
+
+describe('devices on 80 columns', () => {
+  test('a table has a line for each, with the ends of ids', () => {
+    const wide = { ...DEVICE, name: '温度計の屋上の北側にある長い名前', online: true, cell: '' };
+    const text = formatDevices({ devices: [DEVICE, wide] }, VIEW);
+    expect(widest(text)).toBeLessThanOrEqual(80);
+    const [titles, first, second] = text.split('\n');
+    expect(titles).toMatch(/^NAME +DEVICE +OWNER +GROUP +SITE +STANDING +SEEN$/);
+    expect(first).toMatch(
+      /^The very.*… +WrUQuyzY +xNokRQM3 +a group.*… +\S+ +suspended +3 min ago$/,
+    );
+    expect(second).toMatch(/online$/);
+    expect(formatDevices({ devices: [] }, VIEW)).toBe('no device is enrolled');
+  });
+
+  test('one of them is shown whole, and nothing in it moves the cursor', () => {
+    const text = formatDevice(DEVICE, VIEW);
+    expect(widest(text)).toBeLessThanOrEqual(80);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: that there are none
+    expect(text.replaceAll('\n', '')).not.toMatch(/[\u0000-\u001f\u007f-\u009f]/);
+    for (const part of [
+      ID,
+      OWNER,
+      'Elm Street 5',
+      'every 60 s',
+      '7.a1b2c3d4',
+      'entries 7, 9',
+      'upheld',
+      'novelty',
+    ]) {
+      expect(text).toContain(part);
+    }
+    expect(text.replace(/\n +/g, ' ')).toContain(DEVICE.name);
+    expect(text).toContain('EXPIRED');
+  });
+
+  test('appeals without a decision come first', () => {
+    const appeal = { device: ID, name: 'roof', owner: OWNER, suspension: DEVICE.suspension };
+    const open = { ...appeal, suspension: { ...DEVICE.suspension, decision: null } };
+    const appeals = [
+      { ...appeal, text: 'decided' },
+      { ...open, text: 'it was\nsteam' },
+    ];
+    const text = formatAppeals({ appeals }, VIEW);
+    expect(text.indexOf('steam')).toBeLessThan(text.indexOf('decided'));
+    expect(widest(text)).toBeLessThanOrEqual(80);
+    expect(formatAppeals({ appeals: [] }, VIEW)).toBe('no appeals');
+  });
+
+  test('cells are cut at their width, whatever is in them', () => {
+    expect(cut('温度計', 4)).toBe('温…');
+    expect(cut('abc', 3)).toBe('abc');
+    const columns = [{ title: 'A', of: (row: string) => row, min: 3 }];
+    expect(formatTable(['a\nb', 'x'.repeat(9)], columns, 5)).toBe('A\na b\nxxxx…');
+  });
+});
+
+test('durations are those that people write', () => {
+  expect(['14', '14d', '36h', '90m', '45s', '2w', '0.5d'].map(parseDuration)).toEqual([
+    ...[14 * 86_400_000, 14 * 86_400_000, 36 * 3_600_000, 90 * 60_000, 45_000],
+    ...[14 * 86_400_000, 43_200_000],
+  ]);
+  for (const text of ['', '0', '-1d', '1y', 'd', '1 d', '1e3d']) {
+    expect(() => parseDuration(text)).toThrow(expect.objectContaining({ code: 'ERR_REQUEST' }));
+  }
+});
+
+test('a device is found by its name or a part of its id, and only when one is meant', async () => {
+  const other = `${ID.slice(0, 40)}AAAAAAAA`;
+  const devices = [
+    { deviceId: ID, name: 'roof' },
+    { deviceId: other, name: 'twin' },
+    { deviceId: `${other.slice(0, 47)}B`, name: 'twin' },
+  ];
+  const client = { call: async () => ({ devices }) };
+  for (const text of [ID, 'roof', ID.slice(-8)]) expect(await findDevice(client, text)).toBe(ID);
+  for (const [text, code] of [
+    ['twin', 'ERR_REQUEST'],
+    [ID.slice(0, 8), 'ERR_REQUEST'],
+    ['zY', 'ERR_DEVICE_UNKNOWN'],
+    ['cellar', 'ERR_DEVICE_UNKNOWN'],
+  ] as const) {
+    await expect(findDevice(client, text)).rejects.toMatchObject({ code });
+  }
+});
+
+describe('commands', () => {
+  let broker: TestBroker;
+  let device: TestDevice;
+
+  beforeAll(async () => {
+    broker = await startTestBroker();
+    device = await broker.device();
+  });
+  afterAll(() => broker.close());
+
+  const cli = async (...parts: string[]): Promise<string> =>
+    (await run(process.execPath, [BIN, ...parts, '--data', broker.dataDir])).stdout;
+
+  /** Its line on standard error. */
+  async function failure(...parts: string[]): Promise<string> {
+    const error = (await cli(...parts).catch((thrown: unknown) => thrown)) as {
+      readonly code: number;
+      readonly stdout: string;
+      readonly stderr: string;
+    };
+    expect([error.code, error.stdout, error.stderr.trim().split('\n').length]).toEqual([1, '', 1]);
+    return error.stderr;
+  }
+
+  test('site and streams say what a device is; list and show print it', async () => {
+    const place = ['--cell', '871fa4aa4ffffff', '--text', 'Elm Street 5'];
+    await cli('devices', 'site', 'test device', ...place);
+    const stream = ['--add', 'node:1/load:1000:0.5'];
+    const answer = await cli('devices', 'streams', device.id, ...stream, '--json');
+    expect(JSON.parse(answer)).toMatchObject({
+      deviceId: device.id,
+      streams: [{ metric: 'node:1/load', cadenceMs: 1000, resolution: 0.5 }],
+    });
+    const shown = await cli('devices', 'show', device.id.slice(-8));
+    for (const part of [device.id, '871fa4aa4ffffff', 'Elm Street 5', 'node:1/load']) {
+      expect(shown).toContain(part);
+    }
+    expect(await cli('devices', 'list')).toMatch(
+      /^NAME.*\ntest device .*871fa4aa4 +good +offline\n$/,
+    );
+  }, 60_000);
+
+  test('suspend, appeals and release; mistakes are one line with a remedy', async () => {
+    const flags = ['--reason', 'smoke', '--for', '14d', '--evidence', '0', '1', '--json'];
+    const suspended = JSON.parse(await cli('devices', 'suspend', device.id, ...flags));
+    expect(suspended).toMatchObject({ standing: 'suspended', suspension: { evidence: [0, 1] } });
+    const body = {
+      nonce: await device.hello(),
+      device: device.id,
+      suspension: suspended.suspension.index,
+      text: 'steam',
+    };
+    await fetch(`${broker.running.addresses.http}/v1/appeal`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/cose' },
+      body: Buffer.from(sealAppeal(body, { network: device.network, signer: device.owner })),
+    });
+    expect(await cli('appeals', 'list')).toMatch(/says +steam/);
+    const upheld = ['--uphold', '--reason', 'it was smoke'];
+    const decided = await cli('appeals', 'decide', device.id, ...upheld);
+    expect(decided).toMatch(/decision +upheld .*it was smoke/);
+    const boot = ['release', device.id, '7.a1b2c3d4'];
+    expect(await failure('devices', ...boot)).toMatch(
+      /ERR_STANDING: boot 7\.a1b2c3d4.*devices show/,
+    );
+  }, 60_000);
+});
