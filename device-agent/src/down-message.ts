@@ -3,9 +3,11 @@
  * docs/spec/topics.md section 2, settlement.md 3 and 4.
  */
 
+import { equalBytes } from '@fieldproof/protocol/bytes';
 import { decode } from '@fieldproof/protocol/cbor';
+import { kidOf } from '@fieldproof/protocol/ed25519';
 import { verify } from '@fieldproof/protocol/ed25519-node';
-import { CONTENT_TYPES, downAad, open } from '@fieldproof/protocol/envelope';
+import { CONTENT_TYPES, downAad, open, parseEnvelope } from '@fieldproof/protocol/envelope';
 import {
   decodeReceipt,
   decodeReject,
@@ -44,10 +46,9 @@ export function openDownMessage(
   if (kind === undefined || !isOurs) {
     throw new AgentError('ERR_AGENT_ANSWER_INVALID', `topic: expected one of ours, got ${topic}`);
   }
-  const role = kind === 'receipt' || kind === 'reject' ? 'log' : 'control';
   const envelope = open(bytes, {
     externalAad: downAad(context.network, kind, context.deviceId),
-    publicKey: context.keys[role],
+    publicKey: context.keys[roleOf(kind)],
     verify,
   });
   if (envelope.contentType !== CONTENT_TYPES.cbor) {
@@ -58,4 +59,23 @@ export function openDownMessage(
   const message = decode(envelope.payload);
   const type = message instanceof Map ? message.get('type') : undefined;
   return { kind, type: typeof type === 'string' ? type.slice(0, 64) : '' };
+}
+
+/** Whether a message of ours says that it is under another key than the one that may send its kind. */
+export function isUnderUnknownKey(
+  topic: string,
+  bytes: Uint8Array,
+  { keys }: { readonly keys: Descriptor['keys'] },
+): boolean {
+  try {
+    const kind = HEARD_KINDS.find((each) => each === parseTopic(topic).kind);
+    if (kind === undefined) return false;
+    return !equalBytes(parseEnvelope(bytes).kid, kidOf(keys[roleOf(kind)]));
+  } catch {
+    return false;
+  }
+}
+
+function roleOf(kind: (typeof HEARD_KINDS)[number]): 'log' | 'control' {
+  return kind === 'receipt' || kind === 'reject' ? 'log' : 'control';
 }

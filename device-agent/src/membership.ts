@@ -73,6 +73,7 @@ export class Membership {
   readonly #options: MembershipOptions;
   #descriptor: Descriptor | undefined;
   #credential: Credential | undefined;
+  #fetching: Promise<Descriptor> | undefined;
   #signal: AbortSignal | undefined;
   /** Unix ms before which a renewal that failed is not tried again. */
   #renewalRetryMs = 0;
@@ -160,8 +161,23 @@ export class Membership {
     return Math.max(0, this.#renewalMs() - unixMs - (this.#options.clock.monotonicMs() - atMs));
   }
 
-  /** Fetches the descriptor and keeps it, if it is not older than the one that is known. */
-  async fetchDescriptor(): Promise<Descriptor> {
+  /** Fetches the descriptor and keeps it, if it is not older than the one that is known. One fetch for all who ask meanwhile. */
+  fetchDescriptor(): Promise<Descriptor> {
+    this.#fetching ??= this.#fetchDescriptor().finally(() => {
+      this.#fetching = undefined;
+    });
+    return this.#fetching;
+  }
+
+  /** Fetches the descriptor in the middle of a session; whether it is a newer one. */
+  async refreshDescriptor(): Promise<boolean> {
+    const before = this.#descriptor?.version ?? 0;
+    const { version } = await this.fetchDescriptor();
+    if (version > before) this.#options.log.info('newer network descriptor', { version });
+    return version > before;
+  }
+
+  async #fetchDescriptor(): Promise<Descriptor> {
     const { dataDir } = this.#options;
     // Not secret, and verified by its signature: the one request that is sent to an unproved server.
     const answer = await this.#call('GET', '/v1/descriptor', { trusted: false });
@@ -170,7 +186,7 @@ export class Membership {
     if (descriptor.version !== this.#descriptor?.version) {
       await replaceFile(join(dataDir, 'state', 'descriptor.cose'), answer.body);
     }
-    this.#descriptor = descriptor;
+    this.#take(descriptor);
     return descriptor;
   }
 
@@ -242,7 +258,7 @@ export class Membership {
       const enrolled = decodeEnrolmentAnswer(answer.body);
       const descriptor = this.#verifyDescriptor(enrolled.descriptor);
       await replaceFile(join(dataDir, 'state', 'descriptor.cose'), enrolled.descriptor);
-      this.#descriptor = descriptor;
+      this.#take(descriptor);
       const credential = this.#openCredential(enrolled.credential);
       await replaceFile(join(dataDir, 'state', 'credential.cose'), enrolled.credential);
       this.#credential = credential;
@@ -303,6 +319,11 @@ export class Membership {
     const { issued, expires } = this.#credential;
     const dueMs = issued + ((expires - issued) * 2) / 3;
     return Math.min(expires, Math.max(dueMs, this.#renewalRetryMs));
+  }
+
+  /** While its file was written another one may have come. */
+  #take(descriptor: Descriptor): void {
+    if (descriptor.version >= (this.#descriptor?.version ?? 0)) this.#descriptor = descriptor;
   }
 
   #root(): { network: string; publicKey: Uint8Array; verify: typeof verify } {

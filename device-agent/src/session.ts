@@ -13,9 +13,15 @@ import { formatTopic } from '@fieldproof/protocol/topics';
 import type { MqttClient } from 'mqtt';
 import { type Boot, bootKey } from './boot.ts';
 import type { Clock, TimerHandle } from './clock.ts';
-import { type DownMessage, HEARD_KINDS, openDownMessage } from './down-message.ts';
+import {
+  type DownMessage,
+  HEARD_KINDS,
+  isUnderUnknownKey,
+  openDownMessage,
+} from './down-message.ts';
 import { AgentError, reasonOf } from './errors.ts';
 import type { Journal } from './journal.ts';
+import { KeyFollower } from './key-follower.ts';
 import type { Log } from './log.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxCursor, PendingEnvelope } from './outbox-cursor.ts';
@@ -37,7 +43,10 @@ export interface SessionOptions {
   readonly client: MqttClient;
   readonly network: string;
   readonly deviceId: string;
-  readonly keys: Descriptor['keys'];
+  /** The role keys of the newest descriptor that is known. */
+  readonly keys: () => Descriptor['keys'];
+  /** Fetches the descriptor; whether it is a newer one. */
+  readonly refreshKeys: () => Promise<boolean>;
   readonly window: number;
   readonly heartbeatMs: number;
   readonly outbox: Outbox;
@@ -59,6 +68,7 @@ export class Session {
   /** Sent and answered "later", their PUBACK still to come: it settles nothing. */
   readonly #postponed = new Set<string>();
   readonly #digests = new Map<string, { readonly boot: Boot; readonly seq: number }>();
+  readonly #follower: KeyFollower;
   #backlog: OutboxCursor | undefined;
   #live: OutboxCursor | undefined;
   #liveFirst = false;
@@ -82,6 +92,12 @@ export class Session {
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#follower = new KeyFollower({
+      clock: options.clock,
+      refresh: options.refreshKeys,
+      replay: ({ topic, payload }) => this.#judge(topic, payload, true),
+      fail: (reason) => this.end(reason),
+    });
   }
 
   get inFlight(): number {
@@ -231,20 +247,36 @@ export class Session {
     }
   }
 
-  /** Verifies and applies what came down, in its order. What does not verify changes nothing. */
   #heard(topic: string, payload: Uint8Array): void {
+    if (!this.#follower.hold({ topic, payload })) this.#judge(topic, payload, false);
+  }
+
+  /**
+   * Verifies and applies what came down, in its order. What does not verify changes nothing.
+   *
+   * @param isReplay - it has waited for the keys of the network.
+   */
+  #judge(topic: string, payload: Uint8Array, isReplay: boolean): void {
     const { log, settlement, onMessage, journal } = this.#options;
+    if (this.#ended) return;
+    const context = { ...this.#options, keys: this.#options.keys() };
     let message: DownMessage;
     try {
-      message = openDownMessage(topic, payload, this.#options);
+      message = openDownMessage(topic, payload, context);
     } catch (error) {
+      const isNew = !isReplay && isUnderUnknownKey(topic, payload, context);
+      if (isNew && this.#follower.follow({ topic, payload })) return;
       log.warn('message from the network ignored', { topic, reason: reasonOf(error) });
       return;
     }
     if (message.kind === 'reject' && !message.reject.permanent) this.#postpone(message.reject);
     // What was acknowledged by now, and not what will be while this waits its turn.
     const acknowledged = new Map(
-      [...this.#acknowledged].map(([key, set]) => [key, IntervalSet.from(set.ranges())]),
+      // When it came is not known any more of one that waited: it settles what it lists.
+      (isReplay ? [] : [...this.#acknowledged]).map(([key, set]) => [
+        key,
+        IntervalSet.from(set.ranges()),
+      ]),
     );
     this.#messages = this.#messages
       .then(async () => {

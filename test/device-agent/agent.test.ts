@@ -467,6 +467,89 @@ describe('an agent and its network', () => {
     expect(agent.status().link.reason).toMatch(/version 2 or newer, got 1/);
   });
 
+  test('a key that is replaced while it is connected ends no session: it fetches the descriptor and goes on', async () => {
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => agent.status().counts.recorded > 0, 'receipts');
+    const asked = network.descriptorsAsked;
+    for (const role of ['log', 'registry', 'control', 'log'] as const) {
+      network.version += 1;
+      network.roles[role] = signerFromSeed(random(32));
+      const { recorded } = agent.status().counts;
+      await until(() => agent.status().counts.recorded > recorded + 1, `receipts after ${role}`);
+    }
+    expect(network.connects).toBe(1);
+    expect(network.descriptorsAsked - asked).toBe(2);
+    expect(agent.status().counts).toMatchObject({ rejected: 0, parked: 0 });
+  });
+
+  test('what is put off under a key that is still to be fetched is sent again, byte for byte', async () => {
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => agent.status().counts.recorded > 0, 'receipts');
+    let answer = (): void => {};
+    network.descriptorDelay = new Promise((resolve) => {
+      answer = resolve;
+    });
+    network.version += 1;
+    network.roles.log = signerFromSeed(random(32));
+    const putOff: string[] = [];
+    network.onPublish = (message, answers) => {
+      if (message.kind !== 'telemetry' || putOff.length >= 3) {
+        answers.ack();
+        answers.receipt();
+        return;
+      }
+      putOff.push(message.key);
+      answers.putOff('ERR_LOG_FULL', 10);
+      // A receipt of many boots, that does not list this one: only what was acknowledged could go by it.
+      network.send(
+        'receipt',
+        network.receiptOf(
+          Array.from({ length: 32 }, (_, at) => [100 + at, new Uint8Array(4), 0, [], []]),
+        ),
+      );
+      if (putOff.length === 3) answer();
+    };
+    await until(() => putOff.length === 3, 'what is put off');
+    network.descriptorDelay = null;
+    const timesSent = (key: string) => network.received.filter((each) => each.key === key).length;
+    await until(() => putOff.every((key) => timesSent(key) >= 2), 'the resend');
+    await until(() => agent.status().counts.pending < 3, 'receipts');
+    expect(network.connects).toBe(1);
+  });
+
+  test('messages under a key that no descriptor names are ignored, and it asks once', async () => {
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => agent.status().counts.recorded > 0, 'receipts');
+    const asked = network.descriptorsAsked;
+    for (let i = 0; i < 5; i++) {
+      const forged = network.receiptOf([[1, new Uint8Array(4), 1e6, [], []]]);
+      network.send('receipt', forged, { signer: signerFromSeed(random(32)) });
+    }
+    await until(() => lines.filter((line) => line.includes('ignored')).length >= 5, 'warnings');
+    expect(network.descriptorsAsked - asked).toBe(1);
+    const { recorded } = agent.status().counts;
+    await until(() => agent.status().counts.recorded > recorded, 'receipts by the real key');
+    expect(network.connects).toBe(1);
+  });
+
+  test('when the new descriptor cannot be fetched, the session ends and the next one is told everything', async () => {
+    const agent = await makeAgent();
+    await agent.start();
+    await until(() => agent.status().counts.recorded > 0, 'receipts');
+    network.descriptorDelay = Promise.reject(new Error('out of order'));
+    network.descriptorDelay.catch(() => {});
+    network.version += 1;
+    network.roles.log = signerFromSeed(random(32));
+    await until(() => network.connects >= 2 || agent.status().link.state !== 'online', 'the end');
+    network.descriptorDelay = null;
+    const { recorded } = agent.status().counts;
+    await until(() => agent.status().counts.recorded > recorded + 1, 'receipts by the new key');
+    expect(agent.status().counts).toMatchObject({ rejected: 0, parked: 0 });
+  });
+
   test('a clock that is far off is not believed, whatever it says', async () => {
     network.timeMs = () => Date.now() + 3_600_000;
     const agent = await makeAgent();

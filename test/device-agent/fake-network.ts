@@ -72,6 +72,9 @@ export class FakeNetwork {
   version = 1;
   connackCode = 0;
   connects = 0;
+  descriptorsAsked = 0;
+  /** Descriptors are answered when it resolves. */
+  descriptorDelay: Promise<void> | null = null;
   timeMs: () => number = () => Date.now();
   enrolStatus: { status: number; code: string } | undefined;
   expiresMs = 4_000_000_000_000;
@@ -301,6 +304,8 @@ export class FakeNetwork {
     const cose = 'application/cose; cose-type="cose-sign1"';
     const url = new URL(request.url!, 'http://localhost');
     if (url.pathname === '/v1/descriptor') {
+      this.descriptorsAsked += 1;
+      if (this.descriptorDelay !== null) await this.descriptorDelay;
       const body = sealDescriptor(this.descriptor(), { signer: this.roles.root });
       return { status: 200, type: cose, body };
     }
