@@ -66,14 +66,17 @@ import { VERSION } from './observe/version.ts';
 import { RateLimiter } from './rate-limit.ts';
 import { catchUp } from './registry/catch-up.ts';
 import { openRegistryDatabase } from './registry/database.ts';
+import type { DeskOptions } from './registry/desk.ts';
 import { DetailsDesk } from './registry/details.ts';
 import { DeviceTexts } from './registry/device-texts.ts';
 import { Directory } from './registry/directory.ts';
 import { EnrolmentDesk } from './registry/enrolment.ts';
 import { QuarantineDesk } from './registry/quarantine.ts';
 import { Registry } from './registry/registry.ts';
+import { RotationDesk } from './registry/rotation.ts';
 import { Sightings } from './registry/sightings.ts';
 import { SuspensionDesk } from './registry/suspensions.ts';
+import { TransferDesk } from './registry/transfer.ts';
 import { replaceFile } from './replace-file.ts';
 import { RoleSigners } from './role-signers.ts';
 import { createStatus } from './status.ts';
@@ -356,17 +359,23 @@ async function compose(
     tls: () => certificates?.status() ?? null,
     now,
   });
-  const enrolments = new EnrolmentDesk({
+  const deskOptions: DeskOptions = {
     network,
     signer: signers.registry,
     registry,
     directory,
     nonces,
     credentialDays: config.credentialDays,
+    rotationGraceDays: config.rotationGraceDays,
+    highestBoot: (deviceId) =>
+      evidence
+        .bootsOf(publicKeyFromDeviceId(deviceId))
+        .reduce((highest, { counter }) => Math.max(highest, counter), -1),
+    disconnect: (deviceId) => server.disconnect(deviceId),
     descriptor: () => descriptor().envelope,
     caPem: () => tls?.caPem ?? null,
     now,
-  });
+  };
   const details = new DetailsDesk(directory, texts);
   const suspensions = new SuspensionDesk({
     ...{ network, directory, evidence, nonces, now },
@@ -407,7 +416,9 @@ async function compose(
     signer: signers.registry,
     rootKey: keys.rootKey,
     nonces,
-    desk: enrolments,
+    desk: new EnrolmentDesk(deskOptions),
+    rotations: new RotationDesk(deskOptions),
+    transfers: new TransferDesk(deskOptions),
     descriptor,
     descriptorDesk,
     evidence,
@@ -418,7 +429,7 @@ async function compose(
     publishDown,
     isOnline,
     sightings,
-    isEnrolled: (deviceId) => directory.get(deviceId) !== null,
+    isEnrolled: (deviceId) => (directory.get(deviceId)?.status ?? 'unenrolled') !== 'unenrolled',
     ...{ texts, details, suspensions, quarantine },
     status,
     joinAddress: () =>

@@ -99,6 +99,8 @@ export interface BrokerConfig {
   readonly appealDays: number;
   /** Free space of the data folder below which `/readyz` says no; 0: any will do. */
   readonly minFreeBytes: number;
+  /** How long what a replaced key of a device has signed is taken. */
+  readonly rotationGraceDays: number;
   /** Requests per second and address to `hello` and to `enrol`; 0 lifts the limit. */
   readonly helloPerSecond: number;
   readonly enrolPerSecond: number;
@@ -158,6 +160,7 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   credentialDays: 90,
   appealDays: 30,
   minFreeBytes: 4 * 1024 * 1024,
+  rotationGraceDays: 30,
   helloPerSecond: 50,
   enrolPerSecond: 10,
 };
@@ -204,6 +207,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   credentialDays: [1, 3650],
   appealDays: [0, 3650],
   minFreeBytes: [0, 2 ** 40],
+  rotationGraceDays: [0, 3650],
   helloPerSecond: [0, 1_000_000],
   enrolPerSecond: [0, 1_000_000],
 };

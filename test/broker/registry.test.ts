@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { openRegistryDatabase, type RegistryDatabase } from '@fieldproof/broker/registry/database';
 import { type Device, Registry } from '@fieldproof/broker/registry/registry';
+import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
+import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 
 const DEVICE: Device = {
@@ -55,6 +57,7 @@ function contract(open: () => Promise<RegistryDatabase>): void {
   beforeEach(async () => {
     for (const table of [
       'devices',
+      'device_keys',
       'tokens',
       'quarantine',
       'fresh_births',
@@ -84,6 +87,28 @@ function contract(open: () => Promise<RegistryDatabase>): void {
     await registry.apply([DEVICE, later]);
     expect(await registry.devices()).toEqual([later]);
     expect(await registry.appliedThrough()).toBe(12);
+  });
+
+  test('keys stay known that the device itself has forgotten', async () => {
+    const key = (fill: number) => signerFromSeed(new Uint8Array(32).fill(fill)).publicKey;
+    const deviceId = deviceIdFromPublicKey(key(1));
+    const retired = (fill: number) => ({ ...DEVICE.retired[0]!, publicKey: key(fill) });
+    const device = { ...DEVICE, deviceId };
+    await registry.apply([{ ...device, publicKey: key(2), retired: [retired(1)] }]);
+    await registry.apply([{ ...device, publicKey: key(3), retired: [retired(2), retired(1)] }]);
+    await registry.apply([{ ...device, publicKey: key(4), retired: [retired(3)] }]);
+    const keys = [...(await registry.keys())].map(({ keyId }) => keyId).sort();
+    expect(keys).toEqual([2, 3, 4].map((fill) => deviceIdFromPublicKey(key(fill))).sort());
+  });
+
+  test('a token says whose place it is for', async () => {
+    const plain = { uses: 1, createdAt: 1, expiresAt: 100, group: 'g', cell: '' };
+    const secrets = [1, 2].map((fill) => new Uint8Array(16).fill(fill));
+    await registry.createToken(secrets[0]!, plain);
+    await registry.createToken(secrets[1]!, { ...plain, device: 'z6MkA', compromised: true });
+    expect(await registry.token(secrets[0]!)).toMatchObject({ device: '', compromised: false });
+    expect(await registry.token(secrets[1]!)).toMatchObject({ device: 'z6MkA', compromised: true });
+    expect(await registry.token(new Uint8Array(16))).toBeNull();
   });
 
   test('a token is used as often as it says, also by many at once', async () => {

@@ -5,6 +5,7 @@ import { type CommonFlags, common, createClient, print } from './common.ts';
 import { addDetailCommands } from './detail-commands.ts';
 import { formatDevice, formatDevices } from './device-view.ts';
 import { findDeviceUrl } from './find-device.ts';
+import { addIdentityCommands } from './identity-commands.ts';
 import { addStandingCommands } from './standing-commands.ts';
 
 export function addDeviceCommands(program: Command): void {
@@ -24,6 +25,7 @@ export function addDeviceCommands(program: Command): void {
   );
   addStandingCommands(devices);
   addDetailCommands(devices);
+  addIdentityCommands(devices);
 }
 
 /** Path of a device in the admin API. */

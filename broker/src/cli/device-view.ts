@@ -39,6 +39,13 @@ interface ShownText {
   readonly text: string;
 }
 
+interface ShownRetiredKey {
+  readonly key: string;
+  readonly firstBoot: number;
+  readonly endBoot: number;
+  readonly until: number;
+}
+
 interface ShownDevice extends Shown {
   readonly formerOwners: readonly string[];
   readonly texts: { readonly site: string | null; readonly notes: string | null };
@@ -48,6 +55,9 @@ interface ShownDevice extends Shown {
     readonly cadenceMs: number;
     readonly resolution: number;
   }[];
+  readonly key: string;
+  readonly firstBoot: number;
+  readonly retired: readonly ShownRetiredKey[];
   readonly status: string;
   readonly suspension: ShownSuspension | null;
   readonly quarantined: readonly string[];
@@ -109,6 +119,7 @@ export function formatDevice(value: unknown, { width, now }: View): string {
           `${metric} every ${cadenceMs / 1000} s, to ${resolution}`,
         ] as const,
     ),
+    ...keyFields(device),
     ['standing', device.standing],
     ...suspensionFields(device.suspension, now),
     ...listField('quarantined', device.quarantined),
@@ -161,8 +172,23 @@ const KNOWN = new Set([
   ...['name', 'deviceId', 'owner', 'formerOwners', 'group', 'cell', 'texts', 'written', 'streams'],
   ...['standing', 'status', 'suspension', 'quarantined', 'released', 'online', 'lastSeenMs'],
   ...['profiles', 'agent', 'enrolledAt', 'credentialIssued', 'credentialExpires'],
-  ...['credentialExpired', 'logIndex'],
+  ...['credentialExpired', 'logIndex', 'key', 'firstBoot', 'retired'],
 ]);
+
+/** Of a device that has another key than its first, which is its id. */
+function keyFields({ key, firstBoot, retired }: ShownDevice): (readonly [string, string])[] {
+  if ((retired ?? []).length === 0) return [];
+  return [
+    ['key', `${key} from boot ${firstBoot}`],
+    ...retired.map(
+      ({ key: replaced, firstBoot: from, endBoot, until }, i) =>
+        [
+          i === 0 ? 'replaced' : '',
+          `${replaced} boots ${from} to ${endBoot - 1}, taken until ${time(until)}`,
+        ] as const,
+    ),
+  ];
+}
 
 function suspensionFields(
   suspension: ShownSuspension | null,

@@ -1,14 +1,16 @@
-/** What anyone may ask: descriptor, hello, enrolment. docs/spec/identity.md. */
+/** What anyone may ask: descriptor, hello, enrolment, rotation, transfer. docs/spec/identity.md. */
 
 import type { AddressRule } from '@fieldproof/protocol/address-share-node';
 import { fromBase64url } from '@fieldproof/protocol/bytes';
 import type { Signer } from '@fieldproof/protocol/envelope';
 import { type Descriptor, sealHello } from '@fieldproof/protocol/statements';
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { BrokerError } from '../errors.ts';
 import type { Nonces } from '../nonces.ts';
 import type { RateLimiter } from '../rate-limit.ts';
 import type { EnrolmentDesk } from '../registry/enrolment.ts';
+import type { RotationDesk } from '../registry/rotation.ts';
+import type { TransferDesk } from '../registry/transfer.ts';
 
 export interface PublicRoutesOptions {
   readonly network: string;
@@ -16,6 +18,8 @@ export interface PublicRoutesOptions {
   readonly signer: Signer;
   readonly nonces: Nonces;
   readonly desk: Pick<EnrolmentDesk, 'enrol'>;
+  readonly rotations: Pick<RotationDesk, 'rotate'>;
+  readonly transfers: Pick<TransferDesk, 'transfer'>;
   readonly descriptor: () => { readonly descriptor: Descriptor; readonly envelope: Uint8Array };
   readonly helloLimit: RateLimiter;
   readonly enrolLimit: RateLimiter;
@@ -54,13 +58,28 @@ export function addPublicRoutes(app: FastifyInstance, options: PublicRoutesOptio
 
   app.post('/v1/enrol', async (request, reply) => {
     limit(options.enrolLimit, options.shareOf(request.ip).name, reply);
-    if (!Buffer.isBuffer(request.body)) {
-      throw new BrokerError('ERR_REQUEST', 'body: expected a COSE_Sign1 message');
-    }
-    const answer = await options.desk.enrol(Uint8Array.from(request.body));
+    const answer = await options.desk.enrol(requestIn(request));
     reply.header('cache-control', 'no-store');
     return sendBytes(reply, 'application/cbor', answer);
   });
+
+  app.post('/v1/rotate', async (request, reply) => {
+    limit(options.enrolLimit, options.shareOf(request.ip).name, reply);
+    const answer = await options.rotations.rotate(requestIn(request));
+    reply.header('cache-control', 'no-store');
+    return sendBytes(reply, 'application/cbor', answer);
+  });
+
+  app.post('/v1/transfer', async (request, reply) => {
+    limit(options.enrolLimit, options.shareOf(request.ip).name, reply);
+    await options.transfers.transfer(requestIn(request));
+    return reply.code(204).header('cache-control', 'no-store').send();
+  });
+}
+
+function requestIn(request: FastifyRequest): Uint8Array {
+  if (Buffer.isBuffer(request.body)) return Uint8Array.from(request.body);
+  throw new BrokerError('ERR_REQUEST', 'body: expected a COSE_Sign1 message');
 }
 
 /** Sends bytes under a content type. */

@@ -14,7 +14,7 @@ import { applyRegistryAction, standingOf } from '@fieldproof/protocol/registry-d
 import { BrokerError } from '../errors.ts';
 import type { Evidence } from '../gate/evidence.ts';
 import type { DeviceKey } from '../gate/session.ts';
-import type { Device, FreshBirths, Registry } from './registry.ts';
+import { type Device, type FreshBirths, laterKeyIds, type Registry } from './registry.ts';
 import { Turns } from './turns.ts';
 
 export interface DirectoryOptions {
@@ -33,6 +33,8 @@ export class Directory {
   private readonly devices = new Map<string, Device>();
   /** As they are while the device is in good standing: handed out for every message. */
   private readonly keys = new Map<string, DeviceKey>();
+  /** By the id of a key that is or was the device's, and is not its id. */
+  private readonly idOfKey = new Map<string, string>();
   /** Devices whose rows the database has yet to take, in log order. */
   private unwritten: Device[] = [];
   /** The same of births, by device: only the newest of each counts. */
@@ -45,6 +47,9 @@ export class Directory {
   }
 
   async load(): Promise<void> {
+    for (const { keyId, deviceId } of await this.options.registry.keys()) {
+      this.idOfKey.set(keyId, deviceId);
+    }
     for (const device of await this.options.registry.devices()) {
       this.put(device);
     }
@@ -68,6 +73,11 @@ export class Directory {
     return this.devices.get(deviceId) ?? null;
   }
 
+  /** The device whose key the one with this id is, or ever was. */
+  deviceOf(keyId: string): Device | null {
+    return this.get(keyId) ?? this.get(this.idOfKey.get(keyId) ?? '');
+  }
+
   /** @throws {BrokerError} ERR_DEVICE_UNKNOWN. */
   require(deviceId: string): Device {
     const device = this.devices.get(deviceId);
@@ -75,9 +85,13 @@ export class Directory {
     throw new BrokerError('ERR_DEVICE_UNKNOWN', `device ${deviceId.slice(0, 64)}: not enrolled`);
   }
 
-  /** Runs what checks a device and then changes it, after all that was asked for of the same device before. */
-  inTurn<T>(deviceId: string, action: () => Promise<T>): Promise<T> {
-    return this.turns.take(deviceId, action);
+  /**
+   * Runs what checks a device and then changes it, after all that was asked for of the same device before.
+   *
+   * @param names - ids of devices, and of keys that may become a device's.
+   */
+  inTurn<T>(names: string | readonly string[], action: () => Promise<T>): Promise<T> {
+    return this.turns.take(typeof names === 'string' ? [names] : names, action);
   }
 
   get count(): number {
@@ -143,6 +157,7 @@ export class Directory {
     const { deviceId } = device;
     this.devices.set(deviceId, device);
     this.keys.set(deviceId, { ...keyRingOf(device), standing: 'good' });
+    for (const keyId of laterKeyIds(device)) this.idOfKey.set(keyId, deviceId);
   }
 
   /** One transaction for all that have come in meanwhile. */

@@ -1,40 +1,26 @@
-/** Enrolment and renewal of credentials. docs/spec/identity.md section 5. */
+/** Enrolment, renewal of credentials, and spare parts that take a device's place. docs/spec/identity.md section 5. */
 
+import { equalBytes, fromHex } from '@fieldproof/protocol/bytes';
+import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import { verify } from '@fieldproof/protocol/ed25519-node';
-import type { Signer } from '@fieldproof/protocol/envelope';
 import { isSuspended } from '@fieldproof/protocol/registry-device';
-import {
-  type Enrolment,
-  encodeEnrolmentAnswer,
-  openEnrolment,
-  sealCredential,
-} from '@fieldproof/protocol/statements';
+import { type Enrolment, openEnrolment } from '@fieldproof/protocol/statements';
 import { BrokerError } from '../errors.ts';
-import type { Nonces } from '../nonces.ts';
-import type { Directory } from './directory.ts';
-import type { Device, Registry } from './registry.ts';
-
-const DAY_MS = 86_400_000;
-
-export interface EnrolmentOptions {
-  readonly network: string;
-  readonly signer: Signer;
-  readonly registry: Registry;
-  readonly directory: Directory;
-  readonly nonces: Nonces;
-  readonly credentialDays: number;
-  readonly descriptor: () => Uint8Array;
-  /** Certificate of the network CA, PEM, or null without TLS. */
-  readonly caPem: () => string | null;
-  readonly now: () => number;
-}
+import {
+  answerFor,
+  checkRequestLength,
+  credentialLife,
+  DAY_MS,
+  type DeskOptions,
+  requireEnrolled,
+} from './desk.ts';
+import { checkHistory, firstBootOfSwap } from './key-rules.ts';
+import type { Device, Token } from './registry.ts';
 
 export class EnrolmentDesk {
-  private readonly options: EnrolmentOptions;
-  /** One request of a device at a time: what is checked must still hold when it is logged. */
-  private readonly busy = new Map<string, Promise<unknown>>();
+  private readonly options: DeskOptions;
 
-  constructor(options: EnrolmentOptions) {
+  constructor(options: DeskOptions) {
     this.options = options;
   }
 
@@ -44,87 +30,163 @@ export class EnrolmentDesk {
    * @returns the encoded answer.
    * @throws {ProtocolError} when it is malformed or a signature does not verify.
    * @throws {BrokerError} ERR_NONCE_INVALID, ERR_TOKEN_INVALID, ERR_DEVICE_OWNED, ERR_DEVICE_UNKNOWN,
-   * ERR_SUSPENDED, ERR_LOG_FULL.
+   * ERR_KEY_RETIRED, ERR_FIRST_BOOT, ERR_TOO_MANY_KEYS, ERR_SUSPENDED, ERR_LOG_FULL.
    */
   async enrol(request: Uint8Array): Promise<Uint8Array> {
-    const { network, nonces } = this.options;
-    const { enrolment, device } = openEnrolment(request, { network, verify });
+    const { network, nonces, directory } = this.options;
+    checkRequestLength(request);
+    const { enrolment, device } = openEnrolment(request, {
+      network,
+      verify,
+      deviceOf: (keyId) => directory.deviceOf(keyId)?.deviceId ?? keyId,
+    });
     nonces.check(enrolment.nonce);
-    const before = this.busy.get(device) ?? Promise.resolve();
-    const turn = before.catch(() => {}).then(() => this.enrolInTurn(device, enrolment));
-    this.busy.set(device, turn);
-    try {
-      return await turn;
-    } finally {
-      if (this.busy.get(device) === turn) this.busy.delete(device);
-    }
+    const place = await this.placeOffered(device, enrolment);
+    const keyId = deviceIdFromPublicKey(enrolment.key);
+    const names = new Set([keyId, device, ...(place === null ? [] : [place.device])]);
+    const answer = await directory.inTurn([...names], async () => {
+      // Meanwhile the key may have become a device's.
+      const isStill = (directory.deviceOf(keyId)?.deviceId ?? keyId) === device;
+      return isStill ? this.enrolInTurn(device, enrolment, place) : null;
+    });
+    return answer ?? this.enrol(request);
   }
 
-  private async enrolInTurn(device: string, enrolment: Enrolment): Promise<Uint8Array> {
-    const { directory, nonces, now, credentialDays } = this.options;
+  /**
+   * Takes a device out of the network: nothing of it is taken, and enrolling it again needs a token.
+   *
+   * @throws {BrokerError} ERR_DEVICE_UNKNOWN, ERR_LOG_FULL.
+   */
+  async unenrol(deviceId: string, reason: string): Promise<Device> {
+    const { directory, disconnect } = this.options;
+    return directory.inTurn(deviceId, async () => {
+      requireEnrolled(directory, deviceId);
+      const device = await directory.record({ action: 'unenrol', subject: deviceId, reason });
+      disconnect(deviceId);
+      return device;
+    });
+  }
+
+  /** The token of a newcomer, when it is for the place of another device. */
+  private async placeOffered(device: string, { token }: Enrolment): Promise<Token | null> {
+    const { directory, registry } = this.options;
+    if (token === null || isEnrolled(directory.get(device))) return null;
+    const found = await registry.token(token);
+    return found === null || found.device === '' ? null : found;
+  }
+
+  private async enrolInTurn(
+    deviceId: string,
+    enrolment: Enrolment,
+    place: Token | null,
+  ): Promise<Uint8Array> {
+    const { directory, nonces } = this.options;
     nonces.check(enrolment.nonce);
-    const known = directory.get(device);
-    if (known !== null && known.owner !== enrolment.owner) {
-      throw new BrokerError('ERR_DEVICE_OWNED', `device ${device}: enrolled by another owner`);
+    const known = directory.get(deviceId);
+    if (known !== null && !equalBytes(known.publicKey, enrolment.key)) {
+      throw new BrokerError('ERR_KEY_RETIRED', `device ${deviceId}: this key of it was replaced`);
     }
-    if (known !== null && isSuspended(known, now())) {
-      throw new BrokerError('ERR_SUSPENDED', `device ${device}: suspended`);
+    if (isEnrolled(known)) return this.answer(this.renew(known, enrolment));
+    if (place === null) return this.answer(this.enter(deviceId, enrolment));
+    if (known === null) return this.answer(this.swap(place, enrolment));
+    throw new BrokerError('ERR_KEY_IN_USE', `device ${deviceId}: was one of its own`);
+  }
+
+  private async answer(recorded: Promise<Device>): Promise<Uint8Array> {
+    return answerFor(await recorded, this.options);
+  }
+
+  /** Of a device that is enrolled: a fresh credential. */
+  private async renew(known: Device, enrolment: Enrolment): Promise<Device> {
+    const { directory, nonces, now } = this.options;
+    const { deviceId } = known;
+    const isOwner = known.owner === enrolment.owner;
+    // A device need not know yet that it has changed hands.
+    if (!isOwner && !known.formerOwners.includes(enrolment.owner)) {
+      throw new BrokerError('ERR_DEVICE_OWNED', `device ${deviceId}: enrolled by another owner`);
     }
-    const place = await this.placeOf(device, { known, enrolment });
+    this.refuseSuspended(known, now());
+    nonces.use(enrolment.nonce);
+    return directory.record({
+      action: 'credential',
+      subject: deviceId,
+      key: enrolment.key,
+      owner: known.owner,
+      // Name and place are the operator’s to change: a renewal does not undo it.
+      name: known.name,
+      group: known.group,
+      cell: known.cell,
+      streams: known.streams,
+      ...credentialLife(this.options),
+      agent: enrolment.agent ?? known.agent,
+      ...(isOwner && { ownership: enrolment.ownership }),
+    });
+  }
+
+  /** Of a newcomer, or one that was unenrolled: a token is used. */
+  private async enter(deviceId: string, enrolment: Enrolment): Promise<Device> {
+    const { directory, registry, nonces, now } = this.options;
+    if (enrolment.token === null) {
+      throw new BrokerError(
+        'ERR_DEVICE_UNKNOWN',
+        `device ${deviceId}: not enrolled, token is null`,
+      );
+    }
+    const token = await registry.useToken(enrolment.token, now());
     // Not before: whoever has neither a device nor a token must not fill the set of used ones.
     nonces.use(enrolment.nonce);
-    const issued = now();
-    const recorded = await directory.record({
-      action: known === null ? 'enrol' : 'credential',
-      subject: device,
+    return directory.record({
+      action: 'enrol',
+      subject: deviceId,
       key: enrolment.key,
       owner: enrolment.owner,
-      // Renaming is the operator’s: a renewal does not undo it.
-      name: known?.name ?? enrolment.name,
-      ...place,
-      streams: known?.streams ?? [],
-      issued,
-      expires: issued + credentialDays * DAY_MS,
-      agent: enrolment.agent ?? known?.agent ?? '',
+      name: enrolment.name,
+      group: token.group,
+      cell: enrolment.cell ?? token.cell,
+      streams: [],
+      ...credentialLife(this.options),
+      agent: enrolment.agent ?? '',
       ownership: enrolment.ownership,
+      token: fromHex(token.hash),
     });
-    return this.answer(recorded);
   }
 
-  /** Group and cell: kept when known, else from the token, which is used once. */
-  private async placeOf(
-    device: string,
-    context: { readonly known: Device | null; readonly enrolment: Enrolment },
-  ): Promise<{ readonly group: string; readonly cell: string }> {
-    const { known, enrolment } = context;
-    // A place is the operator’s to change: a renewal does not undo it either.
-    if (known !== null) return { group: known.group, cell: known.cell };
-    if (enrolment.token === null) {
-      throw new BrokerError('ERR_DEVICE_UNKNOWN', `device ${device}: not enrolled, token is null`);
+  /** Of a spare part: the device that its token names goes on with the new key. Section 5.7. */
+  private async swap(place: Token, enrolment: Enrolment): Promise<Device> {
+    const { directory, registry, nonces, disconnect, highestBoot, now } = this.options;
+    const device = requireEnrolled(directory, place.device);
+    const { deviceId } = device;
+    if (device.owner !== enrolment.owner) {
+      throw new BrokerError('ERR_DEVICE_OWNED', `device ${deviceId}: has another owner`);
     }
-    const token = await this.options.registry.useToken(enrolment.token, this.options.now());
-    return { group: token.group, cell: enrolment.cell ?? token.cell };
+    this.refuseSuspended(device, now());
+    const firstBoot = firstBootOfSwap(device, highestBoot(deviceId));
+    const graceMs = place.compromised ? 0 : this.options.rotationGraceDays * DAY_MS;
+    const until = now() + graceMs;
+    checkHistory(device, until, now());
+    const token = await registry.useToken(enrolment.token!, now());
+    nonces.use(enrolment.nonce);
+    const swapped = await directory.record({
+      action: 'rotate',
+      subject: deviceId,
+      key: enrolment.key,
+      firstBoot,
+      until,
+      cause: 'swap',
+      ...credentialLife(this.options),
+      request: enrolment.ownership,
+      token: fromHex(token.hash),
+    });
+    disconnect(deviceId);
+    return swapped;
   }
 
-  private answer(device: Device): Uint8Array {
-    const { network, signer, descriptor, caPem } = this.options;
-    const { deviceId, publicKey, owner, name, group, cell, streams } = device;
-    const credential = sealCredential(
-      {
-        device: deviceId,
-        key: publicKey,
-        owner,
-        name,
-        group,
-        cell,
-        streams,
-        issued: device.credentialIssued,
-        expires: device.credentialExpires,
-      },
-      { network, signer },
-    );
-    const pem = caPem();
-    const ca = pem === null ? null : new TextEncoder().encode(pem);
-    return encodeEnrolmentAnswer({ credential, descriptor: descriptor(), ca });
+  private refuseSuspended(device: Device, at: number): void {
+    if (!isSuspended(device, at)) return;
+    throw new BrokerError('ERR_SUSPENDED', `device ${device.deviceId}: suspended`);
   }
+}
+
+function isEnrolled(device: Device | null): device is Device {
+  return device !== null && device.status !== 'unenrolled';
 }

@@ -8,13 +8,14 @@
 
 import { createHash } from 'node:crypto';
 import { toHex } from '@fieldproof/protocol/bytes';
+import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import type { RegisteredDevice } from '@fieldproof/protocol/registry-device';
 import type { Selectable } from 'kysely';
 import { BrokerError } from '../errors.ts';
 import type { BootName, FreshBoots } from '../gate/clones.ts';
 import type { RegistryDatabase } from './database.ts';
 import { decodeRights, encodeRights } from './rights-column.ts';
-import type { DeviceTable, TokenTable } from './schema.ts';
+import type { DeviceKeyTable, DeviceTable, TokenTable } from './schema.ts';
 
 /** A device as `registry` entries have made it. */
 export type Device = RegisteredDevice;
@@ -36,9 +37,14 @@ export interface Token {
   readonly group: string;
   readonly cell: string;
   readonly revoked: boolean;
+  /** The id of the device whose place the newcomer takes; empty for one of its own. */
+  readonly device: string;
+  /** Whether nothing of the replaced key counts from then on. */
+  readonly compromised: boolean;
 }
 
-export type NewToken = Pick<Token, 'uses' | 'createdAt' | 'expiresAt' | 'group' | 'cell'>;
+export type NewToken = Pick<Token, 'uses' | 'createdAt' | 'expiresAt' | 'group' | 'cell'> &
+  Partial<Pick<Token, 'device' | 'compromised'>>;
 
 const APPLIED = 'applied_through';
 
@@ -72,6 +78,12 @@ export class Registry {
     return row ? deviceOf(row) : null;
   }
 
+  /** Ids of keys that are or were a device's and are not its id. */
+  async keys(): Promise<readonly { readonly keyId: string; readonly deviceId: string }[]> {
+    const rows = await this.db.selectFrom('device_keys').selectAll().execute();
+    return rows.map((row) => ({ keyId: row.key_id, deviceId: row.device_id }));
+  }
+
   /**
    * Writes devices as `registry` entries left them, how far the log is applied, and fresh births, in one transaction.
    */
@@ -85,6 +97,13 @@ export class Registry {
           .insertInto('devices')
           .values(row)
           .onConflict((conflict) => conflict.column('device_id').doUpdateSet(rest))
+          .execute();
+        const keys = keyRowsOf(device);
+        if (keys.length === 0) continue;
+        await tx
+          .insertInto('device_keys')
+          .values(keys)
+          .onConflict((conflict) => conflict.doNothing())
           .execute();
       }
       for (const { deviceId, boots, index } of births) {
@@ -179,6 +198,8 @@ export class Registry {
       group_name: options.group,
       cell: options.cell,
       revoked: 0,
+      device_id: options.device ?? '',
+      compromised: options.compromised ? '1' : '',
     };
     await this.db.insertInto('tokens').values(row).execute();
     return tokenOf(row);
@@ -197,6 +218,16 @@ export class Registry {
       .where('hash', '=', hash)
       .executeTakeFirst();
     return Number(result.numUpdatedRows) > 0;
+  }
+
+  /** What a token is for; null when there is none. It may be used up, revoked or expired. */
+  async token(token: Uint8Array): Promise<Token | null> {
+    const row = await this.db
+      .selectFrom('tokens')
+      .selectAll()
+      .where('hash', '=', tokenHash(token))
+      .executeTakeFirst();
+    return row ? tokenOf(row) : null;
   }
 
   /**
@@ -229,6 +260,14 @@ async function setSetting(db: RegistryDatabase, key: string, value: string): Pro
     .values({ key, value })
     .onConflict((conflict) => conflict.column('key').doUpdateSet({ value }))
     .execute();
+}
+
+/** Ids of the keys of a device that are known of it, without the first, which is its own id. */
+export function laterKeyIds({ deviceId, publicKey, retired }: Device): readonly string[] {
+  if (retired.length === 0) return [];
+  return [publicKey, ...retired.map((key) => key.publicKey)]
+    .map(deviceIdFromPublicKey)
+    .filter((keyId) => keyId !== deviceId);
 }
 
 /** SHA-256 of a token, hex. */
@@ -274,6 +313,10 @@ function rowOf(device: Device): Selectable<DeviceTable> {
   };
 }
 
+function keyRowsOf(device: Device): Selectable<DeviceKeyTable>[] {
+  return laterKeyIds(device).map((key_id) => ({ key_id, device_id: device.deviceId }));
+}
+
 function tokenOf(row: Selectable<TokenTable>): Token {
   return {
     hash: row.hash,
@@ -284,5 +327,7 @@ function tokenOf(row: Selectable<TokenTable>): Token {
     group: row.group_name,
     cell: row.cell,
     revoked: row.revoked !== 0,
+    device: row.device_id,
+    compromised: row.compromised !== '',
   };
 }

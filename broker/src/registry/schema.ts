@@ -39,6 +39,16 @@ export interface TokenTable {
   cell: string;
   /** 0 or 1. */
   revoked: Int;
+  /** The device whose place the newcomer takes; empty for one of its own. */
+  device_id: string;
+  /** Empty or `1`. */
+  compromised: string;
+}
+
+/** Keys that are or were a device's and are not its id; also those that the device itself has forgotten. */
+export interface DeviceKeyTable {
+  key_id: string;
+  device_id: string;
 }
 
 /** Boots refused as those of a clone, of a version before `quarantine` entries; emptied as they are logged. */
@@ -84,6 +94,7 @@ export interface SettingTable {
 
 export interface RegistrySchema {
   devices: DeviceTable;
+  device_keys: DeviceKeyTable;
   tokens: TokenTable;
   quarantine: QuarantineTable;
   births: BirthTable;
@@ -176,6 +187,18 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .addColumn('text', 'text', (column) => column.notNull())
         .addColumn('salt', blob, (column) => column.notNull())
         .addColumn('created_at', 'bigint', (column) => column.notNull())
+        .execute();
+    },
+  },
+  '004_keys': {
+    up: async (db: Kysely<unknown>) => {
+      await addColumn(db, 'tokens', 'device_id');
+      await addColumn(db, 'tokens', 'compromised');
+      await db.schema
+        .createTable('device_keys')
+        .ifNotExists()
+        .addColumn('key_id', 'text', (column) => column.primaryKey())
+        .addColumn('device_id', 'text', (column) => column.notNull())
         .execute();
     },
   },

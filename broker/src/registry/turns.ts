@@ -3,15 +3,14 @@
 export class Turns {
   private readonly last = new Map<string, Promise<unknown>>();
 
-  /** Runs `action` after all that were asked for under the same name before. */
-  async take<T>(name: string, action: () => Promise<T>): Promise<T> {
-    const before = this.last.get(name) ?? Promise.resolve();
-    const turn = before.catch(() => {}).then(action);
-    this.last.set(name, turn);
+  /** Runs `action` after all that were asked for under one of the same names before, and before those behind it. */
+  async take<T>(names: readonly string[], action: () => Promise<T>): Promise<T> {
+    const turn = Promise.allSettled(names.map((name) => this.last.get(name))).then(action);
+    for (const name of names) this.last.set(name, turn);
     try {
       return await turn;
     } finally {
-      if (this.last.get(name) === turn) this.last.delete(name);
+      for (const name of names) if (this.last.get(name) === turn) this.last.delete(name);
     }
   }
 }

@@ -48,9 +48,11 @@ export interface SealChanges {
 }
 
 export class TestDevice {
-  readonly signer: Signer;
+  /** The key in use; another one after a rotation. */
+  signer: Signer;
   readonly owner: Signer;
-  readonly id: string;
+  /** The id of its first key; that of another device after a swap. */
+  id: string;
   readonly http: string;
   readonly mqttUrl: string;
   readonly network: string;

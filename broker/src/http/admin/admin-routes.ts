@@ -7,6 +7,7 @@ import type { Access, Scope } from '../access.ts';
 import { addDescriptorRoutes, type DescriptorRoutesOptions } from './descriptor-routes.ts';
 import { addDetailRoutes, type DetailRoutesOptions } from './detail-routes.ts';
 import { addDeviceRoutes } from './device-routes.ts';
+import { addIdentityRoutes, type IdentityRoutesOptions } from './identity-routes.ts';
 import { type AdminStandingOptions, addStandingRoutes } from './standing-routes.ts';
 import { addTokenRoutes, type TokenRoutesOptions } from './token-routes.ts';
 
@@ -21,6 +22,7 @@ export interface AdminRoutesOptions
   extends AdminStandingOptions,
     DescriptorRoutesOptions,
     DetailRoutesOptions,
+    IdentityRoutesOptions,
     TokenRoutesOptions {
   readonly access: Access;
   /** Everything that `status` shows. */
@@ -49,6 +51,7 @@ function addRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
   addDeviceRoutes(app, options);
   addDetailRoutes(app, options);
   addStandingRoutes(app, options);
+  addIdentityRoutes(app, options);
   addTokenRoutes(app, options);
 }
 

@@ -2,6 +2,7 @@
 
 import { formatBootName } from '@fieldproof/protocol/boot-name';
 import { toHex } from '@fieldproof/protocol/bytes';
+import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import { standingOf } from '@fieldproof/protocol/registry-device';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { DeviceTexts } from '../../registry/device-texts.ts';
@@ -46,10 +47,16 @@ export function showDevice(
   device: Device,
   { isOnline, sightings, now }: DeviceRoutesOptions,
 ): object {
-  const { publicKey: _key, retired: _retired, quarantined, released, ...shown } = device;
+  const { publicKey, retired, quarantined, released, ...shown } = device;
   const at = now();
   return {
     ...shown,
+    // The id of a key takes long to make, and nearly all devices have their first.
+    key: retired.length === 0 ? device.deviceId : deviceIdFromPublicKey(publicKey),
+    retired: retired.map(({ publicKey: key, ...boots }) => ({
+      key: deviceIdFromPublicKey(key),
+      ...boots,
+    })),
     standing: standingOf(device, at),
     quarantined: quarantined.map(formatBootName),
     released: released.map(formatBootName),

@@ -24,9 +24,10 @@ export interface TokenRoutesOptions {
   readonly now: () => number;
 }
 
-const HOUR_MS = 3_600_000;
+export const HOUR_MS = 3_600_000;
 const MAX_USES = 1_000_000;
-const MAX_HOURS = 24 * 366;
+/** Longest life of a token. */
+export const MAX_HOURS = 24 * 366;
 
 export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions): void {
   const { registry, now } = options;

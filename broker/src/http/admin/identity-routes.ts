@@ -1,0 +1,90 @@
+/** What changes whose a device is, and which key it has: swap, transfer, unenrol. docs/spec/registry.md sections 2, 3. */
+
+import { fromBase64url } from '@fieldproof/protocol/bytes';
+import { publicKeyFromDidKey } from '@fieldproof/protocol/did-key';
+import { TOKEN_BYTES } from '@fieldproof/protocol/statements';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { BrokerError } from '../../errors.ts';
+import { requireEnrolled } from '../../registry/desk.ts';
+import type { EnrolmentDesk } from '../../registry/enrolment.ts';
+import type { TransferDesk } from '../../registry/transfer.ts';
+import { bodyOf, integerIn, textIn } from './body-fields.ts';
+import { type DeviceRoutesOptions, requireDevice, showDevice } from './device-routes.ts';
+import {
+  HOUR_MS,
+  joinLineFor,
+  MAX_HOURS,
+  showToken,
+  type TokenRoutesOptions,
+} from './token-routes.ts';
+
+export interface IdentityRoutesOptions extends DeviceRoutesOptions, TokenRoutesOptions {
+  readonly desk: Pick<EnrolmentDesk, 'unenrol'>;
+  readonly transfers: Pick<TransferDesk, 'transferByOperator'>;
+}
+
+const MAX_OWNERSHIP_CHARACTERS = 1400;
+
+export function addIdentityRoutes(app: FastifyInstance, options: IdentityRoutesOptions): void {
+  const { directory, registry, random, now } = options;
+
+  app.post('/admin/devices/:id/swap', { config: { scope: 'enrol' } }, async (request, reply) => {
+    const { deviceId, group, cell } = requireEnrolled(
+      directory,
+      requireDevice(directory, request).deviceId,
+    );
+    const hours = integerIn(request, 'hours', { fallback: 24, max: MAX_HOURS });
+    const compromised = flagIn(request, 'compromised');
+    const secret = random(TOKEN_BYTES);
+    const createdAt = now();
+    const expiresAt = createdAt + hours * HOUR_MS;
+    const place = { device: deviceId, compromised, group, cell };
+    const token = await registry.createToken(secret, { uses: 1, createdAt, expiresAt, ...place });
+    const joinLine = joinLineFor(secret, request, options);
+    reply.code(201).header('cache-control', 'no-store');
+    return { joinLine, token: showToken(token, createdAt) };
+  });
+
+  app.post('/admin/devices/:id/transfer', { config: { scope: 'devices' } }, async (request) => {
+    const { deviceId } = requireDevice(directory, request);
+    const device = await options.transfers.transferByOperator(deviceId, {
+      owner: ownerIn(request),
+      ownership: ownershipIn(request),
+      reason: reasonIn(request),
+    });
+    return showDevice(device, options);
+  });
+
+  app.post('/admin/devices/:id/unenrol', { config: { scope: 'devices' } }, async (request) => {
+    const { deviceId } = requireDevice(directory, request);
+    return showDevice(await options.desk.unenrol(deviceId, reasonIn(request)), options);
+  });
+}
+
+function reasonIn(request: FastifyRequest): string {
+  const reason = textIn(request, 'reason', { max: 256 });
+  if (reason.trim() !== '') return reason;
+  throw new BrokerError('ERR_REQUEST', 'reason: expected a text, it is logged');
+}
+
+function ownerIn(request: FastifyRequest): string {
+  const owner = textIn(request, 'owner', { max: 64 });
+  publicKeyFromDidKey(owner);
+  return owner;
+}
+
+function ownershipIn(request: FastifyRequest): Uint8Array {
+  const text = textIn(request, 'ownership', { max: MAX_OWNERSHIP_CHARACTERS });
+  try {
+    return fromBase64url(text.trim());
+  } catch (cause) {
+    const message = 'ownership: expected the statement of the new owner, base64url';
+    throw new BrokerError('ERR_REQUEST', message, { cause });
+  }
+}
+
+function flagIn(request: FastifyRequest, key: string): boolean {
+  const value = bodyOf(request)[key] ?? false;
+  if (typeof value === 'boolean') return value;
+  throw new BrokerError('ERR_REQUEST', `${key}: expected true or false`);
+}
