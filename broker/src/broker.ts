@@ -6,10 +6,12 @@
  */
 
 import { randomBytes } from 'node:crypto';
+import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { addressRule } from '@fieldproof/protocol/address-share-node';
 import { equalBytes } from '@fieldproof/protocol/bytes';
 import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
+import type { HttpBooks } from '@fieldproof/protocol/http-limits-node';
 import type { Descriptor } from '@fieldproof/protocol/statements';
 import { addressFile } from './cli/admin-client.ts';
 import { type BrokerConfig, type BrokerOptions, resolveConfig } from './config.ts';
@@ -54,6 +56,7 @@ import { MqttServer } from './mqtt/mqtt-server.ts';
 import { mqttStatus } from './mqtt/mqtt-status.ts';
 import { Refusals } from './mqtt/refusals.ts';
 import { createTcpListener, createTlsListener } from './mqtt/tcp-listeners.ts';
+import { serveWebSockets, webSocketUrl } from './mqtt/websocket.ts';
 import { Nonces } from './nonces.ts';
 import { Health } from './observe/health.ts';
 import { Instruments } from './observe/instruments.ts';
@@ -345,6 +348,8 @@ async function compose(
     mqtt: '',
     https: null,
     mqtts: null,
+    ws: '',
+    wss: null,
   };
   const httpCounts = { dropped: 0, stalled: 0 };
   const status = createStatus({
@@ -457,8 +462,13 @@ async function compose(
     requests: instruments.requests,
     routes,
   };
-  const http = createHttpServer({ ...common, tls: null });
-  const https = certificates && createHttpServer({ ...common, tls: certificates.serverOptions });
+  const webSockets = { door, desk, limits: config, isReady: () => ready, onNotice };
+  const serve = (listener: 'ws' | 'wss') => (httpServer: Server, books: HttpBooks) =>
+    serveWebSockets(httpServer, { ...webSockets, books, listener, refusals });
+  const http = createHttpServer({ ...common, tls: null, onServer: serve('ws') });
+  const https =
+    certificates &&
+    createHttpServer({ ...common, tls: certificates.serverOptions, onServer: serve('wss') });
   const plain = createTcpListener({ door, desk }, 'tcp');
   const { handshakeTimeoutMs } = config;
   const secure =
@@ -470,8 +480,11 @@ async function compose(
   cleanup.push(async () => {
     ready = false;
     desk.close();
-    await Promise.all([http.close(), https?.close()]);
-    const closing = [closeListener(plain), secure && closeListener(secure.listener)];
+    // These end when the last of their connections has, WebSockets among them.
+    const closing = [
+      ...[http.close(), https?.close()],
+      ...[closeListener(plain), secure && closeListener(secure.listener)],
+    ];
     await server.stop();
     desk.stop();
     await Promise.all(closing);
@@ -480,11 +493,13 @@ async function compose(
   ports.mqtt = await listen(plain, config.host, config.mqttPort);
   addresses.http = urlOf('http', reachable(config.host), ports.http);
   addresses.mqtt = urlOf('mqtt', reachable(config.host), ports.mqtt);
+  addresses.ws = webSocketUrl(addresses.http);
   if (https && secure) {
     ports.https = await listenHttp(https, config.lanHost, config.httpsPort);
     ports.mqtts = await listen(secure.listener, config.lanHost, config.mqttsPort);
     addresses.https = urlOf('https', lanHost(lanNames), ports.https);
     addresses.mqtts = urlOf('mqtts', lanHost(lanNames), ports.mqtts);
+    addresses.wss = webSocketUrl(addresses.https);
   }
 
   const content = descriptorContent(config, { names: lanNames, ports }, tls?.caHash ?? null);

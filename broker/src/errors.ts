@@ -144,6 +144,10 @@ export const BROKER_ERRORS = {
     what: 'The request does not have the form that the route asks for.',
     remedy: 'The detail names what is wrong; the routes are in broker/README.md.',
   },
+  ERR_UPGRADE: {
+    what: 'This address speaks MQTT over WebSocket, not HTTP.',
+    remedy: 'Open a WebSocket with the subprotocol mqtt there, as MQTT clients do with a ws URL.',
+  },
   ERR_RATE_LIMIT: {
     what: 'Too many requests from this address, or too many tails at a time.',
     remedy: 'Wait as long as Retry-After says.',

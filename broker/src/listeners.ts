@@ -13,6 +13,9 @@ export interface Addresses {
   /** With `lan` only. */
   readonly https: string | null;
   readonly mqtts: string | null;
+  /** MQTT over WebSocket, at the HTTP and the HTTPS listener. */
+  readonly ws: string;
+  readonly wss: string | null;
 }
 
 /**

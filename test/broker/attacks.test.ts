@@ -96,7 +96,7 @@ test('connections without a TLS handshake count against the limit', async () => 
       sockets.push(socket);
     }
     await until(() => closed === 2, 'two refused');
-    expect(small.running.status().mqtt.refused).toEqual({ connections: 2 });
+    expect(small.running.status().mqtt.refused).toEqual({ 'not logged in': 2 });
   } finally {
     for (const socket of sockets) socket.destroy();
     await small.close();

@@ -1,7 +1,9 @@
 /** One Fastify instance with all routes; the broker makes one for HTTP and, with `lan`, one for HTTPS. */
 
+import type { Server } from 'node:http';
 import type { SecureContextOptions } from 'node:tls';
 import {
+  type HttpBooks,
   type HttpCounts,
   type HttpLimits,
   httpServerOptions,
@@ -9,6 +11,7 @@ import {
 } from '@fieldproof/protocol/http-limits-node';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { BrokerError } from '../errors.ts';
+import { WEBSOCKET_PATH } from '../mqtt/websocket.ts';
 import type { HttpTally } from '../observe/http-tally.ts';
 import { type AdminRoutesOptions, addAdminRoutes } from './admin/admin-routes.ts';
 import { addDownRoute } from './down-route.ts';
@@ -29,6 +32,8 @@ export interface HttpServerOptions {
   readonly isReady: () => boolean;
   readonly limits: HttpLimits;
   readonly counts: HttpCounts;
+  /** Given the server before it listens, with the books of its connections. */
+  readonly onServer?: (server: Server, books: HttpBooks) => void;
   /** Counts the answers. */
   readonly requests: HttpTally;
   readonly routes: PublicRoutesOptions &
@@ -55,11 +60,12 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       : { https: { ...serverOptions, ...tls, handshakeTimeout: limits.headersMs } }),
   }) as unknown as FastifyInstance;
 
-  limitHttp(app.server, limits, {
+  const books = limitHttp(app.server, limits, {
     counts,
     shareOf: routes.shareOf,
     report: (cut) => logger.warn(cut, 'http: connections were closed because of limits'),
   });
+  options.onServer?.(app.server, books);
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   options.requests.watch(app);
   app.setErrorHandler(sendProblem);
@@ -78,6 +84,10 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   });
 
   addHealthRoutes(app, routes);
+  app.get(WEBSOCKET_PATH, async (_request, reply) => {
+    reply.header('upgrade', 'websocket').header('connection', 'upgrade, close');
+    throw new BrokerError('ERR_UPGRADE', `${WEBSOCKET_PATH}: expected a WebSocket`);
+  });
   addPublicRoutes(app, routes);
   addStandingRoutes(app, routes);
   addEvidenceRoutes(app, routes);

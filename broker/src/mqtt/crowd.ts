@@ -18,6 +18,10 @@ export class Crowd<Member> {
     return this.shares.get(share)?.size ?? 0;
   }
 
+  has(share: string, member: Member): boolean {
+    return this.shares.get(share)?.has(member) === true;
+  }
+
   add(share: string, member: Member): void {
     const members = this.shares.get(share) ?? new Set();
     if (members.has(member)) return;

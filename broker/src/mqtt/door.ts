@@ -124,6 +124,12 @@ export class Door {
     if (visitor !== undefined) this.faces.set(stream, visitor);
   }
 
+  /** Whether it has not logged in yet. */
+  isPending(connection: Duplex): boolean {
+    const visitor = this.faces.get(connection);
+    return visitor !== undefined && this.pending.has(visitor.share, visitor);
+  }
+
   /** It has logged in. */
   loggedIn(connection: Duplex): void {
     const visitor = this.faces.get(connection);
