@@ -1,5 +1,5 @@
 /**
- * The command line `fieldproof-agent`: init, run, status, login. Errors are one line on stderr, with code and
+ * The command line `fieldproof-agent`: init, run, status, login, standing, appeal. Errors are one line on stderr, with code and
  * remedy, and an exit code of `AGENT_ERRORS`.
  */
 
@@ -14,11 +14,14 @@ import { Agent } from './agent.ts';
 import { AGENT_VERSION } from './agent-version.ts';
 import { systemClock } from './clock.ts';
 import { type AgentConfig, checkConfig, loadConfig } from './config.ts';
-import { enrolNow, freshLogin } from './contact.ts';
+import { enrolNow, freshLogin, openMembership } from './contact.ts';
 import { loadDeviceKey } from './device-key.ts';
 import { AGENT_ERRORS, AgentError, type AgentErrorRow, codeOf, reasonOf } from './errors.ts';
 import { initAgent, type OwnerChoice } from './init.ts';
 import { lineLog, silentLog } from './log.ts';
+import type { Membership } from './membership.ts';
+import { ownerFromPhrase } from './owner.ts';
+import { fetchStanding, formatStanding, sendAppeal } from './standing.ts';
 import { lockHolder } from './state-lock.ts';
 import { formatStatus, loadStatus } from './status.ts';
 
@@ -29,6 +32,8 @@ export interface CliContext {
   readonly err: (text: string) => void;
   /** Resolves when the agent shall stop (SIGINT, SIGTERM). */
   readonly untilStopped: () => Promise<void>;
+  /** Asks for the owner's recovery phrase: at the terminal, or standard input. */
+  readonly askPhrase?: (() => Promise<string>) | undefined;
   /** Tells the parent process, where there is one. */
   readonly send?: ((message: unknown) => void) | undefined;
 }
@@ -49,6 +54,12 @@ interface InitFlags extends CommonFlags {
   readonly ownerPhraseFile?: string;
 }
 
+interface AppealFlags extends CommonFlags {
+  readonly text?: string;
+  readonly textFile?: string;
+  readonly ownerPhraseFile?: string;
+}
+
 const EXAMPLES = `
 Examples:
   $ fieldproof-agent init --join 'fieldproof://…' --data ./balcony --name balcony
@@ -56,6 +67,7 @@ Examples:
   $ fieldproof-agent run --data ./balcony --set batch.sealEveryMs=60000 --set log.format=json
   $ fieldproof-agent status --data ./balcony --json
   $ fieldproof-agent login --data ./balcony
+  $ fieldproof-agent appeal --data ./balcony --text 'The copy was a restored backup.'
 
 The join line is what the operator's screen shows, whole and in quotes: it contains an & and a token.
 The configuration is agent.yaml in the data folder; agent.example.yaml is its manual.`;
@@ -121,6 +133,15 @@ function buildProgram(context: CliContext): Command {
   command('login', 'print MQTT user name and a password that is valid for 60 s')
     .option('--json', 'print JSON')
     .action((flags: CommonFlags) => login(flags, context));
+  command('standing', 'whether the network has suspended the device, and why')
+    .option('--json', 'print JSON')
+    .action((flags: CommonFlags) => standing(flags, context));
+  command('appeal', 'answer a suspension, signed with the recovery phrase that it asks for')
+    .option('--text <text>', 'what you say, at most 1,024 characters; it becomes public')
+    .option('--text-file <file>', 'the same, from a file')
+    .option('--owner-phrase-file <file>', "file with the owner's twelve words, instead of asking")
+    .option('--json', 'print JSON')
+    .action((flags: AppealFlags) => appeal(flags, context));
   return program;
 }
 
@@ -241,6 +262,41 @@ async function login(flags: CommonFlags, { out, env }: CliContext): Promise<void
   out(`valid for  ${validMs / 1000} s, one login\n`);
 }
 
+async function standing(flags: CommonFlags, { out, env }: CliContext): Promise<void> {
+  const found = await fetchStanding(await membershipOf(flags, env));
+  out(`${flags.json ? JSON.stringify(found) : formatStanding(found)}\n`);
+}
+
+async function appeal(flags: AppealFlags, context: CliContext): Promise<void> {
+  const { out, env } = context;
+  if ((flags.text === undefined) === (flags.textFile === undefined)) {
+    throw new AgentError('ERR_AGENT_USAGE', 'appeal: expected --text or --text-file');
+  }
+  const text = flags.text ?? (await readText(flags.textFile!, 'ERR_AGENT_USAGE')).trim();
+  const membership = await membershipOf(flags, env);
+  const owner = await ownerFromPhrase(await phraseOf(flags, context));
+  const made = await sendAppeal(membership, { text, owner });
+  if (flags.json) {
+    out(`${JSON.stringify(made)}\n`);
+    return;
+  }
+  out(`recorded in entry ${made.appeal}, against the suspension of entry ${made.suspension}\n`);
+  out('The operator decides: fieldproof-agent standing shows how.\n');
+}
+
+async function phraseOf(flags: AppealFlags, { askPhrase }: CliContext): Promise<string> {
+  if (flags.ownerPhraseFile !== undefined) return await readText(flags.ownerPhraseFile);
+  if (askPhrase !== undefined) return await askPhrase();
+  throw new AgentError('ERR_AGENT_OWNER', 'phrase: expected --owner-phrase-file, got none');
+}
+
+async function membershipOf(flags: CommonFlags, env: CliContext['env']): Promise<Membership> {
+  const dataDir = resolve(flags.data);
+  const config = await configOf(flags, env);
+  const contact = { dataDir, config, clock: systemClock, log: silentLog, random };
+  return (await openMembership(contact)).membership;
+}
+
 async function configOf(flags: CommonFlags, env: CliContext['env']): Promise<AgentConfig> {
   const sets: Record<string, string> = {};
   for (const text of flags.set) {
@@ -254,9 +310,12 @@ async function configOf(flags: CommonFlags, env: CliContext['env']): Promise<Age
   return await loadConfig(path, env, sets);
 }
 
-async function readText(path: string): Promise<string> {
+async function readText(
+  path: string,
+  code: 'ERR_AGENT_OWNER' | 'ERR_AGENT_USAGE' = 'ERR_AGENT_OWNER',
+): Promise<string> {
   return await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new AgentError('ERR_AGENT_OWNER', `${path}: ${reasonOf(cause)}`, { cause });
+    throw new AgentError(code, `${path}: ${reasonOf(cause)}`, { cause });
   });
 }
 

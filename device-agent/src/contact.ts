@@ -1,4 +1,4 @@
-/** One contact with the network outside of a running agent: enrolment at `init`, a password for `login`. */
+/** One contact with the network outside of a running agent: enrolment at `init`, a password for `login`, an appeal. */
 
 import { readFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
@@ -38,7 +38,7 @@ export interface Login {
  * @throws {AgentError} as `Membership.prepare`.
  */
 export async function enrolNow(options: ContactOptions): Promise<Credential> {
-  const { membership } = await open(options);
+  const { membership } = await openMembership(options);
   await membership.prepare();
   return membership.credential!;
 }
@@ -49,7 +49,7 @@ export async function enrolNow(options: ContactOptions): Promise<Credential> {
  * @throws {AgentError} as `Membership.prepare`.
  */
 export async function freshLogin(options: ContactOptions): Promise<Login> {
-  const { membership, identity } = await open(options);
+  const { membership, identity } = await openMembership(options);
   const { nonce } = await membership.prepare();
   const { network, deviceId } = membership;
   const login = sealLogin({ device: deviceId, nonce }, { network, signer: identity.signer });
@@ -70,7 +70,8 @@ export async function readJoinFile(dataDir: string, joinFile: string): Promise<s
   });
 }
 
-async function open(
+/** What is known of the network, loaded. @throws {AgentError} ERR_AGENT_NOT_INITIALISED, ERR_AGENT_KEY, ERR_AGENT_STATE. */
+export async function openMembership(
   options: ContactOptions,
 ): Promise<{ readonly membership: Membership; readonly identity: DeviceIdentity }> {
   const { dataDir, config, clock, log, random } = options;

@@ -17,6 +17,11 @@ export const AGENT_ERRORS = {
     remedy: 'Check that the join line names a Fieldproof network and that no proxy alters answers.',
     exitCode: 65,
   },
+  ERR_AGENT_APPEAL_REFUSED: {
+    what: 'The network does not hear the appeal.',
+    remedy: 'fieldproof-agent standing shows the suspension and its deadline; ask the operator.',
+    exitCode: 77,
+  },
   ERR_AGENT_CA_MISMATCH: {
     what: 'The server showed a certificate that does not lead to the CA of the network.',
     remedy: 'Somebody may be in between: check the address; never send the token to this server.',
@@ -54,7 +59,7 @@ export const AGENT_ERRORS = {
   },
   ERR_AGENT_LOGIN_REFUSED: {
     what: 'The broker refused the login.',
-    remedy: 'If the device is suspended, ask the operator; else check that it is enrolled here.',
+    remedy: 'fieldproof-agent standing says whether the device is suspended, and why.',
     exitCode: 77,
   },
   ERR_AGENT_NOT_INITIALISED: {

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** Entry of the `fieldproof-agent` command. */
+import { askPhrase } from './ask-phrase.ts';
 import { runCli } from './cli.ts';
 
 function untilStopped(): Promise<void> {
@@ -21,6 +22,7 @@ process.exitCode = await runCli(process.argv.slice(2), {
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
   untilStopped,
+  askPhrase: () => askPhrase(process.stdin, (text) => process.stderr.write(text)),
   send: process.send?.bind(process),
 });
 // An IPC channel would keep a finished process alive.

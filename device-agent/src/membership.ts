@@ -145,6 +145,12 @@ export class Membership {
     return { nonce: (await this.hello()).nonce };
   }
 
+  /** Asks the server, once it is known by the descriptor; `statement` is a COSE_Sign1. */
+  ask(method: 'GET' | 'POST', path: string, statement?: Uint8Array): Promise<HttpAnswer> {
+    const body = statement && { type: COSE_TYPE, bytes: statement };
+    return this.#call(method, path, { trusted: true, ...(body && { body }) });
+  }
+
   /** Calls that are under way, and later ones, end when the signal is given. */
   stopWith(signal: AbortSignal): void {
     this.#signal = signal;

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fromBase64url, toBase64url } from '@fieldproof/protocol/bytes';
 import { didKeyFromPublicKey } from '@fieldproof/protocol/did-key';
 import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
+import type { Signer } from '@fieldproof/protocol/envelope';
 import { sealOwnership } from '@fieldproof/protocol/statements';
 import { readIfPresent, replaceFile } from './durable-file.ts';
 import { AgentError, reasonOf } from './errors.ts';
@@ -24,15 +25,12 @@ export async function newPhrase(random: (length: number) => Uint8Array): Promise
 }
 
 /**
- * Signs, with the key of a phrase, that a device belongs to its owner.
+ * The owner key of a phrase.
  *
  * @param phrase - twelve words of the English BIP-39 list.
  * @throws {AgentError} ERR_AGENT_OWNER when it is no such phrase.
  */
-export async function ownershipFromPhrase(
-  phrase: string,
-  device: { readonly deviceId: string; readonly network: string },
-): Promise<Ownership> {
+export async function ownerFromPhrase(phrase: string): Promise<Signer> {
   const { mnemonicToSeed, validateMnemonic } = await import('@scure/bip39');
   const { wordlist } = await import('@scure/bip39/wordlists/english.js');
   const words = phrase.trim().toLowerCase().split(/\s+/);
@@ -42,6 +40,19 @@ export async function ownershipFromPhrase(
   const seed = await mnemonicToSeed(words.join(' '));
   const signer = signerFromSeed(seed.slice(0, 32));
   seed.fill(0);
+  return signer;
+}
+
+/**
+ * Signs, with the key of a phrase, that a device belongs to its owner.
+ *
+ * @throws {AgentError} as {@link ownerFromPhrase}.
+ */
+export async function ownershipFromPhrase(
+  phrase: string,
+  device: { readonly deviceId: string; readonly network: string },
+): Promise<Ownership> {
+  const signer = await ownerFromPhrase(phrase);
   return {
     owner: didKeyFromPublicKey(signer.publicKey),
     statement: sealOwnership(device.deviceId, { network: device.network, signer }),
