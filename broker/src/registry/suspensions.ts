@@ -10,6 +10,7 @@ import {
 import { isSuspended } from '@fieldproof/protocol/registry-device';
 import { BrokerError } from '../errors.ts';
 import type { Nonces } from '../nonces.ts';
+import { checkRequestLength, DAY_MS } from './desk.ts';
 import type { Directory } from './directory.ts';
 import { type EvidenceReader, requireEvidence } from './evidence-about.ts';
 import type { Device } from './registry.ts';
@@ -42,8 +43,6 @@ export interface RecordedAppeal {
   readonly appeal: number;
   readonly at: number;
 }
-
-const DAY_MS = 86_400_000;
 
 export class SuspensionDesk {
   private readonly options: SuspensionOptions;
@@ -108,6 +107,7 @@ export class SuspensionDesk {
    */
   async appeal(statement: Uint8Array): Promise<RecordedAppeal> {
     const { network, directory, nonces } = this.options;
+    checkRequestLength(statement);
     const ownerKey = (id: string) => publicKeyFromDidKey(directory.require(id).owner);
     const { device, nonce } = openAppeal(statement, { network, verify, ownerKey });
     nonces.check(nonce);
