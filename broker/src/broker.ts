@@ -62,10 +62,12 @@ import { Health } from './observe/health.ts';
 import { Instruments } from './observe/instruments.ts';
 import { LogRing } from './observe/log-ring.ts';
 import { collectMetrics, type MetricsSources } from './observe/metrics.ts';
+import { Outages } from './observe/outages.ts';
 import { passwordIn, Scrubber, secretLines, secretsIn } from './observe/scrubber.ts';
 import { tlsProblems } from './observe/tls-problems.ts';
 import { verdictSummary } from './observe/verdict-summary.ts';
 import { VERSION } from './observe/version.ts';
+import { openWebhook, webhookFamilies, webhookProblems } from './observe/webhook.ts';
 import { RateLimiter } from './rate-limit.ts';
 import { catchUp } from './registry/catch-up.ts';
 import { openRegistryDatabase } from './registry/database.ts';
@@ -74,6 +76,8 @@ import { DetailsDesk } from './registry/details.ts';
 import { DeviceTexts } from './registry/device-texts.ts';
 import { Directory } from './registry/directory.ts';
 import { EnrolmentDesk } from './registry/enrolment.ts';
+import { lastRecorded } from './registry/last-recorded.ts';
+import { OutageStore } from './registry/outage-store.ts';
 import { QuarantineDesk } from './registry/quarantine.ts';
 import { Registry } from './registry/registry.ts';
 import { RotationDesk } from './registry/rotation.ts';
@@ -206,6 +210,7 @@ async function compose(
     evidence,
     now,
     onDatabaseError: (error) => log.error({ err: error }, 'registry: database refused'),
+    onRecorded: (action, device) => outages.recorded(action, device),
   });
   cleanup.push(() => directory.settle(evidence.size));
   await directory.load();
@@ -213,6 +218,26 @@ async function compose(
     log.error({ err: error }, 'registry: birth not stored'),
   );
   await sightings.load();
+
+  const webhook = openWebhook(config, {
+    ...{ dataDir: data.path, network, version: VERSION, random, now, log },
+    onSecret: (secret) => scrubber.add(secret),
+  });
+  const outages = new Outages({
+    ...{ offlineAfterMs: config.offlineAfterMs, startedAt, log, now },
+    store: new OutageStore(database),
+    devices: () => directory.all(),
+    device: (deviceId) => directory.get(deviceId),
+    isOnline: (deviceId) => isOnline(deviceId),
+    lastHeard: async (deviceId) =>
+      sightings.of(deviceId).lastSeenMs ?? (await lastRecorded(evidence, deviceId)),
+    send: (event) => webhook?.send(event),
+  });
+  await outages.start();
+  cleanup.push(async () => {
+    await outages.stop();
+    await webhook?.stop();
+  });
 
   const recordedBoots = (deviceId: string) =>
     evidence
@@ -297,10 +322,14 @@ async function compose(
     refusals,
     limits: config,
     now,
-    onSession: ({ deviceId }) => log.info({ event: 'session-begin', deviceId }, 'session: begins'),
+    onSession: ({ deviceId }) => {
+      log.info({ event: 'session-begin', deviceId }, 'session: begins');
+      outages.sessionBegins(deviceId);
+    },
     onSessionEnd: ({ deviceId }) => {
       receipts.forget(deviceId);
       log.info({ event: 'session-end', deviceId }, 'session: ends');
+      outages.sessionEnds(deviceId);
     },
     onNotice,
   });
@@ -396,7 +425,7 @@ async function compose(
     ...{ dataDir: data.path, minFreeBytes: config.minFreeBytes, evidence, now },
     isReady: () => ready,
     askDatabase: () => registry.appliedThrough(),
-    more: () => tlsProblems(certificates?.status() ?? null),
+    more: () => [...tlsProblems(certificates?.status() ?? null), ...webhookProblems(webhook)],
   });
   const metricsSources: MetricsSources = {
     ...{ version: VERSION, network, dataDir: data.path, startedAt, counters },
@@ -412,7 +441,8 @@ async function compose(
       const { caPem: ca, cert: server } = certificates?.current ?? {};
       return mapValues(certificateDates({ ca, server }), ({ notAfter }) => notAfter);
     },
-    more: () => instruments.process.families(),
+    devicesAway: () => outages.count,
+    more: () => [...webhookFamilies(webhook), ...instruments.process.families()],
   };
   const lanNames = lanNamesOf(config, tls);
   const ports = { http: 0, https: 0, mqtt: 0, mqtts: 0 };
@@ -445,7 +475,7 @@ async function compose(
     enrolLimit: limiters.enrol,
     shareOf,
     metrics: () => collectMetrics(metricsSources),
-    health,
+    ...{ health, webhook },
     random,
     now,
   };

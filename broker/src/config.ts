@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { isAddressOrSubnet, LOOPBACK } from '@fieldproof/protocol/address-share-node';
 import { BrokerError } from './errors.ts';
 import { SIGNATURE_LIBRARIES, type SignatureLibrary } from './gate/signature-verifier.ts';
+import { Scrubber } from './observe/scrubber.ts';
 import { TLS_VERSIONS, type TlsVersion } from './tls/secure-options.ts';
 
 export interface BrokerConfig {
@@ -37,6 +38,14 @@ export interface BrokerConfig {
   /** PostgreSQL URL of the registry; empty: SQLite in the data folder. */
   readonly databaseUrl: string;
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  /** Where events about devices are sent; empty: nowhere. */
+  readonly webhookUrl: string;
+  /** The secret that signs them; empty: `webhook.secret` in the data folder, made on first use. */
+  readonly webhookSecretFile: string;
+  /** Most of them in a second. */
+  readonly webhookPerSecond: number;
+  /** How long a device has no session before that is told. */
+  readonly offlineAfterMs: number;
   /** Threads that verify; 0 verifies on the main thread, which is for tests. */
   readonly verifierThreads: number;
   /** What they verify with: `auto` is libsodium where its binding loads, else OpenSSL. The verdicts are the same. */
@@ -126,6 +135,10 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   controlPort: 7881,
   databaseUrl: '',
   logLevel: 'info',
+  webhookUrl: '',
+  webhookSecretFile: '',
+  webhookPerSecond: 5,
+  offlineAfterMs: 300_000,
   verifierThreads: 2,
   signatureLibrary: 'auto',
   maxConnections: 20_000,
@@ -165,7 +178,13 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   enrolPerSecond: 10,
 };
 
-const MAY_BE_EMPTY: ReadonlySet<string> = new Set(['databaseUrl', 'tlsCert', 'tlsKey', 'tlsCa']);
+const MAY_BE_EMPTY: ReadonlySet<string> = new Set([
+  'databaseUrl',
+  'tlsCert',
+  'tlsKey',
+  'tlsCa',
+  'webhookSecretFile',
+]);
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
 /** Least and greatest values of the numbers. */
 const RANGES: Readonly<Record<string, readonly [number, number]>> = {
@@ -175,6 +194,8 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   mqttsPort: [0, 65_535],
   controlPort: [0, 65_535],
   tlsPollMs: [10, 3_600_000],
+  webhookPerSecond: [1, 1000],
+  offlineAfterMs: [1000, 30 * 86_400_000],
   verifierThreads: [0, 64],
   maxConnections: [1, 1_000_000],
   maxConnectionsPerAddress: [1, 1_000_000],
@@ -307,6 +328,9 @@ function problemOf(key: string, value: unknown): string | null {
     const isKnown = (TLS_VERSIONS as readonly unknown[]).includes(value);
     return isKnown ? null : `one of ${TLS_VERSIONS.join(', ')}`;
   }
+  if (key === 'webhookUrl') {
+    return isWebhookUrl(value) ? null : 'an http or https URL without user and password';
+  }
   if (MAY_BE_EMPTY.has(key)) return typeof value === 'string' ? null : 'text';
   return typeof value === 'string' && value !== '' ? null : 'text';
 }
@@ -324,6 +348,13 @@ function parseList(text: string): readonly string[] {
     .filter((item) => item !== '');
 }
 
+function isWebhookUrl(value: unknown): boolean {
+  if (value === '') return true;
+  if (typeof value !== 'string' || !URL.canParse(value)) return false;
+  const { protocol, username, password } = new URL(value);
+  return /^https?:$/.test(protocol) && username === '' && password === '';
+}
+
 function parseBoolean(text: string): unknown {
   if (text === '1' || text === 'true') return true;
   if (text === '0' || text === 'false') return false;
@@ -331,5 +362,5 @@ function parseBoolean(text: string): unknown {
 }
 
 function show(value: unknown): string {
-  return JSON.stringify(value)?.slice(0, 60) ?? String(value);
+  return new Scrubber().scrub(JSON.stringify(value) ?? String(value)).slice(0, 60);
 }

@@ -168,6 +168,11 @@ export const BROKER_ERRORS = {
     what: 'Less space is free in the data folder than minFreeBytes.',
     remedy: 'Free space or move the data folder to a larger disk.',
   },
+  ERR_WEBHOOK: {
+    what: 'The webhook does not take what is sent to it.',
+    remedy:
+      'Try it with fieldproof-broker webhook test; the receiver must answer with 2xx in 10 s.',
+  },
   ERR_CONFIG: {
     what: 'The configuration has unknown keys or values outside their domain.',
     remedy: 'The message lists every problem; the settings are in broker/README.md.',

@@ -12,6 +12,7 @@ import { addRootCommands } from './root-commands.ts';
 import { addAppealCommands } from './standing-commands.ts';
 import { addStartCommand } from './start-command.ts';
 import { addTokenCommands } from './token-commands.ts';
+import { addWebhookCommands } from './webhook-commands.ts';
 
 const program = new Command('fieldproof-broker')
   .description('The Fieldproof broker: verifies, records and receipts what devices send.')
@@ -30,6 +31,7 @@ addTokenCommands(program);
 addKeyCommands(program);
 addDescriptorCommands(program);
 addRootCommands(program);
+addWebhookCommands(program);
 
 try {
   await program.parseAsync();

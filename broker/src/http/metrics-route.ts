@@ -14,7 +14,7 @@ const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via'];
 
 export function addMetricsRoute(app: FastifyInstance, options: MetricsRouteOptions): void {
   app.get('/metrics', async (request, reply) => {
-    if (!isFromHere(request)) options.access(request, 'admin');
+    if (!isFromHere(request)) options.access(request, 'read');
     reply.header('content-type', EXPOSITION_TYPE).header('cache-control', 'no-store');
     return formatMetrics(await options.metrics());
   });

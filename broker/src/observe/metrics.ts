@@ -39,6 +39,8 @@ export interface MetricsSources {
   readonly rateLimited: () => Readonly<Record<string, number>>;
   readonly devices: () => readonly Device[];
   readonly quarantinedBoots: () => number;
+  /** Devices whose outage was told. */
+  readonly devicesAway: () => number;
   /** When certificates end, Unix ms, by name. */
   readonly certificates: () => Readonly<Record<string, number>>;
   /** Families of other parts, such as the process, the log and the webhooks. */
@@ -177,7 +179,7 @@ function httpFamilies(sources: MetricsSources): readonly Family[] {
 }
 
 function deviceFamilies(sources: MetricsSources): readonly Family[] {
-  const { devices, isOnline, quarantinedBoots, now } = sources;
+  const { devices, isOnline, quarantinedBoots, devicesAway, now } = sources;
   const at = now();
   const standings: Record<DeviceStanding, number> = {
     good: 0,
@@ -197,6 +199,7 @@ function deviceFamilies(sources: MetricsSources): readonly Family[] {
       values: standings,
     }),
     gauge('devices_online', 'Devices that are logged in.', online),
+    gauge('devices_away', 'Devices without a session for offlineAfterMs.', devicesAway()),
     gauge('quarantined_boots', 'Boots refused as those of a clone.', quarantinedBoots()),
   ];
 }

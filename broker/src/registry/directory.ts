@@ -26,6 +26,8 @@ export interface DirectoryOptions {
   readonly now: () => number;
   /** The database refused; what it missed is written with the next change or the next start. */
   readonly onDatabaseError: (error: unknown) => void;
+  /** An action is in the log, and this is the device after it. */
+  readonly onRecorded?: (action: string, device: Device) => void;
 }
 
 export class Directory {
@@ -134,6 +136,7 @@ export class Directory {
     this.put(device);
     this.unwritten.push(device);
     await this.write();
+    this.options.onRecorded?.(action.action, device);
     return device;
   }
 

@@ -10,6 +10,7 @@ import { addDeviceRoutes } from './device-routes.ts';
 import { addIdentityRoutes, type IdentityRoutesOptions } from './identity-routes.ts';
 import { type AdminStandingOptions, addStandingRoutes } from './standing-routes.ts';
 import { addTokenRoutes, type TokenRoutesOptions } from './token-routes.ts';
+import { addWebhookRoutes, type WebhookRoutesOptions } from './webhook-routes.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -23,7 +24,8 @@ export interface AdminRoutesOptions
     DescriptorRoutesOptions,
     DetailRoutesOptions,
     IdentityRoutesOptions,
-    TokenRoutesOptions {
+    TokenRoutesOptions,
+    WebhookRoutesOptions {
   readonly access: Access;
   /** Everything that `status` shows. */
   readonly status: () => object;
@@ -53,6 +55,7 @@ function addRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
   addStandingRoutes(app, options);
   addIdentityRoutes(app, options);
   addTokenRoutes(app, options);
+  addWebhookRoutes(app, options);
 }
 
 function isLoopback(address: string): boolean {

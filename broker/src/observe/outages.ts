@@ -1,0 +1,166 @@
+/**
+ * Tells of devices that are away and come back, of suspensions and quarantines: to the log, and to the webhook where
+ * one is set. The rules are in `offline-watch.ts`; this is their clock, their memory and their voice.
+ */
+
+import { standingOf } from '@fieldproof/protocol/registry-device';
+import type { Logger } from '../log.ts';
+import type { Device } from '../registry/registry.ts';
+import { OfflineWatch, type Outage } from './offline-watch.ts';
+import type { WebhookEvent } from './webhook-sender.ts';
+
+export interface OutagesOptions {
+  readonly offlineAfterMs: number;
+  readonly startedAt: number;
+  readonly devices: () => readonly Device[];
+  readonly device: (deviceId: string) => Device | null;
+  readonly isOnline: (deviceId: string) => boolean;
+  /** When an envelope of the device was last recorded, Unix ms, looked up in the log; null: never. */
+  readonly lastHeard: (deviceId: string) => Promise<number | null>;
+  readonly store: {
+    readonly load: () => Promise<readonly (readonly [deviceId: string, outage: Outage])[]>;
+    readonly put: (deviceId: string, outage: Outage) => Promise<void>;
+    readonly remove: (deviceId: string) => Promise<void>;
+  };
+  /** Where events go beside the log. */
+  readonly send: (event: WebhookEvent) => void;
+  readonly log: Pick<Logger, 'info' | 'warn' | 'error'>;
+  readonly now: () => number;
+}
+
+const CHECK_MS = 5000;
+
+export class Outages {
+  readonly #options: OutagesOptions;
+  readonly #watch: OfflineWatch;
+  #timer: NodeJS.Timeout | null = null;
+  #hasLookedBack = false;
+  #checking: Promise<void> = Promise.resolve();
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(options: OutagesOptions) {
+    this.#options = options;
+    this.#watch = new OfflineWatch(options);
+  }
+
+  /** Outages that were told and last. */
+  get count(): number {
+    return this.#watch.size;
+  }
+
+  async start(): Promise<void> {
+    const { store, offlineAfterMs } = this.#options;
+    for (const [deviceId, outage] of await store.load()) this.#watch.restore(deviceId, outage);
+    this.#timer = setInterval(() => void this.check(), Math.min(CHECK_MS, offlineAfterMs));
+    this.#timer.unref();
+  }
+
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+    await this.#checking;
+    await this.#writing;
+  }
+
+  sessionBegins(deviceId: string): void {
+    const outage = this.#watch.begins(deviceId);
+    if (outage === null) return;
+    const { store, now } = this.#options;
+    this.#write(() => store.remove(deviceId));
+    const at = now();
+    const downMs = Math.max(0, at - outage.since);
+    this.#tell({ event: 'device-online', at, since: outage.since, downMs }, deviceId);
+  }
+
+  sessionEnds(deviceId: string): void {
+    this.#watch.ends(deviceId, this.#options.now());
+  }
+
+  /** An entry about a device is in the log. */
+  recorded(action: string, device: Device): void {
+    const { deviceId, quarantined, suspension } = device;
+    const { now, isOnline } = this.#options;
+    if (action === 'quarantine') {
+      const boot = quarantined.at(-1) ?? null;
+      this.#tell({ event: 'device-quarantined', at: now(), boot }, deviceId);
+    } else if (action === 'suspend') {
+      const { kind = 'operator', reason = '', until = null } = suspension ?? {};
+      this.#forget(deviceId);
+      this.#tell({ event: 'device-suspended', at: now(), kind, reason, until }, deviceId);
+    } else if (action === 'resume') {
+      if (!isOnline(deviceId)) this.#watch.ends(deviceId, now());
+    } else if (action === 'unenrol') {
+      this.#forget(deviceId);
+    }
+  }
+
+  /** Looks who is away now; by itself every five seconds. Never rejects. */
+  check(): Promise<void> {
+    this.#checking = this.#checking
+      .then(() => this.#check())
+      .catch((error: unknown) => {
+        const fields = { event: 'offline-watch-failed', err: error };
+        this.#options.log.error(fields, 'offline watch: tried again');
+      });
+    return this.#checking;
+  }
+
+  async #check(): Promise<void> {
+    const { now, store, lastHeard } = this.#options;
+    if (!this.#watch.isJudging(now())) return;
+    if (!this.#hasLookedBack) {
+      await this.#lookBack();
+      this.#hasLookedBack = true;
+    }
+    for (const [deviceId, outage] of this.#watch.due(now())) {
+      const expected = this.#isExpected(deviceId);
+      if (expected === 'not ours') this.#watch.forget(deviceId);
+      if (expected === 'refused') this.#watch.ends(deviceId, now());
+      if (expected !== 'yes') continue;
+      const { since } = outage;
+      const lastSeen = await lastHeard(deviceId);
+      // It may have come back while the log was asked.
+      if (!this.#watch.latch(deviceId, outage)) continue;
+      this.#write(() => store.put(deviceId, outage));
+      this.#tell({ event: 'device-offline', at: now(), since, lastSeen }, deviceId);
+    }
+  }
+
+  /** Devices that have not come since the start are away since they were last heard; one that never was is no outage. */
+  async #lookBack(): Promise<void> {
+    const { devices, isOnline, lastHeard } = this.#options;
+    for (const { deviceId } of devices()) {
+      if (isOnline(deviceId) || this.#watch.isKnown(deviceId)) continue;
+      const at = await lastHeard(deviceId);
+      if (at !== null && !isOnline(deviceId)) this.#watch.heard(deviceId, at);
+    }
+  }
+
+  #isExpected(deviceId: string): 'yes' | 'refused' | 'not ours' {
+    const device = this.#options.device(deviceId);
+    const standing = device === null ? 'unenrolled' : standingOf(device, this.#options.now());
+    if (standing === 'unenrolled') return 'not ours';
+    return standing === 'suspended' ? 'refused' : 'yes';
+  }
+
+  /** That it is away is no news any more. */
+  #forget(deviceId: string): void {
+    this.#watch.forget(deviceId);
+    this.#write(() => this.#options.store.remove(deviceId));
+  }
+
+  #tell(event: WebhookEvent, deviceId: string): void {
+    const { device, log, send } = this.#options;
+    const { name = '', group = '' } = device(deviceId) ?? {};
+    const told = { ...event, device: deviceId, name, group };
+    log.info(told, event.event);
+    send(told);
+  }
+
+  /** In the order of the calls; what the database does not take may be told twice. */
+  #write(write: () => Promise<void>): void {
+    this.#writing = this.#writing.then(write).catch((error: unknown) => {
+      this.#options.log.error({ event: 'outage-not-stored', err: error }, 'outage: not stored');
+    });
+  }
+}
