@@ -25,7 +25,11 @@ interface Intake {
   messages: number;
   bytes: number;
   awaitsDrain: boolean;
+  /** Whether its end is listened for. */
+  isWatched: boolean;
 }
+
+const NOTHING: Intake = { messages: 0, bytes: 0, awaitsDrain: false, isWatched: false };
 
 export class BackPressure {
   private readonly limits: IntakeLimits;
@@ -67,26 +71,33 @@ export class BackPressure {
   /** Whether a connection must not be read now; it is told with `readable` when it may again. */
   holds(connection: Duplex): boolean {
     const { maxPendingBytes, maxInFlightBytes, maxInFlight } = this.limits;
-    const intake = this.intakeOf(connection);
     if (connection.writableNeedDrain) {
-      this.awaitDrain(connection, intake);
+      this.awaitDrain(connection, this.intakeOf(connection));
       return true;
     }
+    // What has sent nothing yet has none.
+    const intake = this.intakes.get(connection) ?? NOTHING;
     // Aedes asks again after each message that is settled, so these two need nobody to wake them.
     if (intake.messages >= maxInFlight || intake.bytes >= maxInFlightBytes) return true;
     if (this.bytes < maxPendingBytes) return false;
-    this.paused.add(connection);
+    this.pause(connection, this.intakeOf(connection));
     return true;
   }
 
   private intakeOf(connection: Duplex): Intake {
     let intake = this.intakes.get(connection);
     if (intake === undefined) {
-      intake = { messages: 0, bytes: 0, awaitsDrain: false };
+      intake = { ...NOTHING };
       this.intakes.set(connection, intake);
-      connection.once('close', () => this.paused.delete(connection));
     }
     return intake;
+  }
+
+  private pause(connection: Duplex, intake: Intake): void {
+    this.paused.add(connection);
+    if (intake.isWatched) return;
+    intake.isWatched = true;
+    connection.once('close', () => this.paused.delete(connection));
   }
 
   /** What was sent may be a receipt, of which Aedes does not wait for the end. */

@@ -91,7 +91,7 @@ export class Door {
   admit(socket: Socket, next: 'handshake' | 'login'): boolean {
     const { name: share, isTrusted } = this.options.shareOf(socket.remoteAddress ?? '');
     const visitor: Visitor = {
-      ...{ socket, share, isTrusted, ends: endsOf(socket) },
+      ...{ socket, share, isTrusted, ends: next === 'handshake' ? endsOf(socket) : '' },
       ...{ timer: undefined, isGone: false },
     };
     const why = this.tooFast(visitor) ?? this.tooMany(visitor);
@@ -102,7 +102,7 @@ export class Door {
     this.makeRoom(visitor, next);
     this.all.add(share, visitor);
     this.pending.add(share, visitor);
-    this.byEnds.set(visitor.ends, visitor);
+    if (next === 'handshake') this.byEnds.set(visitor.ends, visitor);
     this.faces.set(socket, visitor);
     if (next === 'handshake') this.startHandshake(visitor);
     socket.once('close', () => this.strike(visitor));
@@ -115,6 +115,7 @@ export class Door {
     if (visitor === undefined) return;
     clearTimeout(visitor.timer);
     this.handshakes.delete(visitor.share, visitor);
+    this.byEnds.delete(visitor.ends);
     this.faces.set(socket, visitor);
   }
 

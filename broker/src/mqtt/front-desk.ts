@@ -10,9 +10,16 @@ import type { Duplex } from 'node:stream';
 import type { Client } from 'aedes';
 import { type Connect, decodeConnect } from './connect-packet.ts';
 import type { Door } from './door.ts';
-import { type GuardLimits, guardConnection } from './guard.ts';
+import { type GuardHooks, type GuardLimits, guardConnection } from './guard.ts';
+import type { Violation } from './packet-rules.ts';
 import type { Refusals } from './refusals.ts';
-import { type Origin, type PlainLogin, type RouteRules, routeConnect } from './route.ts';
+import {
+  type Origin,
+  type PlainLogin,
+  type Route,
+  type RouteRules,
+  routeConnect,
+} from './route.ts';
 
 /** How fast one connection is read. */
 export interface Flow {
@@ -70,10 +77,13 @@ export interface FrontDeskOptions {
 export class FrontDesk {
   private readonly options: FrontDeskOptions;
   private readonly connections = new Set<Duplex>();
+  private readonly context: ArrivalContext;
   private ready = false;
 
   constructor(options: FrontDeskOptions) {
     this.options = options;
+    const judge = (connect: Connect, origin: Origin) => this.judge(connect, origin);
+    this.context = { ...options, connections: this.connections, judge };
   }
 
   /** Logins are judged from now on; before, they are answered with return code 3. */
@@ -91,64 +101,7 @@ export class FrontDesk {
    * forgotten when it closes.
    */
   accept(connection: Duplex, origin: Origin): void {
-    const { limits, refusals, onNotice, device, plain, door } = this.options;
-    connection.on('error', () => {});
-    let ended = false;
-    const end = (clause: string): void => {
-      if (ended) return;
-      ended = true;
-      refusals.count(clause);
-      onNotice('connection-ended', { ...origin, clause });
-    };
-    let flow = device.flow(connection);
-    let handOver = (): void => device.handle(connection);
-    const { giveBack } = guardConnection(connection, limits, {
-      onViolation: ({ clause }) => end(clause),
-      holds: () => isLoggingIn(connection) || flow.holds(),
-      allowance: () => flow.allowance(),
-      onOthers: (packets) => flow.onOthers(packets),
-      onConnect: (body) => {
-        const connect = decodeConnect(body);
-        const route = this.judge(connect, origin);
-        if (route.to === 'nobody') {
-          const { connack, reason } = route;
-          onNotice('login-refused', { client: connect.clientId, returnCode: connack, reason });
-          const delayMs = connack === 3 ? 0 : door.loginFailed(connection);
-          return { clause: `CONNACK ${connack}`, connack, delayMs };
-        }
-        if (route.to === 'device' || plain === null) return device;
-        door.loggedIn(connection);
-        flow.end();
-        flow = plain.flow(connection);
-        handOver = () => plain.handle(connection, { connect, login: route.login, origin });
-        return plain;
-      },
-    });
-    const timer = setTimeout(() => {
-      end('no CONNECT in time');
-      connection.destroy();
-    }, limits.connectTimeoutMs);
-    const forget = (): void => {
-      clearTimeout(timer);
-      flow.end();
-      this.connections.delete(connection);
-    };
-    const onEnd = (): void => void connection.destroy();
-    const onReadable = (): void => {
-      const packets: unknown = connection.read();
-      if (!Buffer.isBuffer(packets)) return;
-      clearTimeout(timer);
-      giveBack(packets);
-      // Its broker listens before the desk stops, so that the stream goes on as it is.
-      handOver();
-      connection.removeListener('readable', onReadable);
-      connection.removeListener('end', onEnd);
-      connection.emit('readable');
-    };
-    this.connections.add(connection);
-    connection.once('close', forget);
-    connection.once('end', onEnd);
-    connection.on('readable', onReadable);
+    new Arrival(connection, origin, this.context).start();
   }
 
   status(): { readonly connections: number; readonly refused: Readonly<Record<string, number>> } {
@@ -161,11 +114,145 @@ export class FrontDesk {
     for (const connection of this.connections) connection.destroy();
   }
 
-  private judge(connect: Connect, origin: Origin) {
+  private judge(connect: Connect, origin: Origin): Judged {
     if (this.ready) return routeConnect(connect, origin, this.options.rules);
     return { to: 'nobody', connack: 3, reason: 'ERR_NOT_READY' } as const;
   }
 }
+
+type Judged =
+  | Route
+  /** Logins are not judged yet, or no more. */
+  | { readonly to: 'nobody'; readonly connack: 3; readonly reason: string };
+
+interface ArrivalContext extends FrontDeskOptions {
+  /** Those that are open. */
+  readonly connections: Set<Duplex>;
+  readonly judge: (connect: Connect, origin: Origin) => Judged;
+}
+
+/** One connection, from its arrival to its end. It has no closures: there are ten thousand of them that are idle. */
+class Arrival implements GuardHooks {
+  private readonly connection: Duplex;
+  private readonly origin: Origin;
+  private readonly context: ArrivalContext;
+  private flow: Flow;
+  private guarded: { readonly giveBack: (packets: Buffer) => void } | null = null;
+  private timer: NodeJS.Timeout | undefined;
+  /** Where it goes to the plain broker, until it is there. */
+  private plain: PlainArrival | null = null;
+  private ended = false;
+
+  constructor(connection: Duplex, origin: Origin, context: ArrivalContext) {
+    this.connection = connection;
+    this.origin = origin;
+    this.context = context;
+    this.flow = context.device.flow(connection);
+  }
+
+  start(): void {
+    const { connection } = this;
+    const { limits, connections } = this.context;
+    arrivals.set(connection, this);
+    connections.add(connection);
+    connection.on('error', ignore);
+    connection.on('close', onClose);
+    connection.on('end', onEnd);
+    this.guarded = guardConnection(connection, limits, this);
+    this.timer = setTimeout(tooLate, limits.connectTimeoutMs, this);
+    connection.on('readable', onReadable);
+  }
+
+  onViolation({ clause }: { readonly clause: string }): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.context.refusals.count(clause);
+    this.context.onNotice('connection-ended', { ...this.origin, clause });
+  }
+
+  holds(): boolean {
+    return isLoggingIn(this.connection) || this.flow.holds();
+  }
+
+  allowance(): number {
+    return this.flow.allowance();
+  }
+
+  onOthers(packets: number): void {
+    this.flow.onOthers(packets);
+  }
+
+  onConnect(body: Buffer): { readonly maxPacketBytes: number } | Violation {
+    const { connection, origin } = this;
+    const { judge, onNotice, device, plain, door } = this.context;
+    const connect = decodeConnect(body);
+    const route = judge(connect, origin);
+    if (route.to === 'nobody') {
+      const { connack, reason } = route;
+      onNotice('login-refused', { client: connect.clientId, returnCode: connack, reason });
+      const delayMs = connack === 3 ? 0 : door.loginFailed(connection);
+      return { clause: `CONNACK ${connack}`, connack, delayMs };
+    }
+    if (route.to === 'device' || plain === null) return device;
+    door.loggedIn(connection);
+    this.flow.end();
+    this.flow = plain.flow(connection);
+    this.plain = { connect, login: route.login, origin };
+    return plain;
+  }
+
+  /** Reads until the CONNECT is there; then its broker does. */
+  readOn(): void {
+    const { connection, context } = this;
+    const packets: unknown = connection.read();
+    if (!Buffer.isBuffer(packets)) return;
+    this.stopTimer();
+    this.guarded?.giveBack(packets);
+    // Its broker listens before the desk stops, so that the stream goes on as it is.
+    if (this.plain === null) context.device.handle(connection);
+    else context.plain?.handle(connection, this.plain);
+    this.plain = null;
+    connection.removeListener('readable', onReadable);
+    connection.removeListener('end', onEnd);
+    connection.emit('readable');
+  }
+
+  endLate(): void {
+    this.onViolation({ clause: 'no CONNECT in time' });
+    this.connection.destroy();
+  }
+
+  forget(): void {
+    this.stopTimer();
+    this.flow.end();
+    this.context.connections.delete(this.connection);
+  }
+
+  private stopTimer(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+  }
+}
+
+const arrivals = new WeakMap<Duplex, Arrival>();
+
+function onReadable(this: Duplex): void {
+  arrivals.get(this)?.readOn();
+}
+
+function onEnd(this: Duplex): void {
+  this.destroy();
+}
+
+function onClose(this: Duplex): void {
+  arrivals.get(this)?.forget();
+}
+
+function tooLate(arrival: Arrival): void {
+  arrival.endLate();
+}
+
+function ignore(): void {}
 
 /**
  * Whether Aedes has the CONNECT and has not answered it. It would take what comes then as if the client were in;

@@ -32,7 +32,7 @@ export type OnConnect = (body: Buffer) => { readonly maxPacketBytes: number } | 
 export class PacketGuard {
   private readonly maxConnectBytes: number;
   private maxPacketBytes: number;
-  private readonly onConnect: OnConnect | undefined;
+  private readonly hooks: { readonly onConnect?: OnConnect };
   /** The beginning of an unfinished packet: the first `held` bytes of `rest`. */
   private rest: Buffer = EMPTY;
   private held = 0;
@@ -42,10 +42,13 @@ export class PacketGuard {
   private others = 0;
   private waits = false;
 
-  constructor({ maxConnectBytes, maxPacketBytes }: GuardLimits, onConnect?: OnConnect) {
+  constructor(
+    { maxConnectBytes, maxPacketBytes }: GuardLimits,
+    hooks: { readonly onConnect?: OnConnect } = {},
+  ) {
     this.maxConnectBytes = maxConnectBytes;
     this.maxPacketBytes = maxPacketBytes;
-    this.onConnect = onConnect;
+    this.hooks = hooks;
   }
 
   /** Whether `push` has left whole packets behind: an empty chunk gets more of them. */
@@ -104,7 +107,7 @@ export class PacketGuard {
         this.connectSeen = true;
         // [MQTT-3.1.4-5] A client may send on before its CONNACK: that waits here.
         allowed = 1;
-        const answer = this.onConnect?.(bytes.subarray(head.bodyAt, end));
+        const answer = this.hooks.onConnect?.(bytes.subarray(head.bodyAt, end));
         if (answer !== undefined && 'clause' in answer) return answer;
         if (answer !== undefined) this.maxPacketBytes = answer.maxPacketBytes;
       }
@@ -141,53 +144,83 @@ export interface GuardHooks {
   readonly onConnect?: OnConnect;
 }
 
-/**
- * Puts a guard between a connection and whoever reads it.
- *
- * @returns how to give back what was read, so that the next `read` returns it once more.
- */
+/** Puts a guard between a connection and whoever reads it. */
 export function guardConnection(
   connection: Duplex,
   limits: GuardLimits,
   hooks: GuardHooks,
 ): { readonly giveBack: (packets: Buffer) => void } {
-  const guard = new PacketGuard(limits, hooks.onConnect);
-  const read = connection.read.bind(connection);
-  let ended = false;
-  let returned: Buffer | null = null;
-  connection.read = (size?: number) => {
-    if (ended) return null;
-    if (returned !== null && size !== 0) {
-      const packets = returned;
-      returned = null;
+  const guarded = new Guarded(connection, { guard: new PacketGuard(limits, hooks), hooks });
+  guardedOnes.set(connection, guarded);
+  connection.read = readGuarded;
+  return guarded;
+}
+
+const guardedOnes = new WeakMap<Duplex, Guarded>();
+
+/** One function for all connections: ten thousand idle ones have no closure each. */
+function readGuarded(this: Duplex, size?: number): Buffer | null {
+  return guardedOnes.get(this)?.read(size) ?? null;
+}
+
+class Guarded {
+  private readonly connection: Duplex;
+  private readonly guard: PacketGuard;
+  private readonly hooks: GuardHooks;
+  private readonly readAll: Duplex['read'];
+  private ended = false;
+  private returned: Buffer | null = null;
+
+  constructor(
+    connection: Duplex,
+    { guard, hooks }: { readonly guard: PacketGuard; readonly hooks: GuardHooks },
+  ) {
+    this.connection = connection;
+    this.guard = guard;
+    this.hooks = hooks;
+    this.readAll = connection.read;
+  }
+
+  /** Gives back what was read: the next `read` returns it once more. */
+  giveBack(packets: Buffer): void {
+    this.returned = packets;
+  }
+
+  read(size?: number): Buffer | null {
+    const { connection, guard, hooks } = this;
+    if (this.ended) return null;
+    if (this.returned !== null && size !== 0) {
+      const packets = this.returned;
+      this.returned = null;
       return packets;
     }
     // Node itself calls read(0) to start reading; that takes nothing out.
     if (size !== 0 && hooks.holds()) return null;
     // What waits here comes before what waits in the socket.
-    const chunk: unknown = guard.isWaiting && size !== 0 ? EMPTY : read(size);
+    const chunk: unknown =
+      guard.isWaiting && size !== 0 ? EMPTY : this.readAll.call(connection, size);
     if (!Buffer.isBuffer(chunk)) return null;
     const result = guard.push(chunk, hooks.allowance());
     const others = guard.takeOthers();
     if (others > 0) hooks.onOthers(others);
     if (result === null || Buffer.isBuffer(result)) return result;
-    ended = true;
-    hooks.onViolation(result);
-    if (!('connack' in result) || result.connack === undefined) {
-      connection.destroy();
-      return null;
-    }
-    const answer = Uint8Array.of(0x20, 2, 0, result.connack);
-    const tell = () => connection.end(answer, () => connection.destroy());
-    if (result.delayMs) setTimeout(tell, result.delayMs).unref();
-    else tell();
+    this.end(result);
     return null;
-  };
-  return {
-    giveBack: (packets) => {
-      returned = packets;
-    },
-  };
+  }
+
+  private end(verdict: GuardVerdict): void {
+    const { connection } = this;
+    this.ended = true;
+    this.hooks.onViolation(verdict);
+    if (!('connack' in verdict) || verdict.connack === undefined) {
+      connection.destroy();
+      return;
+    }
+    const answer = Uint8Array.of(0x20, 2, 0, verdict.connack);
+    const tell = () => connection.end(answer, () => connection.destroy());
+    if (verdict.delayMs) setTimeout(tell, verdict.delayMs).unref();
+    else tell();
+  }
 }
 
 /** The Remaining Length at an offset: null when it is cut off. Section 2.2.3. */

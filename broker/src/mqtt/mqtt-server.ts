@@ -63,9 +63,13 @@ export class MqttServer implements DeviceDestination {
   private readonly sessions = new WeakMap<Client, Session>();
   private readonly clients = new Map<string, Client>();
   private readonly rateHolds = new RateHolds();
+  private readonly flows: FlowContext;
 
   private constructor(options: MqttServerOptions, aedes: (server: MqttServer) => Aedes) {
     this.options = options;
+    const { rateHolds } = this;
+    const sessionOn = (connection: Duplex) => this.sessionOn(connection);
+    this.flows = { ...options, rateHolds, sessionOn };
     this.aedes = aedes(this);
   }
 
@@ -81,21 +85,7 @@ export class MqttServer implements DeviceDestination {
   }
 
   flow(connection: Duplex): Flow {
-    const { backPressure, rates } = this.options;
-    const allowance = () => {
-      const session = this.sessionOn(connection);
-      return session === undefined ? Number.POSITIVE_INFINITY : rates.allowance(session);
-    };
-    const mayGo = () => allowance() >= 1;
-    return {
-      holds: () => backPressure.holds(connection) || this.rateHolds.holds(connection, mayGo),
-      allowance,
-      onOthers: (packets) => {
-        const session = this.sessionOn(connection);
-        if (session !== undefined) rates.spend(session, packets);
-      },
-      end: () => this.rateHolds.forget(connection),
-    };
+    return new DeviceFlow(connection, this.flows);
   }
 
   /** Takes over a guarded connection of which nothing was read. */
@@ -193,6 +183,7 @@ export class MqttServer implements DeviceDestination {
       const session = this.sessions.get(client);
       if (session === undefined || client.closed) return;
       this.options.door.loggedIn(client.conn);
+      forgetConnect(client);
       this.clients.set(client.id, client);
       this.publishState(client.id, true);
       this.options.onSession(session);
@@ -226,6 +217,50 @@ export class MqttServer implements DeviceDestination {
     this.options.refusals.count(SLOW_READER);
     this.options.onNotice('connection-ended', { client: client.id, clause: SLOW_READER });
     client.conn.destroy();
+  }
+}
+
+const PARSER_SETTINGS = Object.freeze({ protocolVersion: 4 });
+
+/** mqtt-packet keeps the CONNECT, login and all that came with it, for its protocol version: 1.5 kB of each device. */
+function forgetConnect(client: Client): void {
+  const { _parser: parser } = client as Client & { readonly _parser?: { settings?: object } };
+  if (parser !== undefined) parser.settings = PARSER_SETTINGS;
+}
+
+interface FlowContext extends Pick<MqttServerOptions, 'backPressure' | 'rates'> {
+  readonly rateHolds: RateHolds;
+  readonly sessionOn: (connection: Duplex) => Session | undefined;
+}
+
+/** How fast a device is read: as far as what it sent is settled, and as its rate allows. */
+class DeviceFlow implements Flow {
+  private readonly connection: Duplex;
+  private readonly context: FlowContext;
+
+  constructor(connection: Duplex, context: FlowContext) {
+    this.connection = connection;
+    this.context = context;
+  }
+
+  holds(): boolean {
+    const { backPressure, rateHolds } = this.context;
+    return backPressure.holds(this.connection) || rateHolds.holds(this.connection, this);
+  }
+
+  allowance(): number {
+    const session = this.context.sessionOn(this.connection);
+    if (session === undefined) return Number.POSITIVE_INFINITY;
+    return this.context.rates.allowance(session);
+  }
+
+  onOthers(packets: number): void {
+    const session = this.context.sessionOn(this.connection);
+    if (session !== undefined) this.context.rates.spend(session, packets);
+  }
+
+  end(): void {
+    this.context.rateHolds.forget(this.connection);
   }
 }
 

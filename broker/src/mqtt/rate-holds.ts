@@ -9,7 +9,7 @@ import type { Duplex } from 'node:stream';
 const RELEASE_INTERVAL_MS = 20;
 
 export class RateHolds {
-  private readonly held = new Map<Duplex, () => boolean>();
+  private readonly held = new Map<Duplex, { allowance(): number }>();
   private timer: NodeJS.Timeout | undefined;
 
   /** Connections that are held. */
@@ -20,12 +20,12 @@ export class RateHolds {
   /**
    * Whether a connection must not be read now; it is told with `readable` when it may again.
    *
-   * @param mayGo - whether there is any rate left for it.
+   * @param flow - says how many packets it may send now.
    */
-  holds(connection: Duplex, mayGo: () => boolean): boolean {
+  holds(connection: Duplex, flow: { allowance(): number }): boolean {
     if (this.held.has(connection)) return true;
-    if (mayGo()) return false;
-    this.held.set(connection, mayGo);
+    if (flow.allowance() >= 1) return false;
+    this.held.set(connection, flow);
     this.timer ??= setInterval(() => this.release(), RELEASE_INTERVAL_MS);
     return true;
   }
@@ -37,8 +37,8 @@ export class RateHolds {
 
   /** Lets those go on for whom there is something; each takes its part before the next is asked. */
   release(): void {
-    for (const [connection, mayGo] of [...this.held]) {
-      if (!mayGo()) continue;
+    for (const [connection, flow] of [...this.held]) {
+      if (flow.allowance() < 1) continue;
       this.held.delete(connection);
       if (!connection.destroyed) connection.emit('readable');
     }
