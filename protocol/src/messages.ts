@@ -22,6 +22,8 @@ import {
 /** Most gaps in one message, and most rejects that one birth acknowledges. */
 export const MAX_GAPS = 256;
 export const MAX_REJECTS_SEEN = 1024;
+/** Limits of payloads of content type 60, as of the others (envelope.md 1.3). */
+export const PAYLOAD_LIMITS = { maxDepth: 16, maxItems: 40_000 } as const;
 
 const bootCounter = uint(0xffff_ffff);
 const bootSeed = bytes(BOOT_SEED_BYTES);
@@ -75,7 +77,7 @@ export type MetricSpec = Decoded<typeof metricSpec>;
 
 /** @throws {ProtocolError} ERR_CBOR_… or ERR_MESSAGE_MALFORMED, as all decoders here. */
 export function decodeBirth(payload: Uint8Array): Birth {
-  return birth(decode(payload), '');
+  return birth(decode(payload, PAYLOAD_LIMITS), '');
 }
 
 export function encodeBirth(message: Birth): Uint8Array {
@@ -83,7 +85,7 @@ export function encodeBirth(message: Birth): Uint8Array {
 }
 
 export function decodeEvent(payload: Uint8Array): DeviceEvent {
-  return event(decode(payload), '');
+  return event(decode(payload, PAYLOAD_LIMITS), '');
 }
 
 export function encodeEvent(message: DeviceEvent): Uint8Array {
@@ -91,7 +93,7 @@ export function encodeEvent(message: DeviceEvent): Uint8Array {
 }
 
 export function decodeGap(payload: Uint8Array): Gap {
-  const message = gap(decode(payload), '');
+  const message = gap(decode(payload, PAYLOAD_LIMITS), '');
   if (message.gaps.length === 0) {
     throw new ProtocolError('ERR_MESSAGE_MALFORMED', 'gaps: expected at least one');
   }

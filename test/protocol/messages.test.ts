@@ -147,3 +147,23 @@ test('tuples may grow at their end', () => {
   const gaps = [[1, seed, 2, 5, 'outbox-full', 'novelty']];
   expect(decodeGap(encode({ gaps })).gaps[0]).toEqual([1, seed, 2, 5, 'outbox-full']);
 });
+
+describe('limits of envelope.md 1.3', () => {
+  const nested = (levels: number): CborValue => (levels === 0 ? 1 : [nested(levels - 1)]);
+
+  test('16 levels of nesting are read and 17 are not', () => {
+    // The map and `detail` are two levels.
+    const event = (levels: number) => encodeEvent({ event: 'x', detail: { a: nested(levels) } });
+    expect(decodeEvent(event(14)).event).toBe('x');
+    expect(() => decodeEvent(event(15))).toThrow(
+      expect.objectContaining({ code: 'ERR_CBOR_LIMIT' }),
+    );
+  });
+
+  test('more than 40,000 items are not read', () => {
+    const detail = { a: new Array<number>(40_000).fill(0) };
+    expect(() => decodeEvent(encodeEvent({ event: 'x', detail }))).toThrow(
+      expect.objectContaining({ code: 'ERR_CBOR_LIMIT' }),
+    );
+  });
+});

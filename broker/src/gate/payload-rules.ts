@@ -3,7 +3,7 @@
 import { decode } from '@fieldproof/protocol/cbor';
 import { CONTENT_TYPES, type UpEnvelope } from '@fieldproof/protocol/envelope';
 import { ProtocolError } from '@fieldproof/protocol/errors';
-import { decodeBirth, decodeEvent, decodeGap } from '@fieldproof/protocol/messages';
+import { decodeBirth, decodeEvent, decodeGap, PAYLOAD_LIMITS } from '@fieldproof/protocol/messages';
 import { checkTelemetry, type TelemetrySummary } from '@fieldproof/protocol/readings-decode';
 import type { UpKind } from '@fieldproof/protocol/topics';
 import { BrokerError } from '../errors.ts';
@@ -32,7 +32,9 @@ export function checkPayload(kind: UpKind, envelope: UpEnvelope, at: number): vo
   else if (kind === 'gap') decodeGap(payload);
   else if (kind === 'relay') {
     throw new BrokerError('ERR_RELAY_UNSUPPORTED', 'relay: not in this version');
-  } else if (!(decode(payload) instanceof Map)) throw malformed('payload: expected a map');
+  } else if (!(decode(payload, PAYLOAD_LIMITS) instanceof Map)) {
+    throw malformed('payload: expected a map');
+  }
 }
 
 /** docs/spec/telemetry.md sections 1.4 and 1.5. */

@@ -1,0 +1,49 @@
+import { describe, expect, test } from '@jest/globals';
+import { PLANTED_FAULTS } from './planted.ts';
+import { envelopesArea, packetsArea } from './pure-areas.ts';
+import { runCases } from './run.ts';
+
+/** The short form; `npm run fuzz` has no end to it. */
+const SEED = 7;
+
+describe('a fault that was planted is found', () => {
+  test.each(PLANTED_FAULTS.map((fault) => [fault.what, fault] as const))(
+    '%s',
+    async (_what, fault) => {
+      const area = await fault.area();
+      const { found } = await runCases({ seed: SEED, from: 0, cases: 2000, areas: [area] });
+      await area.close?.();
+      expect(found.length).toBeGreaterThan(0);
+    },
+  );
+});
+
+describe('the short form finds nothing in the product', () => {
+  test('packets', async () => {
+    const areas = [packetsArea()];
+    const { cases, found } = await runCases({ seed: SEED, from: 0, cases: 2000, areas });
+    expect(found).toEqual([]);
+    expect(cases).toBe(2000);
+  });
+
+  test('envelopes', async () => {
+    const area = await envelopesArea();
+    const { cases, found } = await runCases({ seed: SEED, from: 0, cases: 256, areas: [area] });
+    await area.close?.();
+    expect(found).toEqual([]);
+    expect(cases).toBe(256);
+  });
+
+  test('a case does the same whenever it is run, alone or among others', async () => {
+    const area = () => packetsArea(PLANTED_GUARD);
+    const { found } = await runCases({ seed: SEED, from: 0, cases: 2000, areas: [area()] });
+    const [first] = found;
+    const again = await runCases({ seed: SEED, from: first!.number, cases: 1, areas: [area()] });
+    expect(again.found).toEqual([first]);
+  });
+});
+
+/** Ends every connection at its first PINGREQ. */
+const PLANTED_GUARD: Parameters<typeof packetsArea>[0] = () => ({
+  push: (chunk) => (chunk.includes(0xc0) ? { clause: 'planted' } : chunk),
+});
