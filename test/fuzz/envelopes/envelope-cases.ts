@@ -57,8 +57,11 @@ export class EnvelopeCases {
     const batch = hostileBatch(author, chance);
     const { publicKey } = signer;
     const calculates = chance.oneIn(16);
+    const old = chance.oneIn(3) ? (me + 1) % (SIGNERS.length - 1) : null;
+    const retired = old === null ? null : retiredKey(old, chance);
+    const history = retired && { firstBoot: retired.endBoot, retired: [retired] };
     const judge = new ExpectedVerdicts(
-      { network: NETWORK, publicKey, at: NOW, made, calculates },
+      { network: NETWORK, publicKey, retired, at: NOW, made, calculates },
       nonce,
     );
     const items = batch.map((submitted) => ({ ...submitted, ...judge.next(submitted) }));
@@ -69,7 +72,8 @@ export class EnvelopeCases {
     const { gate, counters } = bench.gate({
       ...{ network: NETWORK, signer: SIGNERS[4]!, now: NOW, digestOf },
       verify: chance.pick(this.verifiers),
-      deviceKey: (id) => (id === deviceId ? { publicKey, kid: KIDS[me]!, standing: 'good' } : null),
+      deviceKey: (id) =>
+        id === deviceId ? { publicKey, kid: KIDS[me]!, history, standing: 'good' } : null,
       mayDiagnose: chance.oneIn(4),
       later: shuffled && ((answer) => shuffled.later(answer)),
       publishDown: (_device, kind, { envelope, done }) => {
@@ -158,6 +162,10 @@ export class EnvelopeCases {
       finish = resolve;
     });
     for (const [at, item] of items.entries()) {
+      // Which boot of a counter was first is settled when that one is durable: settlement.md 2.2.
+      while (item.codes.includes('ERR_BOOT_CLONED') && next < at) {
+        await new Promise((resolve) => setImmediate(resolve));
+      }
       send(item, at, (index, isDurable) => {
         if (index !== next) problems.push(`acknowledged ${index} instead of ${next}`);
         if (!isDurable) problems.push(`acknowledged ${index} before it was recorded`);
@@ -171,6 +179,13 @@ export class EnvelopeCases {
     if (next > items.length) problems.push('acknowledged twice');
     if (problems.length > 0) throw new Finding(`PUBACK: ${problems[0]}`, describe(items));
   }
+}
+
+/** A key that the device had before: for its first boots, and for a while. */
+function retiredKey(signer: number, chance: Chance) {
+  const { publicKey } = SIGNERS[signer]!;
+  const until = NOW + (chance.oneIn(3) ? 0 : 1);
+  return { publicKey, kid: KIDS[signer]!, firstBoot: 0, endBoot: 1 + chance.int(3), until };
 }
 
 /** Answers in another order than asked. */

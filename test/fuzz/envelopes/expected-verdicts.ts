@@ -39,7 +39,6 @@ export class ExpectedVerdicts {
   private readonly quarantined = new Set<string>();
   /** Boots of fresh births, each time another one came. */
   private births: string[] = [];
-  private readonly firstRecorded: string[] = [];
 
   constructor(context: Omit<StrictContext, 'kind'>, nonce: Uint8Array) {
     this.context = context;
@@ -57,7 +56,7 @@ export class ExpectedVerdicts {
     if (envelope.length > MAX_ENVELOPE_BYTES) return rejected(['ERR_TOO_LARGE']);
     const { verdict, parts } = strictVerdict(envelope, { ...this.context, kind });
     if (verdict === 'shape') return rejected(SHAPE);
-    if (verdict === 'key') return rejected(['ERR_KEY_UNKNOWN']);
+    if (verdict === 'key') return rejected(['ERR_KEY_UNKNOWN', 'ERR_KEY_RETIRED']);
     if (verdict === 'signature') return rejected(['ERR_SIGNATURE_INVALID', 'ERR_WRONG_KIND']);
     const { bootCounter, bootSeed, seq } = parts!;
     const seed = Buffer.from(bootSeed).toString('hex');
@@ -74,13 +73,12 @@ export class ExpectedVerdicts {
     if (verdict === 'payload') return rejected(PAYLOAD, parts);
     this.recorded.set(`${boot}.${seq}`, digest);
     if (first === undefined) this.seeds.set(bootCounter, seed);
-    if (!this.firstRecorded.includes(boot)) this.firstRecorded.push(boot);
     const isFresh = kind === 'birth' && holds(parts!.payload, this.nonce);
     if (isFresh) this.freshBirth(boot);
     return { outcome: 'accepted', codes: [], parts, digest, isFresh };
   }
 
-  /** Section 2.2: of A, B, A the boot that was recorded first stays. */
+  /** Section 2.2: of A, B, A it is B that is out. After that the births count from that A on. */
   private freshBirth(boot: string): void {
     if (this.births.at(-1) === boot) return;
     this.births.push(boot);

@@ -1,7 +1,7 @@
 /** The real gate over the real evidence log, its files in memory: what the envelopes of thousands of cases go through. */
 
 import { EvidenceLog } from '@fieldproof/broker/evidence/evidence-log';
-import { CloneWatch } from '@fieldproof/broker/gate/clones';
+import { type BootName, CloneWatch } from '@fieldproof/broker/gate/clones';
 import { Counters } from '@fieldproof/broker/gate/counters';
 import type { Evidence } from '@fieldproof/broker/gate/evidence';
 import { Gate } from '@fieldproof/broker/gate/gate';
@@ -89,6 +89,8 @@ export class GateBench {
         else later(answer);
       },
       stop: async () => {},
+      waiting: 0,
+      threads: 0,
     };
     const now = () => options.now;
     const evidence = this.parts.evidence(this.watched());
@@ -96,11 +98,23 @@ export class GateBench {
       ...{ network, signer, evidence, publishDown, now, intervalMs: 0 },
       isOnline: () => false,
     });
+    // In place of the registry: what is quarantined is so at once.
+    const quarantined: BootName[] = [];
+    const clones = new CloneWatch({
+      recordedBoots: () => [],
+      rightsOf: () => ({ quarantined, released: [] }),
+    });
     const gate = new Gate({
       ...{ network, signer, evidence, verifier, counters, receipts, publishDown, deviceKey, now },
-      clones: new CloneWatch(),
+      clones,
+      rates: { take: () => null },
+      suspendedUntil: () => null,
       mayDiagnose: () => options.mayDiagnose,
-      onClone: () => {},
+      onClone: (_device, { boot }) => quarantined.push(boot),
+      onFreshBirth: async (device, boot) => {
+        const { clone } = clones.freshBirth(device, boot);
+        if (clone !== null) quarantined.push(clone.boot);
+      },
       onAccepted: () => {},
     });
     return { gate: this.parts.gate(gate), counters };

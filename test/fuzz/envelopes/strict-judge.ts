@@ -25,6 +25,12 @@ export interface StrictParts {
   readonly boundMs: number | null;
 }
 
+export interface RetiredKey {
+  readonly publicKey: Uint8Array;
+  readonly endBoot: number;
+  readonly until: number;
+}
+
 /** In the order of settlement.md 1.3. */
 export type StrictVerdict = 'shape' | 'key' | 'signature' | 'payload' | 'good';
 
@@ -32,6 +38,8 @@ export interface StrictContext {
   readonly network: string;
   readonly kind: string;
   readonly publicKey: Uint8Array;
+  /** The key that the device had before: of the boots below `endBoot`, for envelopes received before `until`. */
+  readonly retired: RetiredKey | null;
   /** Receive time, Unix ms. */
   readonly at: number;
   /** Signatures that the fuzzer itself has made, as {@link signatureName}: they need no arithmetic. */
@@ -50,10 +58,21 @@ export function strictVerdict(
 ): { readonly verdict: StrictVerdict; readonly parts: StrictParts | null } {
   const parts = strictParts(envelope);
   if (parts === null) return { verdict: 'shape', parts };
-  const kid = createHash('sha256').update(context.publicKey).digest().subarray(0, 8);
-  if (!kid.equals(parts.kid)) return { verdict: 'key', parts };
-  if (!isSigned(parts, context)) return { verdict: 'signature', parts };
+  const publicKey = keyOf(parts, context);
+  if (publicKey === null) return { verdict: 'key', parts };
+  if (!isSigned(parts, { ...context, publicKey })) return { verdict: 'signature', parts };
   return { verdict: isPayload(parts, context) ? 'good' : 'payload', parts };
+}
+
+/** The key that signs the boot: registry.md 3.2. */
+function keyOf({ kid, bootCounter }: StrictParts, context: StrictContext): Uint8Array | null {
+  const names = (key: Uint8Array) =>
+    createHash('sha256').update(key).digest().subarray(0, 8).equals(kid);
+  const { publicKey, retired, at } = context;
+  if (names(publicKey))
+    return retired === null || bootCounter >= retired.endBoot ? publicKey : null;
+  if (retired === null || !names(retired.publicKey)) return null;
+  return bootCounter < retired.endBoot && at < retired.until ? retired.publicKey : null;
 }
 
 /** Sections 1 to 3 of envelope.md; null when any of it is not so. */
