@@ -46,4 +46,6 @@ describe('the short form finds nothing in the product', () => {
 /** Ends every connection at its first PINGREQ. */
 const PLANTED_GUARD: Parameters<typeof packetsArea>[0] = () => ({
   push: (chunk) => (chunk.includes(0xc0) ? { clause: 'planted' } : chunk),
+  isWaiting: false,
+  takeOthers: () => 0,
 });

@@ -7,6 +7,7 @@ import { decode, encode } from '@fieldproof/protocol/cbor';
 import type { BatchEntry } from '@fieldproof/protocol/log-entries';
 import type { Area } from './area.ts';
 import { REAL_PARTS } from './envelopes/gate-bench.ts';
+import type { GuardPart } from './packets/guard-cases.ts';
 import { envelopesArea, packetsArea } from './pure-areas.ts';
 
 export interface PlantedFault {
@@ -150,13 +151,11 @@ export const PLANTED_FAULTS: readonly PlantedFault[] = [
     area: () =>
       packetsArea((limits) => {
         const guard = new PacketGuard(limits);
-        return {
-          push: (chunk) => {
-            const result = guard.push(chunk);
-            if (!Buffer.isBuffer(result) || result[0]! >> 4 === 1) return result;
-            return (result[0]! & 0xfe) === 0x3c ? { clause: 'planted' } : result;
-          },
-        };
+        return changed(guard, (chunk, allowance) => {
+          const result = guard.push(chunk, allowance);
+          if (!Buffer.isBuffer(result) || result[0]! >> 4 === 1) return result;
+          return (result[0]! & 0xfe) === 0x3c ? { clause: 'planted' } : result;
+        });
       }),
   },
   {
@@ -165,25 +164,32 @@ export const PLANTED_FAULTS: readonly PlantedFault[] = [
       packetsArea((limits) => {
         const guard = new PacketGuard(limits);
         let held = false;
-        return {
-          push: (chunk) => {
-            const result = guard.push(held && chunk.length > 40 ? chunk.subarray(1) : chunk);
-            held = result === null;
-            return result;
-          },
-        };
+        return changed(guard, (chunk, allowance) => {
+          const rest = held && chunk.length > 40 ? chunk.subarray(1) : chunk;
+          const result = guard.push(rest, allowance);
+          held = result === null;
+          return result;
+        });
       }),
   },
 ];
 
 /** A guard that takes one clause less seriously. */
-function lax(guard: PacketGuard, clause: string): Pick<PacketGuard, 'push'> {
+function lax(guard: PacketGuard, clause: string): GuardPart {
+  return changed(guard, (chunk, allowance) => {
+    const result = guard.push(chunk, allowance);
+    if (result === null || Buffer.isBuffer(result)) return result;
+    return result.clause === clause ? chunk : result;
+  });
+}
+
+function changed(guard: PacketGuard, push: GuardPart['push']): GuardPart {
   return {
-    push: (chunk) => {
-      const result = guard.push(chunk);
-      if (result === null || Buffer.isBuffer(result)) return result;
-      return result.clause === clause ? chunk : result;
+    push,
+    get isWaiting() {
+      return guard.isWaiting;
     },
+    takeOthers: () => guard.takeOthers(),
   };
 }
 

@@ -11,8 +11,11 @@ import { goodSequence } from './packet-sequences.ts';
 import { cutStream, mutateStream } from './stream-mutations.ts';
 import { readWire } from './wire-reader.ts';
 
-export type MakeGuard = (limits: GuardLimits) => Pick<PacketGuard, 'push'>;
+/** What is used of a guard. */
+export type GuardPart = Pick<PacketGuard, 'push' | 'isWaiting' | 'takeOthers'>;
+export type MakeGuard = (limits: GuardLimits) => GuardPart;
 
+const EMPTY = Buffer.alloc(0);
 const LIMITS: GuardLimits = { maxConnectBytes: 512, maxPacketBytes: 4096 };
 
 /** One case. `recorded` are packets of other programs to start from as well. */
@@ -28,7 +31,10 @@ export function guardCase(
   if (isMutated) mutateStream(packets, chance);
   const stream = Buffer.concat(packets);
   const chunks = cutStream(stream, chance);
-  const { passed, ended } = feed(makeGuard(LIMITS), chunks);
+  const most = chance.pick([0, 1, 5, Number.POSITIVE_INFINITY]);
+  const { passed, others, ended } = feed(makeGuard(LIMITS), chunks, () =>
+    Number.isFinite(most) ? chance.int(most + 1) : most,
+  );
   const wire = readWire(stream, LIMITS);
 
   const isSame = passed.equals(stream.subarray(0, passed.length));
@@ -55,25 +61,35 @@ export function guardCase(
     );
   }
   for (const packet of parsed) checkParsed(packet, stream);
+  const publishes = parsed.filter(({ cmd }) => cmd === 'publish').length;
+  if (ended === null && others !== parsed.length - publishes) {
+    throw new Finding(`guard: counts ${others} packets that are no PUBLISH`, stream);
+  }
 }
 
+/** Gives the chunks, and asks for what waits; `mostAtOnce` as a rate limit would. */
 function feed(
-  guard: Pick<PacketGuard, 'push'>,
+  guard: GuardPart,
   chunks: readonly Buffer[],
-): { readonly passed: Buffer; readonly ended: string | null } {
+  mostAtOnce: () => number,
+): { readonly passed: Buffer; readonly others: number; readonly ended: string | null } {
   const passed: Buffer[] = [];
+  let others = 0;
+  const push = (chunk: Buffer, allowance: number): string | null => {
+    const result = guard.push(chunk, allowance);
+    others += guard.takeOthers();
+    if (result !== null && !Buffer.isBuffer(result)) return result.clause;
+    // A copy: what the guard gives may be its own memory.
+    if (result !== null) passed.push(Buffer.from(result));
+    return null;
+  };
   let ended: string | null = null;
   for (const chunk of chunks) {
-    const result = guard.push(chunk);
-    if (result === null) continue;
-    if (!Buffer.isBuffer(result)) {
-      ended = result.clause;
-      break;
-    }
-    // A copy: what the guard gives may be its own memory.
-    passed.push(Buffer.from(result));
+    ended = push(chunk, mostAtOnce());
+    while (ended === null && guard.isWaiting) ended = push(EMPTY, 1 + mostAtOnce());
+    if (ended !== null) break;
   }
-  return { passed: Buffer.concat(passed), ended };
+  return { passed: Buffer.concat(passed), others, ended };
 }
 
 function parseAll(bytes: Buffer, stream: Buffer): Packet[] {
