@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { verify } from '@fieldproof/protocol/ed25519-node';
 import { decodeEnrolmentAnswer, openCredential } from '@fieldproof/protocol/statements';
@@ -93,14 +93,16 @@ describe('texts', () => {
   });
 
   test('are replaced and erased, without a trace in the database', async () => {
-    await post('site', { text: 'Elm Street 5' });
-    await post('site', { text: 'Oak Street 7' });
-    expect(textRows()).toMatchObject([{ text: 'Oak Street 7' }]);
+    await post('site', { text: 'Ash Lane 5' });
+    await post('site', { text: 'Ash Lane 7' });
+    expect(textRows()).toMatchObject([{ text: 'Ash Lane 7' }]);
     await post('site', { group: 'west' });
-    expect((await shown()).written.site).toMatchObject({ text: 'Oak Street 7' });
+    expect((await shown()).written.site).toMatchObject({ text: 'Ash Lane 7' });
     await post('site', { text: '' });
     expect(textRows()).toEqual([]);
     expect(await shown()).toMatchObject({ texts: { site: null }, written: { site: null } });
+    const left = ['', '-wal'].map((end) => readFileSync(`${file()}${end}`, 'latin1')).join('');
+    expect([left.includes(device.id), left.includes('Ash Lane')]).toEqual([true, false]);
   });
 
   test('outlive a restart; without the database their hashes do', async () => {

@@ -280,7 +280,7 @@ describe('down messages of the control process', () => {
 
 describe('limits', () => {
   test('too many hellos of an address are told to wait', async () => {
-    const limited = await startTestBroker({ helloPerSecond: 1 });
+    const limited = await startTestBroker({ helloPerSecond: 1, enrolPerSecond: 1 });
     try {
       const ask = () =>
         fetch(`${limited.running.addresses.http}/v1/hello?nonce=${toBase64url(randomBytes(16))}`);
@@ -289,6 +289,13 @@ describe('limits', () => {
       expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(10);
       expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
       expect(await problem(refused)).toMatchObject({ code: 'ERR_RATE_LIMIT' });
+      // Whoever asks for standings shares that, and whoever appeals shares with enrolments.
+      const { http } = limited.running.addresses;
+      const standing = await fetch(`${http}/v1/devices/z6MkNobody/standing`);
+      expect(await problem(standing)).toMatchObject({ status: 429, code: 'ERR_RATE_LIMIT' });
+      const appeal = () => fetch(`${http}/v1/appeal`, { method: 'POST', body: new Uint8Array(9) });
+      const appeals = await Promise.all(Array.from({ length: 15 }, appeal));
+      expect(appeals.map(({ status }) => status)).toContain(429);
     } finally {
       await limited.close();
     }

@@ -4,7 +4,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { openRegistryDatabase, type RegistryDatabase } from '@fieldproof/broker/registry/database';
+import { DeviceTexts } from '@fieldproof/broker/registry/device-texts';
 import { type Device, Registry } from '@fieldproof/broker/registry/registry';
+import { toHex } from '@fieldproof/protocol/bytes';
 import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -156,6 +158,35 @@ function contract(open: () => Promise<RegistryDatabase>): void {
     expect(await registry.freshBirths()).toEqual([later]);
     await registry.forgetFreshBirths();
     expect(await registry.freshBirths()).toEqual([]);
+  });
+
+  test('texts are found by their hash, and all others of their kind are erased', async () => {
+    let salts = 0;
+    const texts = new DeviceTexts({
+      db,
+      random: (bytes) => new Uint8Array(bytes).fill(++salts),
+      now: () => 1_795_000_000_000,
+    });
+    const first = toHex(await texts.keep('z6MkA', 'site', 'Dach “Süd”'));
+    const second = toHex(await texts.keep('z6MkA', 'site', 'Dach “Süd”'));
+    const notes = toHex(await texts.keep('z6MkA', 'notes', 'x\ny'));
+    const others = toHex(await texts.keep('z6MkB', 'site', ''));
+    expect(await texts.find(first)).toEqual({
+      text: 'Dach “Süd”',
+      salt: new Uint8Array(16).fill(1),
+    });
+    expect(first).not.toBe(second);
+    await texts.eraseOthers('z6MkA', 'site', second);
+    const left = await Promise.all([first, second, notes, others, null].map((c) => texts.find(c)));
+    expect(left.map((found) => found?.text ?? null)).toEqual([
+      null,
+      'Dach “Süd”',
+      'x\ny',
+      '',
+      null,
+    ]);
+    await texts.eraseOthers('z6MkA', 'notes', null);
+    expect(await texts.find(notes)).toBeNull();
   });
 
   test('a quarantine of an earlier version is there until it is logged', async () => {

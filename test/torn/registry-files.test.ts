@@ -41,6 +41,7 @@ test('a first start that was cut off anywhere in the registry does not stop the 
         .sort(),
     ).toEqual([
       'births',
+      'device_keys',
       'device_texts',
       'devices',
       'fresh_births',

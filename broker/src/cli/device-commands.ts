@@ -27,8 +27,3 @@ export function addDeviceCommands(program: Command): void {
   addDetailCommands(devices);
   addIdentityCommands(devices);
 }
-
-/** Path of a device in the admin API. */
-export function deviceUrl(device: string): string {
-  return `/admin/devices/${encodeURIComponent(device)}`;
-}

@@ -11,7 +11,9 @@ import {
   PostgresDialect,
   type QueryResult,
   type RootOperationNode,
+  SqliteAdapter,
   SqliteDialect,
+  sql,
   type UnknownRow,
 } from 'kysely';
 import LibsqlDatabase from 'libsql';
@@ -46,6 +48,8 @@ function sqlite(file: string): SqliteDialect {
   const database = new LibsqlDatabase(file, { timeout: 5000 });
   database.exec('pragma journal_mode = wal');
   database.exec('pragma synchronous = full');
+  // What is deleted is overwritten: texts about people may be in it.
+  database.exec('pragma secure_delete = on');
   return new SqliteDialect({ database: database as never });
 }
 
@@ -66,6 +70,13 @@ async function migrate(db: RegistryDatabase): Promise<void> {
     });
   }
   throw error;
+}
+
+/** Has SQLite write over what was deleted now, and not when its write-ahead log is full. Nothing on PostgreSQL. */
+export async function overwriteDeleted(db: RegistryDatabase): Promise<void> {
+  if (db.getExecutor().adapter instanceof SqliteAdapter) {
+    await sql`pragma wal_checkpoint(truncate)`.execute(db);
+  }
 }
 
 /** libsql gives blobs as ArrayBuffer and a `_metadata` beside single rows; pg gives Buffer, and bigint as text. */

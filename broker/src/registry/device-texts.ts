@@ -5,7 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import { encodeUtf8, toHex } from '@fieldproof/protocol/bytes';
-import type { RegistryDatabase } from './database.ts';
+import { overwriteDeleted, type RegistryDatabase } from './database.ts';
 
 export type TextKind = 'site' | 'notes';
 
@@ -65,11 +65,13 @@ export class DeviceTexts {
 
   /** Erases all texts of a kind about a device but the one with that hash, hex. */
   async eraseOthers(deviceId: string, kind: TextKind, commitment: string | null): Promise<void> {
-    await this.options.db
+    const { db } = this.options;
+    const { numDeletedRows } = await db
       .deleteFrom('device_texts')
       .where('device_id', '=', deviceId)
       .where('kind', '=', kind)
       .where('commitment', '!=', commitment ?? '')
-      .execute();
+      .executeTakeFirst();
+    if (Number(numDeletedRows) > 0) await overwriteDeleted(db);
   }
 }

@@ -55,8 +55,11 @@ export function addStandingRoutes(app: FastifyInstance, options: AdminStandingOp
   });
 
   app.get('/admin/appeals', { config: { scope: 'read' } }, async () => {
-    const appealed = directory.all().filter(({ suspension }) => suspension?.appeal);
-    return { appeals: await Promise.all(appealed.map((device) => showAppeal(device, options))) };
+    const appeals: object[] = [];
+    for (const device of directory.all()) {
+      if (device.suspension?.appeal) appeals.push(await showAppeal(device, options));
+    }
+    return { appeals };
   });
 
   app.post('/admin/appeals/:id/decide', { config: { scope: 'suspend' } }, async (request) => {

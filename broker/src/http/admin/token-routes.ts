@@ -5,8 +5,9 @@ import { formatJoinLine } from '@fieldproof/protocol/join-line';
 import { TOKEN_BYTES } from '@fieldproof/protocol/statements';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { BrokerError } from '../../errors.ts';
+import { checkCell, checkLabel } from '../../registry/device-fields.ts';
 import type { Registry, Token } from '../../registry/registry.ts';
-import { integerIn, textIn } from './body-fields.ts';
+import { bodyOf, integerIn, textIn } from './body-fields.ts';
 
 /** Where a join line may send a device. */
 export interface JoinAddress {
@@ -45,8 +46,8 @@ export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions
       uses,
       createdAt,
       expiresAt: createdAt + hours * HOUR_MS,
-      group: textIn(request, 'group', { fallback: 'default', max: 64 }),
-      cell: textIn(request, 'cell', { fallback: '', max: 32 }),
+      group: checkLabel('group', bodyOf(request).group ?? 'default'),
+      cell: checkCell(bodyOf(request).cell ?? ''),
     });
     const joinLine = joinLineFor(secret, request, options);
     reply.code(201).header('cache-control', 'no-store');
