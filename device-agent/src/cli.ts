@@ -1,5 +1,6 @@
 /**
- * The command line `fieldproof-agent`: init, run, status, login, standing, appeal. Errors are one line on stderr, with code and
+ * The command line `fieldproof-agent`: init, run, status, login, standing, appeal; consent and transfer are in
+ * `owner-commands.ts`. Errors are one line on stderr, with code and
  * remedy, and an exit code of `AGENT_ERRORS`.
  */
 
@@ -21,6 +22,7 @@ import { initAgent, type OwnerChoice } from './init.ts';
 import { lineLog, silentLog } from './log.ts';
 import type { Membership } from './membership.ts';
 import { ownerFromPhrase } from './owner.ts';
+import { addOwnerCommands } from './owner-commands.ts';
 import { fetchStanding, formatStanding, sendAppeal } from './standing.ts';
 import { lockHolder } from './state-lock.ts';
 import { formatStatus, loadStatus } from './status.ts';
@@ -68,6 +70,8 @@ Examples:
   $ fieldproof-agent status --data ./balcony --json
   $ fieldproof-agent login --data ./balcony
   $ fieldproof-agent appeal --data ./balcony --text 'The copy was a restored backup.'
+  $ fieldproof-agent consent --device z6Mk… --network h7dz6lhl
+  $ fieldproof-agent transfer --data ./balcony --owner did:key:z6Mk… --ownership-file ./consent.txt
 
 The join line is what the operator's screen shows, whole and in quotes: it contains an & and a token.
 The configuration is agent.yaml in the data folder; agent.example.yaml is its manual.`;
@@ -142,6 +146,13 @@ function buildProgram(context: CliContext): Command {
     .option('--owner-phrase-file <file>', "file with the owner's twelve words, instead of asking")
     .option('--json', 'print JSON')
     .action((flags: AppealFlags) => appeal(flags, context));
+  addOwnerCommands(program, {
+    command,
+    configOf: (flags) => configOf(flags, context.env),
+    out: context.out,
+    phraseOf: (flags) => phraseOf(flags, context),
+    random,
+  });
   return program;
 }
 
@@ -284,7 +295,10 @@ async function appeal(flags: AppealFlags, context: CliContext): Promise<void> {
   out('The operator decides: fieldproof-agent standing shows how.\n');
 }
 
-async function phraseOf(flags: AppealFlags, { askPhrase }: CliContext): Promise<string> {
+async function phraseOf(
+  flags: { readonly ownerPhraseFile?: string },
+  { askPhrase }: CliContext,
+): Promise<string> {
   if (flags.ownerPhraseFile !== undefined) return await readText(flags.ownerPhraseFile);
   if (askPhrase !== undefined) return await askPhrase();
   throw new AgentError('ERR_AGENT_OWNER', 'phrase: expected --owner-phrase-file, got none');

@@ -92,6 +92,12 @@ export const AGENT_ERRORS = {
     remedy: 'Check the disk; restore the file from a backup, or start in a new folder.',
     exitCode: 74,
   },
+  ERR_AGENT_TRANSFER_REFUSED: {
+    what: 'The network refused to give the device to another owner.',
+    remedy:
+      "Use the present owner's phrase, and a statement of the new owner about this very device.",
+    exitCode: 77,
+  },
   ERR_AGENT_UNREACHABLE: {
     what: 'The network cannot be reached.',
     remedy: 'Check address, network and firewall; the agent records and tries again by itself.',

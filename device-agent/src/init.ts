@@ -101,7 +101,8 @@ async function settleOwner(
   return { owner: ownership.owner, phrase, madeOwner: known === undefined };
 }
 
-function signedOwnership(owner: string, statement: string): Ownership {
+/** @throws {AgentError} ERR_AGENT_OWNER when the texts are not a did:key and base64url. */
+export function signedOwnership(owner: string, statement: string): Ownership {
   try {
     publicKeyFromDidKey(owner);
     return { owner, statement: fromBase64url(statement.trim()) };
