@@ -69,6 +69,7 @@ import { verdictSummary } from './observe/verdict-summary.ts';
 import { VERSION } from './observe/version.ts';
 import { openWebhook, webhookFamilies, webhookProblems } from './observe/webhook.ts';
 import { RateLimiter } from './rate-limit.ts';
+import { AccessDesk, type AccessIdentity } from './registry/access-desk.ts';
 import { catchUp } from './registry/catch-up.ts';
 import { openRegistryDatabase } from './registry/database.ts';
 import type { DeskOptions } from './registry/desk.ts';
@@ -97,6 +98,8 @@ export interface RunningBroker {
   readonly addresses: Addresses;
   /** What `GET /admin/status` answers. */
   readonly status: () => ReturnType<ReturnType<typeof createStatus>>;
+  /** Who presents a bearer token, of a file or named; null for one that lets nobody in. */
+  readonly judgeAccessToken: (text: string) => AccessIdentity | null;
   /** Reads the TLS certificates again; what is wrong with them is logged and those in use stay. */
   readonly reloadCertificates: () => Promise<void>;
   /** Ends clients and listeners, makes everything durable. Idempotent. */
@@ -176,8 +179,12 @@ async function compose(
   const keys = loadKeys(data.path, random, keyFiles);
   const { network } = keys;
   const signers = new RoleSigners();
-  const access = loadAccess(data.path, random, (file) =>
-    log.warn({ file }, 'token file: held no whole token; there is a new one in it'),
+  let openedAccess: AccessDesk | null = null;
+  const access = loadAccess(
+    data.path,
+    random,
+    (file) => log.warn({ file }, 'token file: held no whole token; there is a new one in it'),
+    (text) => openedAccess?.judge(text) ?? null,
   );
   const certificates = config.lan
     ? await Certificates.load(certificatesOptions(config, { folder: data.path, network, now, log }))
@@ -203,17 +210,29 @@ async function compose(
   }
 
   const texts = new DeviceTexts({ db: database, random, now });
+  const onDatabaseError = (error: unknown) =>
+    log.error({ err: error }, 'registry: database refused');
   const directory = new Directory({
     network,
     signer: signers.statements,
     registry,
     evidence,
     now,
-    onDatabaseError: (error) => log.error({ err: error }, 'registry: database refused'),
+    onDatabaseError,
     onRecorded: (action, device) => outages.recorded(action, device),
   });
-  cleanup.push(() => directory.settle(evidence.size));
+  const accessDesk = new AccessDesk({
+    ...{ network, signer: signers.statements, evidence, db: database, random, now },
+    onDatabaseError,
+  });
+  /** Nothing of the log up to here needs to be read again, once the database has all of it. */
+  const settle = async () => {
+    const { size } = evidence;
+    if (await accessDesk.settle()) await directory.settle(size);
+  };
+  cleanup.push(settle);
   await directory.load();
+  await accessDesk.load();
   const sightings = new Sightings(registry, (error) =>
     log.error({ err: error }, 'registry: birth not stored'),
   );
@@ -458,6 +477,7 @@ async function compose(
     descriptorDesk,
     evidence,
     access: access satisfies Access,
+    accessDesk,
     maxTails: config.maxTails,
     registry,
     directory,
@@ -568,7 +588,17 @@ async function compose(
     const code = 'ERR_DESCRIPTOR_STALE';
     log.warn({ code, remedy: remedyOf(code) }, problem);
   }
-  const applied = await catchUp({ evidence, registry, directory, quarantine });
+  const applied = await catchUp({
+    ...{ evidence, registry, directory, quarantine },
+    access: accessDesk,
+  });
+  openedAccess = accessDesk;
+  if (accessDesk.nameless > 0) {
+    log.warn(
+      { tokens: accessDesk.nameless },
+      'access tokens: came back from the log, without names',
+    );
+  }
   await quarantine.adopt();
   if (applied > 0) log.info({ applied }, 'registry: caught up from the evidence log');
 
@@ -584,7 +614,7 @@ async function compose(
     setInterval(() => {
       writeTally().catch((error: unknown) => log.error({ err: error }, 'tally: not written'));
     }, TALLY_INTERVAL_MS),
-    setInterval(() => void directory.settle(evidence.size), APPLIED_INTERVAL_MS),
+    setInterval(() => void settle(), APPLIED_INTERVAL_MS),
   ];
   if (certificates && https && secure) {
     certificates.watch([secure.tls, https.server as unknown as Renewable]);
@@ -604,7 +634,10 @@ async function compose(
     return stopping;
   };
   const reloadCertificates = async () => certificates?.reload();
-  return { network, rootKey: keys.rootKey, addresses, status, reloadCertificates, stop };
+  return {
+    ...{ network, rootKey: keys.rootKey, addresses, status, reloadCertificates, stop },
+    judgeAccessToken: access.judge,
+  };
 }
 
 function openEvidence(

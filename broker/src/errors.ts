@@ -132,6 +132,11 @@ export const BROKER_ERRORS = {
     what: 'The request has no valid bearer token of the scope that it needs.',
     remedy: 'Send Authorization: Bearer <token>; the tokens are in the data folder.',
   },
+  ERR_SCOPE: {
+    what: 'The bearer token does not open this, or would give what it has not itself.',
+    remedy:
+      'Use a token of the scope that the message names; fieldproof-broker access create makes one.',
+  },
   ERR_ADMIN_LOCAL: {
     what: 'Administration is served to this machine, or over TLS.',
     remedy: 'Use the HTTPS address, or run the command on the broker’s machine.',

@@ -211,7 +211,10 @@ describe('evidence over HTTP', () => {
 describe('administration', () => {
   test('needs the admin token', async () => {
     expect(await problem(await fetch(url('/admin/status')))).toMatchObject({ status: 401 });
-    expect(await problem(await authorized('/admin/status'))).toMatchObject({ status: 401 });
+    expect(await problem(await authorized('/admin/status'))).toMatchObject({
+      status: 403,
+      code: 'ERR_SCOPE',
+    });
     expect((await broker.admin('GET', '/admin/status')).status).toBe(200);
   });
 

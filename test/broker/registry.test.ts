@@ -3,6 +3,11 @@ import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import {
+  type AccessToken,
+  putAccessTokens,
+  readAccessTokens,
+} from '@fieldproof/broker/registry/access-table';
 import { openRegistryDatabase, type RegistryDatabase } from '@fieldproof/broker/registry/database';
 import { DeviceTexts } from '@fieldproof/broker/registry/device-texts';
 import { type Device, Registry } from '@fieldproof/broker/registry/registry';
@@ -61,6 +66,7 @@ function contract(open: () => Promise<RegistryDatabase>): void {
       'devices',
       'device_keys',
       'tokens',
+      'access_tokens',
       'quarantine',
       'fresh_births',
       'device_texts',
@@ -146,6 +152,22 @@ function contract(open: () => Promise<RegistryDatabase>): void {
     const used = why === 'unknown' ? Uint8Array.of(1) : secret;
     await expect(registry.useToken(used, now)).rejects.toMatchObject({ code: 'ERR_TOKEN_INVALID' });
     expect((await registry.tokens())[0]?.used).toBe(0);
+  });
+
+  test('access tokens come back as they were put, the newest state of each', async () => {
+    const token: AccessToken = {
+      ...{ hash: 'ab'.repeat(32), name: 'Ann “am Dach” Müller', scopes: ['read', 'mqtt'] },
+      ...{ createdAt: 1_795_000_000_000, expiresAt: null, revoked: false, lastUsedAt: null },
+    };
+    const later: AccessToken = {
+      ...{ ...token, revoked: true },
+      ...{ expiresAt: 1_797_000_000_000, lastUsedAt: 1_796_000_000_000 },
+    };
+    const other = { ...token, hash: 'cd'.repeat(32), name: '', createdAt: 1_795_000_000_001 };
+    await putAccessTokens(db, [token, other]);
+    expect(await readAccessTokens(db)).toEqual([token, other]);
+    await putAccessTokens(db, [later]);
+    expect(await readAccessTokens(db)).toEqual([later, other]);
   });
 
   test('fresh births are replaced, with a device or without one', async () => {

@@ -40,6 +40,7 @@ test('a first start that was cut off anywhere in the registry does not stop the 
         .filter((name) => !name.startsWith('sqlite'))
         .sort(),
     ).toEqual([
+      'access_tokens',
       'births',
       'device_keys',
       'device_texts',

@@ -16,15 +16,19 @@ export function addressFile(dataDir: string): string {
   return join(dataDir, 'http.url');
 }
 
-/** @param options.url - overrides the address that the broker left in its data folder. */
+/**
+ * @param options.url - overrides the address that the broker left in its data folder.
+ * @param options.tokenFile - overrides the token there that may everything.
+ */
 export function createAdminClient(options: {
   readonly dataDir: string;
   readonly url?: string;
+  readonly tokenFile?: string;
 }): AdminClient {
   return {
     call: async (method, path, body) => {
       const url = options.url ?? read(addressFile(options.dataDir));
-      const token = read(tokenFile(options.dataDir, 'admin'));
+      const token = read(options.tokenFile ?? tokenFile(options.dataDir, 'admin'));
       const headers = {
         authorization: `Bearer ${token}`,
         ...(body && { 'content-type': 'application/json' }),

@@ -11,6 +11,7 @@ const DEFAULT_WIDTH = 80;
 export interface CommonFlags {
   readonly data: string;
   readonly url?: string;
+  readonly token?: string;
   readonly json?: boolean;
 }
 
@@ -23,11 +24,16 @@ export function common(command: Command): Command {
       process.env.FIELDPROOF_BROKER_DATA_DIR ?? CONFIG_DEFAULTS.dataDir,
     )
     .option('--url <url>', 'HTTP address of the broker (default: as left in the data folder)')
+    .option('--token <file>', 'file of the bearer token (default: tokens/admin in the data folder)')
     .option('--json', 'machine-readable output');
 }
 
-export function createClient({ data, url }: CommonFlags): AdminClient {
-  return createAdminClient({ dataDir: data, ...(url !== undefined && { url }) });
+export function createClient({ data, url, token }: CommonFlags): AdminClient {
+  return createAdminClient({
+    dataDir: data,
+    ...(url !== undefined && { url }),
+    ...(token !== undefined && { tokenFile: token }),
+  });
 }
 
 /** One line or block for a person, or JSON with `--json`. */

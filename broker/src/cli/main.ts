@@ -3,6 +3,7 @@
 
 import { Command } from 'commander';
 import { describeFailure } from '../errors.ts';
+import { addAccessCommands } from './access-commands.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
 import { addDescriptorCommands } from './descriptor-commands.ts';
 import { addDeviceCommands } from './device-commands.ts';
@@ -28,6 +29,7 @@ common(
 addDeviceCommands(program);
 addAppealCommands(program);
 addTokenCommands(program);
+addAccessCommands(program);
 addKeyCommands(program);
 addDescriptorCommands(program);
 addRootCommands(program);

@@ -1,6 +1,6 @@
 /**
- * Bearer tokens for processes and operators. Made on first start, one file each, mode 0600:
- * `tokens/admin` may everything, `tokens/service` reads the evidence and publishes down messages.
+ * Bearer tokens of processes, and the check of those and of people's (`registry/access-desk.ts`). Made on first start, one
+ * file each, mode 0600: `tokens/admin` may everything, `tokens/service` reads the evidence and publishes down messages.
  */
 
 import { createHash, timingSafeEqual } from 'node:crypto';
@@ -9,23 +9,9 @@ import { join } from 'node:path';
 import { toBase64url } from '@fieldproof/protocol/bytes';
 import type { FastifyRequest } from 'fastify';
 import { BrokerError } from '../errors.ts';
+import type { AccessIdentity } from '../registry/access-desk.ts';
 import { replaceFile } from '../replace-file.ts';
-
-/** What a bearer token may be for; broker/README.md says which routes each opens. `admin`: all of them. */
-export const SCOPES = [
-  'read',
-  'devices',
-  'enrol',
-  'suspend',
-  'keys',
-  'access',
-  'mqtt',
-  'tail',
-  'bodies',
-  'down',
-  'admin',
-] as const;
-export type Scope = (typeof SCOPES)[number];
+import { mayUse, type Scope } from './scopes.ts';
 
 const FILES: Readonly<Record<string, readonly Scope[]>> = {
   admin: ['admin'],
@@ -36,7 +22,13 @@ const TOKEN_BYTES = 32;
 /** Of 32 bytes in base64url. */
 const TOKEN_CHARACTERS = 43;
 
-export type Access = (request: FastifyRequest, scope: Scope) => void;
+/** Lets requests in by their bearer tokens. */
+export interface Access {
+  /** @throws {BrokerError} ERR_UNAUTHORIZED without a token; ERR_SCOPE with one that does not open this. */
+  (request: FastifyRequest, scope: Scope): AccessIdentity;
+  /** Who presents a token; null for one that lets nobody in. */
+  readonly judge: (text: string) => AccessIdentity | null;
+}
 
 /** Path of a token file. */
 export function tokenFile(dataDir: string, name: 'admin' | 'service'): string {
@@ -46,32 +38,45 @@ export function tokenFile(dataDir: string, name: 'admin' | 'service'): string {
 /**
  * Loads the token files, making those that are missing, and, told to `onReplaced`, those that hold no whole token.
  *
- * @returns a check that throws ERR_UNAUTHORIZED unless a request carries a token of the scope.
+ * @param judgeNamed - knows tokens that are not in files.
+ * @returns a check that throws ERR_UNAUTHORIZED unless a request carries a token, and ERR_SCOPE unless it is of the scope.
  */
 export function loadAccess(
   dataDir: string,
   random: (bytes: number) => Uint8Array,
   onReplaced: (path: string) => void = () => {},
+  judgeNamed: (text: string) => AccessIdentity | null = () => null,
 ): Access {
   const tokens = Object.entries(FILES).map(([name, scopes]) => {
     const path = tokenFile(dataDir, name as 'admin' | 'service');
     const found = existsSync(path) ? readFileSync(path, 'utf8').trim() : null;
-    if (found !== null && isToken(found)) return { hash: sha256(found), scopes };
+    if (found !== null && isToken(found)) return { name, hash: sha256(found), scopes };
     const made = toBase64url(random(TOKEN_BYTES));
     replaceFile(path, `${made}\n`);
     if (found !== null) onReplaced(path);
-    return { hash: sha256(made), scopes };
+    return { name, hash: sha256(made), scopes };
   });
-  return (request, scope) => {
+  const judge = (text: string): AccessIdentity | null => {
+    const hash = sha256(text);
+    let found: AccessIdentity | null = null;
+    for (const { name, hash: own, scopes } of tokens) {
+      if (timingSafeEqual(own, hash)) found = { name, scopes };
+    }
+    return found ?? judgeNamed(text);
+  };
+  const check = (request: FastifyRequest, scope: Scope): AccessIdentity => {
     const presented = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
-    const hash = sha256(presented ?? '');
-    const allowed = tokens.some(
-      (token) => timingSafeEqual(token.hash, hash) && mayUse(token.scopes, scope),
-    );
-    if (presented === undefined || !allowed) {
+    const identity = presented === undefined ? null : judge(presented);
+    if (identity !== null && mayUse(identity.scopes, scope)) return identity;
+    if (identity === null) {
       throw new BrokerError('ERR_UNAUTHORIZED', `authorization: expected a token of ${scope}`);
     }
+    throw new BrokerError(
+      'ERR_SCOPE',
+      `authorization: expected a token of ${scope}, got one of ${identity.scopes.join(', ')}`,
+    );
   };
+  return Object.assign(check, { judge });
 }
 
 /**
@@ -80,11 +85,6 @@ export function loadAccess(
  */
 function isToken(text: string): boolean {
   return text.length >= TOKEN_CHARACTERS && /^[\x21-\x7e]+$/.test(text);
-}
-
-/** Whether scopes open what is for one of them. */
-export function mayUse(scopes: readonly Scope[], scope: Scope): boolean {
-  return scopes.includes(scope) || scopes.includes('admin');
 }
 
 function sha256(text: string): Uint8Array {

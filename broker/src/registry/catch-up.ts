@@ -3,7 +3,8 @@
 import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import { FrameReader } from '@fieldproof/protocol/frame';
 import { decodeEvidenceEntry, isBatchEntry } from '@fieldproof/protocol/log-entries';
-import { seedNumberOf } from '@fieldproof/protocol/registry-actions';
+import { readRegistryAction, seedNumberOf } from '@fieldproof/protocol/registry-actions';
+import type { AccessDesk } from './access-desk.ts';
 import type { Directory } from './directory.ts';
 import type { QuarantineDesk } from './quarantine.ts';
 import type { Registry } from './registry.ts';
@@ -17,8 +18,9 @@ export async function catchUp(options: {
   readonly registry: Registry;
   readonly directory: Directory;
   readonly quarantine: QuarantineDesk;
+  readonly access: AccessDesk;
 }): Promise<number> {
-  const { evidence, registry, directory, quarantine } = options;
+  const { evidence, registry, directory, quarantine, access } = options;
   // A log that is shorter than the registry remembers was replaced: all of it is applied again.
   const through = await registry.appliedThrough();
   const from = through < evidence.size ? through + 1 : 0;
@@ -37,6 +39,7 @@ export async function catchUp(options: {
       }
       if (entry.type !== 'registry') continue;
       await directory.catchUp({ ...entry, index: frame.index });
+      await access.catchUp(readRegistryAction(entry.statement), entry);
       applied += 1;
     }
   }

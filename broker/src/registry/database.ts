@@ -97,6 +97,7 @@ const INTEGERS = new Set([
   'created_at',
   'expires_at',
   'revoked',
+  'used_at',
   'enrolled_at',
   'credential_issued',
   'credential_expires',

@@ -51,6 +51,23 @@ export interface DeviceKeyTable {
   device_id: string;
 }
 
+/** Bearer tokens of people and programs. */
+export interface AccessTable {
+  /** SHA-256 of the token, hex. */
+  hash: string;
+  /** Of whom; nowhere else, so that it can be erased. */
+  name: string;
+  /** Separated by spaces. */
+  scopes: string;
+  created_at: Int;
+  /** 0: it does not end by itself. */
+  expires_at: Int;
+  /** 0 or 1. */
+  revoked: Int;
+  /** Last use, within a minute; 0: none. */
+  used_at: Int;
+}
+
 /** Boots refused as those of a clone, of a version before `quarantine` entries; emptied as they are logged. */
 export interface QuarantineTable {
   device_id: string;
@@ -96,6 +113,7 @@ export interface RegistrySchema {
   devices: DeviceTable;
   device_keys: DeviceKeyTable;
   tokens: TokenTable;
+  access_tokens: AccessTable;
   quarantine: QuarantineTable;
   births: BirthTable;
   fresh_births: FreshBirthTable;
@@ -199,6 +217,21 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .ifNotExists()
         .addColumn('key_id', 'text', (column) => column.primaryKey())
         .addColumn('device_id', 'text', (column) => column.notNull())
+        .execute();
+    },
+  },
+  '005_access': {
+    up: async (db: Kysely<unknown>) => {
+      await db.schema
+        .createTable('access_tokens')
+        .ifNotExists()
+        .addColumn('hash', 'text', (column) => column.primaryKey())
+        .addColumn('name', 'text', (column) => column.notNull())
+        .addColumn('scopes', 'text', (column) => column.notNull())
+        .addColumn('created_at', 'bigint', (column) => column.notNull())
+        .addColumn('expires_at', 'bigint', (column) => column.notNull())
+        .addColumn('revoked', 'bigint', (column) => column.notNull())
+        .addColumn('used_at', 'bigint', (column) => column.notNull())
         .execute();
     },
   },

@@ -3,7 +3,9 @@
 import type { FastifyInstance } from 'fastify';
 import { BrokerError } from '../../errors.ts';
 import type { Health } from '../../observe/health.ts';
-import type { Access, Scope } from '../access.ts';
+import type { Access } from '../access.ts';
+import type { Scope } from '../scopes.ts';
+import { type AccessRoutesOptions, addAccessRoutes } from './access-routes.ts';
 import { addDescriptorRoutes, type DescriptorRoutesOptions } from './descriptor-routes.ts';
 import { addDetailRoutes, type DetailRoutesOptions } from './detail-routes.ts';
 import { addDeviceRoutes } from './device-routes.ts';
@@ -20,7 +22,8 @@ declare module 'fastify' {
 }
 
 export interface AdminRoutesOptions
-  extends AdminStandingOptions,
+  extends AccessRoutesOptions,
+    AdminStandingOptions,
     DescriptorRoutesOptions,
     DetailRoutesOptions,
     IdentityRoutesOptions,
@@ -42,13 +45,16 @@ function addRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
     if (request.protocol !== 'https' && !isLoopback(request.socket.remoteAddress ?? '')) {
       throw new BrokerError('ERR_ADMIN_LOCAL', 'administration: this machine or TLS only');
     }
-    // A route that names no scope is for those who may everything.
     options.access(request, request.routeOptions.config.scope ?? 'admin');
+  });
+  app.addHook('onRoute', ({ method, url, config }) => {
+    if (config?.scope === undefined) throw new Error(`${String(method)} ${url}: names no scope`);
   });
   app.get('/admin/status', { config: { scope: 'read' } }, async () => ({
     ...options.status(),
     problems: await options.health.problems(),
   }));
+  addAccessRoutes(app, options);
   addDescriptorRoutes(app, options);
   addDeviceRoutes(app, options);
   addDetailRoutes(app, options);

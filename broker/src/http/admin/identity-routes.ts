@@ -45,7 +45,7 @@ export function addIdentityRoutes(app: FastifyInstance, options: IdentityRoutesO
     return { joinLine, token: showToken(token, createdAt) };
   });
 
-  app.post('/admin/devices/:id/transfer', { config: { scope: 'devices' } }, async (request) => {
+  app.post('/admin/devices/:id/transfer', { config: { scope: 'enrol' } }, async (request) => {
     const { deviceId } = requireDevice(directory, request);
     const device = await options.transfers.transferByOperator(deviceId, {
       owner: ownerIn(request),
@@ -55,7 +55,7 @@ export function addIdentityRoutes(app: FastifyInstance, options: IdentityRoutesO
     return showDevice(device, options);
   });
 
-  app.post('/admin/devices/:id/unenrol', { config: { scope: 'devices' } }, async (request) => {
+  app.post('/admin/devices/:id/unenrol', { config: { scope: 'enrol' } }, async (request) => {
     const { deviceId } = requireDevice(directory, request);
     return showDevice(await options.desk.unenrol(deviceId, reasonIn(request)), options);
   });

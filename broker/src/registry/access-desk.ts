@@ -1,0 +1,230 @@
+/**
+ * Named bearer tokens of people and programs: made, revoked and judged. docs/spec/registry.md section 7.
+ *
+ * The log is the truth about them: creation and revocation are appended first, in force then. The database has the names,
+ * and when they were used; without it the tokens come back from the log, nameless.
+ */
+
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { fromHex, toBase64url, toHex } from '@fieldproof/protocol/bytes';
+import {
+  MAX_SCOPES,
+  type RegistryAction,
+  type UnknownAction,
+} from '@fieldproof/protocol/registry-actions';
+import { BrokerError } from '../errors.ts';
+import { isScope, mayUse, type Scope } from '../http/scopes.ts';
+import { type AccessToken, putAccessTokens, readAccessTokens } from './access-table.ts';
+import { type ActionLogOptions, logAction } from './action-log.ts';
+import type { RegistryDatabase } from './database.ts';
+
+/** Who presents a token, and what it opens. */
+export interface AccessIdentity {
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+}
+
+export interface AccessDeskOptions extends ActionLogOptions {
+  readonly db: RegistryDatabase;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly onDatabaseError: (error: unknown) => void;
+}
+
+export interface NewAccessToken {
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  /** Unix ms; null: it does not end by itself. */
+  readonly expiresAt: number | null;
+}
+
+/** Makes a token of ours known as one, to people and to programs that look for leaked secrets. */
+export const ACCESS_TOKEN_PREFIX = 'fpa_';
+/** Longest text that is looked at. */
+const MAX_TOKEN_CHARACTERS = 128;
+const TOKEN_BYTES = 32;
+/** Tokens that are not revoked: each presented one is compared with all of them. */
+export const MAX_ACCESS_TOKENS = 1000;
+/** Least characters of a hash that name a token. */
+const MIN_PREFIX = 6;
+
+export class AccessDesk {
+  readonly #options: AccessDeskOptions;
+  readonly #tokens = new Map<string, { token: AccessToken; readonly digest: Uint8Array }>();
+  /** Hashes whose rows the database has yet to take. */
+  readonly #unwritten = new Set<string>();
+  /** The same of tokens that were used. */
+  readonly #used = new Set<string>();
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(options: AccessDeskOptions) {
+    this.#options = options;
+  }
+
+  async load(): Promise<void> {
+    for (const token of await readAccessTokens(this.#options.db)) this.#put(token);
+  }
+
+  /** All of them, oldest first. */
+  list(): readonly AccessToken[] {
+    return [...this.#tokens.values()].map(({ token }) => token);
+  }
+
+  /**
+   * Who presents a token; null for one that is unknown, revoked or has ended. Takes as long for each text.
+   */
+  judge(text: string): AccessIdentity | null {
+    const now = this.#options.now();
+    const digest = digestOf(text.slice(0, MAX_TOKEN_CHARACTERS));
+    let found: AccessToken | null = null;
+    for (const known of this.#tokens.values()) {
+      if (timingSafeEqual(known.digest, digest)) found = known.token;
+    }
+    if (found === null || !isUsable(found, now)) return null;
+    this.#put({ ...found, lastUsedAt: now });
+    this.#used.add(found.hash);
+    return { name: found.name || found.hash.slice(0, 12), scopes: found.scopes };
+  }
+
+  /**
+   * Makes a token.
+   *
+   * @param maker - who asks: nobody gives what they have not.
+   * @returns its text, which is kept nowhere.
+   * @throws {BrokerError} ERR_SCOPE, ERR_REQUEST, ERR_LOG_FULL.
+   */
+  create(
+    wanted: NewAccessToken,
+    maker: AccessIdentity,
+  ): Promise<{ readonly text: string; readonly token: AccessToken }> {
+    return this.#inTurn(async () => {
+      const { random, now } = this.#options;
+      const scopes = [...new Set(wanted.scopes)];
+      if (scopes.length === 0)
+        throw new BrokerError('ERR_REQUEST', 'scopes: expected at least one');
+      const missing = scopes.filter((scope) => !mayUse(maker.scopes, scope));
+      if (missing.length > 0) {
+        const own = maker.scopes.join(', ');
+        throw new BrokerError(
+          'ERR_SCOPE',
+          `scopes: expected some of ${own}, got ${missing.join(', ')}`,
+        );
+      }
+      const active = this.list().filter((token) => isUsable(token, now())).length;
+      if (active >= MAX_ACCESS_TOKENS) {
+        throw new BrokerError('ERR_REQUEST', `access tokens: expected below ${MAX_ACCESS_TOKENS}`);
+      }
+      const text = `${ACCESS_TOKEN_PREFIX}${toBase64url(random(TOKEN_BYTES))}`;
+      const hash = toHex(digestOf(text));
+      const { name, expiresAt } = wanted;
+      const action = { action: 'access' as const, subject: hash, scopes, expires: expiresAt };
+      const { at } = await logAction(action, this.#options);
+      const made = { revoked: false, lastUsedAt: null };
+      const token: AccessToken = { hash, name, scopes, createdAt: at, expiresAt, ...made };
+      this.#put(token);
+      this.#unwritten.add(hash);
+      await this.#write();
+      return { text, token };
+    });
+  }
+
+  /**
+   * Ends a token.
+   *
+   * @param prefix - of its hash; as much as names one.
+   * @throws {BrokerError} ERR_NOT_FOUND, ERR_REQUEST when it names several, ERR_LOG_FULL.
+   */
+  revoke(prefix: string): Promise<AccessToken> {
+    return this.#inTurn(async () => {
+      const named = this.list().filter(({ hash, revoked }) => !revoked && hash.startsWith(prefix));
+      const [token, another] = named;
+      if (prefix.length < MIN_PREFIX || another !== undefined) {
+        throw new BrokerError(
+          'ERR_REQUEST',
+          `hash: expected ${MIN_PREFIX} or more characters that name one token, got ${prefix.slice(0, 64)}`,
+        );
+      }
+      if (token === undefined) {
+        throw new BrokerError(
+          'ERR_NOT_FOUND',
+          `access token ${prefix.slice(0, 64)}: there is none`,
+        );
+      }
+      await logAction({ action: 'access-revoke', subject: token.hash }, this.#options);
+      const revoked = { ...this.#tokens.get(token.hash)!.token, revoked: true };
+      this.#put(revoked);
+      this.#unwritten.add(token.hash);
+      await this.#write();
+      return revoked;
+    });
+  }
+
+  /** Applies a `registry` entry that the database may have missed. @returns whether it was about an access token. */
+  async catchUp(
+    action: RegistryAction | UnknownAction,
+    { at }: { readonly at: number },
+  ): Promise<boolean> {
+    if (action.action !== 'access' && action.action !== 'access-revoke') return false;
+    const known = this.#tokens.get(action.subject)?.token;
+    const token =
+      action.action === 'access'
+        ? (known ?? {
+            hash: action.subject,
+            name: '',
+            scopes: action.scopes.filter(isScope).slice(0, MAX_SCOPES),
+            createdAt: at,
+            expiresAt: action.expires,
+            revoked: false,
+            lastUsedAt: null,
+          })
+        : known && { ...known, revoked: true };
+    if (token === undefined || !/^[0-9a-f]{64}$/.test(token.hash)) return true;
+    this.#put(token);
+    await putAccessTokens(this.#options.db, [token]);
+    return true;
+  }
+
+  /** Tokens whose names the database has lost. */
+  get nameless(): number {
+    return this.list().filter(({ name, revoked }) => name === '' && !revoked).length;
+  }
+
+  /** @returns whether the database has everything of what the log says. */
+  async settle(): Promise<boolean> {
+    await this.#write();
+    return this.#unwritten.size === 0;
+  }
+
+  #put(token: AccessToken): void {
+    this.#tokens.set(token.hash, { token, digest: fromHex(token.hash) });
+  }
+
+  async #write(): Promise<void> {
+    const hashes = [...this.#unwritten];
+    const all = [...new Set([...hashes, ...this.#used])];
+    if (all.length === 0) return;
+    this.#unwritten.clear();
+    this.#used.clear();
+    try {
+      const tokens = all.map((hash) => this.#tokens.get(hash)!.token);
+      await putAccessTokens(this.#options.db, tokens);
+    } catch (error) {
+      for (const hash of hashes) this.#unwritten.add(hash);
+      this.#options.onDatabaseError(error);
+    }
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work, work);
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+}
+
+/** Whether a token lets its bearer in at a time, Unix ms. */
+export function isUsable({ revoked, expiresAt }: AccessToken, at: number): boolean {
+  return !revoked && (expiresAt === null || at < expiresAt);
+}
+
+function digestOf(text: string): Uint8Array {
+  return createHash('sha256').update(text).digest();
+}

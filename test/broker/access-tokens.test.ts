@@ -1,0 +1,218 @@
+import { createHash } from 'node:crypto';
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { FrameReader } from '@fieldproof/protocol/frame';
+import { decodeEvidenceEntry } from '@fieldproof/protocol/log-entries';
+import { readRegistryAction } from '@fieldproof/protocol/registry-actions';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { startTestBroker, type TestBroker } from './support/broker.ts';
+
+const DAY_MS = 86_400_000;
+
+interface Shown {
+  readonly hash: string;
+  readonly name: string;
+  readonly scopes: readonly string[];
+  readonly usable: boolean;
+  readonly lastUsedAt: number | null;
+}
+
+let broker: TestBroker;
+let clock = 0;
+
+beforeAll(async () => {
+  broker = await startTestBroker({}, { now: () => Date.now() + clock });
+});
+afterAll(() => broker.close());
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
+
+/** A request with a token, or that of the data folder. */
+async function call(method: string, path: string, options: { body?: object; token?: string } = {}) {
+  const { body, token = readFileSync(join(broker.dataDir, 'tokens/admin'), 'utf8').trim() } =
+    options;
+  const response = await fetch(`${broker.running.addresses.http}${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${token}`,
+      ...(body && { 'content-type': 'application/json' }),
+    },
+    ...(body && { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  return { status: response.status, body: text.startsWith('{') ? JSON.parse(text) : text };
+}
+
+async function create(scopes: readonly string[], more: object = {}, token?: string) {
+  const body = { name: 'ann', scopes, ...more };
+  const answer = await call('POST', '/admin/access', { body, ...(token && { token }) });
+  expect(answer.status).toBe(201);
+  return answer.body as { token: string; access: Shown };
+}
+
+const list = async () => (await call('GET', '/admin/access')).body.tokens as readonly Shown[];
+
+/** Actions in the log about a token. */
+async function logged(token: string) {
+  const tail = await fetch(`${broker.running.addresses.http}/v1/tail?from=0&live=0`, {
+    headers: {
+      authorization: `Bearer ${readFileSync(join(broker.dataDir, 'tokens/service'), 'utf8').trim()}`,
+    },
+  });
+  const bytes = new Uint8Array(await tail.arrayBuffer());
+  const reader = new FrameReader(0);
+  reader.push(bytes);
+  const actions: unknown[] = [];
+  for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {
+    const entry = decodeEvidenceEntry(frame.entry);
+    if (entry.type !== 'registry' || entry.subject !== sha256(token)) continue;
+    actions.push(readRegistryAction(entry.statement));
+  }
+  return { actions, text: Buffer.from(bytes).toString('latin1') };
+}
+
+/** A request of each admin route, and the scope that opens it. */
+const ROUTES: readonly (readonly [string, string, string])[] = [
+  ['GET', '/admin/status', 'read'],
+  ['GET', '/admin/devices', 'read'],
+  ['GET', '/admin/devices/z6Mk', 'read'],
+  ['GET', '/admin/tokens', 'read'],
+  ['GET', '/admin/descriptor', 'read'],
+  ['GET', '/admin/keys', 'read'],
+  ['GET', '/admin/appeals', 'read'],
+  ['POST', '/admin/devices/z6Mk/rename', 'devices'],
+  ['POST', '/admin/devices/z6Mk/site', 'devices'],
+  ['POST', '/admin/devices/z6Mk/notes', 'devices'],
+  ['POST', '/admin/devices/z6Mk/streams', 'devices'],
+  ['DELETE', '/admin/tokens/00', 'enrol'],
+  ['POST', '/admin/devices/z6Mk/swap', 'enrol'],
+  ['POST', '/admin/devices/z6Mk/transfer', 'enrol'],
+  ['POST', '/admin/devices/z6Mk/unenrol', 'enrol'],
+  ['POST', '/admin/devices/z6Mk/suspend', 'suspend'],
+  ['POST', '/admin/devices/z6Mk/resume', 'suspend'],
+  ['POST', '/admin/devices/z6Mk/release', 'suspend'],
+  ['POST', '/admin/appeals/z6Mk/decide', 'suspend'],
+  ['GET', '/admin/descriptor/draft', 'keys'],
+  ['POST', '/admin/descriptor', 'keys'],
+  ['POST', '/admin/keys/none/rotate', 'keys'],
+  ['DELETE', '/admin/keys/none/next', 'keys'],
+  ['GET', '/admin/access', 'access'],
+  ['POST', '/admin/access', 'access'],
+  ['DELETE', '/admin/access/00', 'access'],
+  ['GET', '/v1/tail?from=0&live=0', 'tail'],
+  ['GET', '/v1/entries/0', 'tail'],
+  ['GET', `/v1/bodies/${'00'.repeat(32)}`, 'bodies'],
+  ['POST', '/v1/down/z6Mk/task', 'down'],
+];
+
+describe('an access token', () => {
+  test('opens the routes of its scopes and no other', async () => {
+    const scopes = [...new Set(ROUTES.map(([, , scope]) => scope))];
+    for (const own of scopes) {
+      const { token } = await create([own], { name: own });
+      for (const [method, path, scope] of ROUTES) {
+        const body = method === 'POST' ? {} : undefined;
+        const { status, body: answer } = await call(method, path, { token, ...(body && { body }) });
+        const isOpen = answer.code !== 'ERR_SCOPE' && status !== 401;
+        expect([own, method, path, isOpen]).toEqual([own, method, path, own === scope]);
+        if (!isOpen) expect(status).toBe(403);
+      }
+    }
+    expect((await list()).find(({ name }) => name === 'read')?.lastUsedAt).not.toBeNull();
+  });
+
+  test('is in the log by its hash, without the name of its bearer; its text is nowhere', async () => {
+    const { token, access } = await create(['read', 'devices'], { name: 'Ann Önüm', days: 7 });
+    expect(token).toMatch(/^fpa_[A-Za-z0-9_-]{43}$/);
+    expect(access).toMatchObject({ hash: sha256(token), name: 'Ann Önüm', usable: true });
+    const { actions, text } = await logged(token);
+    const subject = sha256(token);
+    expect(actions).toEqual([
+      { action: 'access', subject, scopes: ['read', 'devices'], expires: expect.any(Number) },
+    ]);
+    expect(text).not.toContain('Önüm');
+    expect(text).not.toContain(token);
+    expect(JSON.stringify(await list())).not.toContain(token);
+  });
+
+  test('gives nobody what its maker has not', async () => {
+    const { token } = await create(['access', 'read']);
+    await create(['read'], { name: 'bob' }, token);
+    for (const scopes of [['keys'], ['read', 'admin'], ['tail']]) {
+      const answer = await call('POST', '/admin/access', { token, body: { name: 'eve', scopes } });
+      expect(answer).toMatchObject({ status: 403, body: { code: 'ERR_SCOPE' } });
+    }
+    const { token: all } = await create(['admin']);
+    await create(['keys', 'mqtt'], {}, all);
+  });
+
+  test('lets nobody in once it is revoked, or past its end', async () => {
+    const { token, access } = await create(['read'], { days: 1 });
+    const { token: kept } = await create(['read'], { days: null });
+    const status = async (text: string) =>
+      (await call('GET', '/admin/status', { token: text })).status;
+    const { judgeAccessToken } = broker.running;
+    expect(judgeAccessToken(token)).toEqual({ name: 'ann', scopes: ['read'] });
+    clock = DAY_MS + 1000;
+    expect([await status(token), await status(kept)]).toEqual([401, 200]);
+    expect(judgeAccessToken(token)).toBeNull();
+    clock = 0;
+    expect(await status(token)).toBe(200);
+    const revoked = await call('DELETE', `/admin/access/${access.hash.slice(0, 10)}`);
+    expect(revoked).toMatchObject({ status: 200, body: { revoked: true, usable: false } });
+    expect(await status(token)).toBe(401);
+    expect((await logged(token)).actions.at(-1)).toEqual({
+      action: 'access-revoke',
+      subject: access.hash,
+    });
+    expect((await call('DELETE', `/admin/access/${access.hash}`)).status).toBe(404);
+    expect((await call('DELETE', '/admin/access/a')).status).toBe(400);
+  });
+
+  test.each([
+    ['', null],
+    ['fpa_', null],
+    [`fpa_${'A'.repeat(43)}`, null],
+    ['x'.repeat(100_000), null],
+  ])('%#: a text that is no token is judged as none', (text, expected) => {
+    expect(broker.running.judgeAccessToken(text)).toBe(expected);
+  });
+
+  test.each([
+    [{ name: '', scopes: ['read'] }],
+    [{ name: 'a\nb', scopes: ['read'] }],
+    [{ name: 'x'.repeat(65), scopes: ['read'] }],
+    [{ name: 'a', scopes: [] }],
+    [{ name: 'a', scopes: ['everything'] }],
+    [{ name: 'a', scopes: 'read' }],
+    [{ name: 'a', scopes: ['read'], days: 0 }],
+    [{ name: 'a', scopes: ['read'], days: 1e6 }],
+  ])('%#: a request that is not whole makes none', async (body) => {
+    const before = (await list()).length;
+    expect(await call('POST', '/admin/access', { body })).toMatchObject({
+      status: 400,
+      body: { code: 'ERR_REQUEST' },
+    });
+    expect((await list()).length).toBe(before);
+  });
+
+  test('outlives a restart; when the database is gone it comes back from the log, without a name', async () => {
+    const { token, access } = await create(['read', 'mqtt'], { name: 'carol' });
+    const { token: ended, access: other } = await create(['read'], { name: 'dave' });
+    await call('DELETE', `/admin/access/${other.hash}`);
+    await broker.restart();
+    expect(broker.running.judgeAccessToken(token)).toEqual({
+      name: 'carol',
+      scopes: ['read', 'mqtt'],
+    });
+    await broker.running.stop();
+    for (const end of ['', '-wal', '-shm']) {
+      rmSync(join(broker.dataDir, `registry.sqlite${end}`), { force: true });
+    }
+    await broker.restart();
+    const name = access.hash.slice(0, 12);
+    expect(broker.running.judgeAccessToken(token)).toEqual({ name, scopes: ['read', 'mqtt'] });
+    expect(broker.running.judgeAccessToken(ended)).toBeNull();
+    expect((await list()).find(({ hash }) => hash === access.hash)).toMatchObject({ name: '' });
+  });
+});
