@@ -51,6 +51,7 @@ import { createLogger, type Logger, noticeLevel } from './log.ts';
 import { BackPressure } from './mqtt/back-pressure.ts';
 import { Door } from './mqtt/door.ts';
 import { FrontDesk } from './mqtt/front-desk.ts';
+import { HeldPackets } from './mqtt/held-packets.ts';
 import { judgeLogin } from './mqtt/login.ts';
 import { MqttServer } from './mqtt/mqtt-server.ts';
 import { mqttStatus } from './mqtt/mqtt-status.ts';
@@ -353,8 +354,11 @@ async function compose(
     onNotice,
   });
   mqtt = server;
+  const held = new HeldPackets(config);
+  cleanup.push(() => held.stop());
   const desk = new FrontDesk({
     device: server,
+    held,
     plain: null,
     rules: { judgeAccessToken: () => null, plainAnonymous: false },
     refusals,
@@ -405,7 +409,7 @@ async function compose(
     startedAt,
     addresses,
     counters,
-    mqtt: () => mqttStatus({ desk, door, devices: server }),
+    mqtt: () => mqttStatus({ desk, door, held, devices: server }),
     http: httpCounts,
     evidence,
     directory,
@@ -448,7 +452,7 @@ async function compose(
   });
   const metricsSources: MetricsSources = {
     ...{ version: VERSION, network, dataDir: data.path, startedAt, counters },
-    mqtt: { status: () => mqttStatus({ desk, door, devices: server }) },
+    mqtt: { status: () => mqttStatus({ desk, door, held, devices: server }) },
     ...{ isOnline, evidence, receipts, verifier, http: httpCounts, now },
     ...{ commits: instruments.commits, syncs: instruments.syncs, requests: instruments.requests },
     isReady: () => ready,
@@ -512,7 +516,7 @@ async function compose(
     requests: instruments.requests,
     routes,
   };
-  const webSockets = { door, desk, limits: config, isReady: () => ready, onNotice };
+  const webSockets = { door, desk, held, limits: config, isReady: () => ready, onNotice };
   const serve = (listener: 'ws' | 'wss') => (httpServer: Server, books: HttpBooks) =>
     serveWebSockets(httpServer, { ...webSockets, books, listener, refusals });
   const http = createHttpServer({ ...common, tls: null, onServer: serve('ws') });

@@ -69,6 +69,10 @@ export interface BrokerConfig {
   /** Longest MQTT packet after login; a longer one ends the connection. Envelopes above 60,000 bytes are rejected. */
   readonly maxPacketBytes: number;
   readonly connectTimeoutMs: number;
+  /** How long an MQTT packet may take from its first byte to its last. */
+  readonly packetTimeoutMs: number;
+  /** Bytes of packets that have not come whole, over all connections. */
+  readonly maxHeldBytes: number;
   /** Bytes taken in and not settled (a message counts 1 KiB more than it has) above which no socket is read. */
   readonly maxPendingBytes: number;
   /** The same for one connection. */
@@ -153,6 +157,8 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   maxConnectBytes: 4096,
   maxPacketBytes: 262_144,
   connectTimeoutMs: 10_000,
+  packetTimeoutMs: 60_000,
+  maxHeldBytes: 64 * 1024 * 1024,
   maxPendingBytes: 32 * 1024 * 1024,
   maxInFlightBytes: 4 * 1024 * 1024,
   maxInFlight: 2000,
@@ -209,6 +215,8 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   maxConnectBytes: [512, 65_536],
   maxPacketBytes: [61_440, 16 * 1024 * 1024],
   connectTimeoutMs: [100, 600_000],
+  packetTimeoutMs: [100, 3_600_000],
+  maxHeldBytes: [1024 * 1024, 2 ** 40],
   maxPendingBytes: [65_536, 2 ** 32],
   maxInFlightBytes: [65_536, 2 ** 32],
   maxInFlight: [1, 65_535],

@@ -8,6 +8,7 @@ import {
   type FrontDeskOptions,
   type PlainArrival,
 } from '@fieldproof/broker/mqtt/front-desk';
+import { HeldPackets } from '@fieldproof/broker/mqtt/held-packets';
 import { Refusals } from '@fieldproof/broker/mqtt/refusals';
 import { type Origin, type RouteRules, routeConnect } from '@fieldproof/broker/mqtt/route';
 import { afterEach, describe, expect, test } from '@jest/globals';
@@ -64,6 +65,7 @@ function createDesk(changes: Partial<FrontDeskOptions> = {}) {
     },
     refusals,
     door: { loggedIn: () => {}, loginFailed: () => 0 },
+    held: new HeldPackets({ packetTimeoutMs: 60_000, maxHeldBytes: 2 ** 30 }),
     limits: {
       maxConnectBytes: 4096,
       maxPacketBytes: 262_144,

@@ -11,6 +11,7 @@ import type { Client } from 'aedes';
 import { type Connect, decodeConnect } from './connect-packet.ts';
 import type { Door } from './door.ts';
 import { type GuardHooks, type GuardLimits, guardConnection } from './guard.ts';
+import type { HeldPackets, Holder, Holding } from './held-packets.ts';
 import type { Violation } from './packet-rules.ts';
 import type { Refusals } from './refusals.ts';
 import {
@@ -66,6 +67,7 @@ export interface FrontDeskOptions {
   readonly refusals: Refusals;
   /** Told who has logged in, and who has not; it lets in so many at a time. */
   readonly door: Pick<Door, 'loggedIn' | 'loginFailed'>;
+  readonly held: HeldPackets;
   readonly limits: GuardLimits & {
     /** How long a peer may take to send its CONNECT. */
     readonly connectTimeoutMs: number;
@@ -132,8 +134,8 @@ interface ArrivalContext extends FrontDeskOptions {
 }
 
 /** One connection, from its arrival to its end. It has no closures: there are ten thousand of them that are idle. */
-class Arrival implements GuardHooks {
-  private readonly connection: Duplex;
+class Arrival implements GuardHooks, Holder {
+  readonly connection: Duplex;
   private readonly origin: Origin;
   private readonly context: ArrivalContext;
   private flow: Flow;
@@ -182,6 +184,15 @@ class Arrival implements GuardHooks {
     this.flow.onOthers(packets);
   }
 
+  onHeld(holding: Holding): void {
+    this.context.held.tell(this, holding);
+  }
+
+  endHolder(clause: string): void {
+    this.onViolation({ clause });
+    this.connection.destroy();
+  }
+
   onConnect(body: Buffer): { readonly maxPacketBytes: number } | Violation {
     const { connection, origin } = this;
     const { judge, onNotice, device, plain, door } = this.context;
@@ -224,6 +235,7 @@ class Arrival implements GuardHooks {
 
   forget(): void {
     this.stopTimer();
+    this.context.held.forget(this);
     this.flow.end();
     this.context.connections.delete(this.connection);
   }

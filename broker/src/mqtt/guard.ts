@@ -7,6 +7,7 @@
  */
 
 import type { Duplex } from 'node:stream';
+import type { Holding } from './held-packets.ts';
 import { checkPacket, PACKET, type Violation } from './packet-rules.ts';
 
 export interface GuardLimits {
@@ -54,6 +55,11 @@ export class PacketGuard {
   /** Whether `push` has left whole packets behind: an empty chunk gets more of them. */
   get isWaiting(): boolean {
     return this.waits;
+  }
+
+  /** Memory that is held for what `push` has left behind. */
+  get heldBytes(): number {
+    return this.rest.length;
   }
 
   /** Packets handed on that are no PUBLISH, since this was last asked. */
@@ -141,6 +147,8 @@ export interface GuardHooks {
   readonly allowance: () => number;
   /** Told how many packets that are no PUBLISH were handed on. */
   readonly onOthers: (packets: number) => void;
+  /** Told what is held of packets, when that is or was anything. */
+  readonly onHeld?: (holding: Holding) => void;
   readonly onConnect?: OnConnect;
 }
 
@@ -169,6 +177,7 @@ class Guarded {
   private readonly hooks: GuardHooks;
   private readonly readAll: Duplex['read'];
   private ended = false;
+  private wasHeld = false;
   private returned: Buffer | null = null;
 
   constructor(
@@ -203,6 +212,11 @@ class Guarded {
     const result = guard.push(chunk, hooks.allowance());
     const others = guard.takeOthers();
     if (others > 0) hooks.onOthers(others);
+    const bytes = guard.heldBytes;
+    if (bytes > 0 || this.wasHeld) {
+      this.wasHeld = bytes > 0;
+      hooks.onHeld?.({ bytes, isUnfinished: !guard.isWaiting, isNew: result !== null });
+    }
     if (result === null || Buffer.isBuffer(result)) return result;
     this.end(result);
     return null;

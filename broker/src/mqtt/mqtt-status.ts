@@ -2,15 +2,23 @@
 
 import type { Door, DoorStatus } from './door.ts';
 import type { FrontDesk } from './front-desk.ts';
+import type { HeldPackets } from './held-packets.ts';
 import type { DeviceSessionsStatus, MqttServer } from './mqtt-server.ts';
 
-export type MqttStatus = ReturnType<FrontDesk['status']> & DoorStatus & DeviceSessionsStatus;
+export type MqttStatus = ReturnType<FrontDesk['status']> &
+  DoorStatus &
+  DeviceSessionsStatus & {
+    /** Of packets that have not come whole. */
+    readonly heldBytes: number;
+  };
 
 export function mqttStatus(parts: {
   readonly desk: FrontDesk;
   readonly door: Door;
+  readonly held: HeldPackets;
   readonly devices: MqttServer;
 }): MqttStatus {
-  const { desk, door, devices } = parts;
-  return { ...desk.status(), ...door.status(), ...devices.status() };
+  const { desk, door, held, devices } = parts;
+  const { bytes: heldBytes } = held;
+  return { ...desk.status(), ...door.status(), heldBytes, ...devices.status() };
 }

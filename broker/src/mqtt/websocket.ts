@@ -14,6 +14,7 @@ import { BrokerError } from '../errors.ts';
 import { problemOf } from '../http/problem.ts';
 import type { Door } from './door.ts';
 import type { FrontDesk } from './front-desk.ts';
+import type { HeldPackets } from './held-packets.ts';
 import type { Refusals } from './refusals.ts';
 
 export const WEBSOCKET_PATH = '/mqtt';
@@ -29,6 +30,7 @@ export interface WebSocketOptions {
     readonly maxPacketBytes: number;
     readonly maxUnsentBytes: number;
   };
+  readonly held: HeldPackets;
   readonly isReady: () => boolean;
   readonly refusals: Refusals;
   readonly onNotice: (event: string, detail: Readonly<Record<string, unknown>>) => void;
@@ -119,6 +121,7 @@ function take(webSocket: WebSocket, socket: Socket, options: WebSocketOptions): 
     else webSocket.pong(data);
   });
   meterLogin(stream, { ...options, socket, end });
+  meterFrames(webSocket, { held: options.held, socket, end });
   desk.accept(stream, { address: socket.remoteAddress ?? '', listener });
 }
 
@@ -143,6 +146,33 @@ function meterLogin(
     }
   };
   socket.on('data', onData);
+}
+
+/**
+ * Tells what is kept of a frame that is not whole. The beginning of one that comes together with the end of another is
+ * not seen until more of it comes.
+ */
+function meterFrames(
+  webSocket: WebSocket,
+  options: {
+    readonly held: HeldPackets;
+    readonly socket: Socket;
+    readonly end: (clause: string) => void;
+  },
+): void {
+  const { held, socket, end } = options;
+  const holder = { connection: socket, endHolder: end };
+  let bytes = 0;
+  const whole = (): void => {
+    bytes = 0;
+    held.forget(holder);
+  };
+  for (const event of ['message', 'ping', 'pong', 'close']) webSocket.prependListener(event, whole);
+  // Before the library sees it, which says at once what is whole with it.
+  socket.prependListener('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    held.tell(holder, { bytes, isUnfinished: true, isNew: false });
+  });
 }
 
 /**
