@@ -40,7 +40,8 @@ export const BROKER_ERRORS = {
   },
   ERR_SUSPENDED: {
     what: 'The device is suspended.',
-    remedy: 'Ask the operator; keep the envelopes and send them again when resumed.',
+    remedy:
+      'See GET /v1/devices/<device>/standing: why, until when, and whether its owner may appeal. Keep the envelopes and send them again when it is over.',
   },
   ERR_CREDENTIAL_EXPIRED: {
     what: 'The credential of the device has expired.',

@@ -24,6 +24,8 @@ export class QuarantineDesk {
   private readonly options: QuarantineOptions;
   /** By device: index of the last time anchor in what the database had. */
   private readonly through = new Map<string, number>();
+  /** Devices of whose clones the log has refused the last. */
+  private readonly failing = new Set<string>();
   /** Found while the log was read at the start; logged unless an entry further on says so already. */
   private readonly found = new Map<string, { readonly deviceId: string; readonly clone: Clone }>();
 
@@ -90,10 +92,16 @@ export class QuarantineDesk {
           boot: bootPair(boot),
           against: bootPair(against),
         });
+        this.failing.delete(deviceId);
         const names = { boot: formatBootName(boot), against: formatBootName(against) };
-        log.warn({ deviceId, ...names }, 'clone: boot quarantined');
+        log.warn({ event: 'clone', deviceId, ...names }, 'clone: boot quarantined');
       })
-      .catch((error: unknown) => log.error({ err: error, deviceId }, 'clone: not quarantined'));
+      .catch((error: unknown) => {
+        // A clone that goes on sending is no reason to say it again.
+        if (this.failing.has(deviceId)) return;
+        this.failing.add(deviceId);
+        log.error({ event: 'clone-not-logged', err: error, deviceId }, 'clone: not quarantined');
+      });
   }
 
   /**
@@ -133,7 +141,9 @@ export class QuarantineDesk {
       if (!(await this.adoptUnlogged(deviceId, boot))) continue;
       await registry
         .forgetUnloggedQuarantine(deviceId, boot)
-        .catch((error: unknown) => log.error({ err: error }, 'registry: database refused'));
+        .catch((error: unknown) =>
+          log.error({ event: 'database-refused', err: error }, 'registry: database refused'),
+        );
     }
   }
 
