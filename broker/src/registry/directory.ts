@@ -96,8 +96,11 @@ export class Directory {
     return this.turns.take(typeof names === 'string' ? [names] : names, action);
   }
 
+  /** Devices that are enrolled. */
   get count(): number {
-    return this.devices.size;
+    let count = 0;
+    for (const { status } of this.devices.values()) if (status !== 'unenrolled') count += 1;
+    return count;
   }
 
   all(): readonly Device[] {
