@@ -20,7 +20,7 @@ import { loadDescriptor } from './descriptor.ts';
 import { descriptorContent } from './descriptor-content.ts';
 import { DescriptorDesk, isCompromisedIn } from './descriptor-desk.ts';
 import { logDescriptor, readLoggedDescriptor, versionInForce } from './descriptor-log.ts';
-import { remedyOf } from './errors.ts';
+import { remedyOf, rowOf } from './errors.ts';
 import { EvidenceLog } from './evidence/evidence-log.ts';
 import { type FileLayer, nodeFiles } from './evidence/file-layer.ts';
 import { CloneWatch } from './gate/clones.ts';
@@ -55,6 +55,8 @@ import { HeldPackets } from './mqtt/held-packets.ts';
 import { judgeLogin } from './mqtt/login.ts';
 import { MqttServer } from './mqtt/mqtt-server.ts';
 import { mqttStatus } from './mqtt/mqtt-status.ts';
+import { PlainBroker } from './mqtt/plain/plain-broker.ts';
+import { isPlainAnonymous } from './mqtt/plain/settings.ts';
 import { Refusals } from './mqtt/refusals.ts';
 import { createTcpListener, createTlsListener } from './mqtt/tcp-listeners.ts';
 import { serveWebSockets, webSocketUrl } from './mqtt/websocket.ts';
@@ -97,6 +99,8 @@ export interface RunningBroker {
   readonly network: string;
   readonly rootKey: Uint8Array;
   readonly addresses: Addresses;
+  /** The plain profile. */
+  readonly plain: PlainBroker;
   /** What `GET /admin/status` answers. */
   readonly status: () => ReturnType<ReturnType<typeof createStatus>>;
   /** Who presents a bearer token, of a file or named; null for one that lets nobody in. */
@@ -356,11 +360,25 @@ async function compose(
   mqtt = server;
   const held = new HeldPackets(config);
   cleanup.push(() => held.stop());
+  const plainBroker = new PlainBroker({
+    network,
+    settings: config,
+    refusals,
+    now,
+    onLimit: (code, detail) =>
+      log.warn(
+        { event: 'plain-limit', code, ...detail, remedy: remedyOf(code) },
+        rowOf(code)?.what,
+      ),
+    onNotice,
+  });
+  cleanup.push(() => plainBroker.stop());
+  server.onState((topic, payload) => plainBroker.announce(topic, payload, true));
   const desk = new FrontDesk({
     device: server,
     held,
-    plain: null,
-    rules: { judgeAccessToken: () => null, plainAnonymous: false },
+    plain: plainBroker,
+    rules: { judgeAccessToken: access.judge, plainAnonymous: isPlainAnonymous(config) },
     refusals,
     door,
     limits: config,
@@ -402,6 +420,7 @@ async function compose(
     mqtts: null,
     ws: '',
     wss: null,
+    plain: null,
   };
   const httpCounts = { dropped: 0, stalled: 0 };
   const status = createStatus({
@@ -410,6 +429,7 @@ async function compose(
     addresses,
     counters,
     mqtt: () => mqttStatus({ desk, door, held, devices: server }),
+    plain: () => plainBroker.status(),
     http: httpCounts,
     evidence,
     directory,
@@ -523,7 +543,8 @@ async function compose(
   const https =
     certificates &&
     createHttpServer({ ...common, tls: certificates.serverOptions, onServer: serve('wss') });
-  const plain = createTcpListener({ door, desk }, 'tcp');
+  const tcp = createTcpListener({ door, desk }, 'tcp');
+  const plain = config.plainPort < 0 ? null : createTcpListener({ door, desk }, 'plain');
   const { handshakeTimeoutMs } = config;
   const secure =
     certificates &&
@@ -537,17 +558,28 @@ async function compose(
     // These end when the last of their connections has, WebSockets among them.
     const closing = [
       ...[http.close(), https?.close()],
-      ...[closeListener(plain), secure && closeListener(secure.listener)],
+      ...[tcp, plain, secure?.listener].map((bound) => bound && closeListener(bound)),
     ];
     await server.stop();
+    plainBroker.stop();
     desk.stop();
     await Promise.all(closing);
   });
   ports.http = await listenHttp(http, config.host, config.httpPort);
-  ports.mqtt = await listen(plain, config.host, config.mqttPort);
+  ports.mqtt = await listen(tcp, config.host, config.mqttPort);
   addresses.http = urlOf('http', reachable(config.host), ports.http);
   addresses.mqtt = urlOf('mqtt', reachable(config.host), ports.mqtt);
   addresses.ws = webSocketUrl(addresses.http);
+  if (plain !== null) {
+    const port = await listen(plain, config.plainHost, config.plainPort);
+    addresses.plain = urlOf('mqtt', reachable(config.plainHost), port);
+    if (config.plainAuth === 'anonymous' && !isPlainAnonymous(config)) {
+      log.warn(
+        { event: 'plain-token', host: config.plainHost },
+        'plain profile: not on loopback, so it asks for access tokens',
+      );
+    }
+  }
   if (https && secure) {
     ports.https = await listenHttp(https, config.lanHost, config.httpsPort);
     ports.mqtts = await listen(secure.listener, config.lanHost, config.mqttsPort);
@@ -639,7 +671,15 @@ async function compose(
   };
   const reloadCertificates = async () => certificates?.reload();
   return {
-    ...{ network, rootKey: keys.rootKey, addresses, status, reloadCertificates, stop },
+    ...{
+      network,
+      rootKey: keys.rootKey,
+      addresses,
+      plain: plainBroker,
+      status,
+      reloadCertificates,
+      stop,
+    },
     judgeAccessToken: access.judge,
   };
 }

@@ -7,10 +7,12 @@ import { readFileSync } from 'node:fs';
 import { isAddressOrSubnet, LOOPBACK } from '@fieldproof/protocol/address-share-node';
 import { BrokerError } from './errors.ts';
 import { SIGNATURE_LIBRARIES, type SignatureLibrary } from './gate/signature-verifier.ts';
+import { isFilter } from './mqtt/packet-rules.ts';
+import { PLAIN_DEFAULTS, PLAIN_RANGES, type PlainSettings } from './mqtt/plain/settings.ts';
 import { Scrubber } from './observe/scrubber.ts';
 import { TLS_VERSIONS, type TlsVersion } from './tls/secure-options.ts';
 
-export interface BrokerConfig {
+export interface BrokerConfig extends PlainSettings {
   /** Everything durable lies below this folder. */
   readonly dataDir: string;
   /** Address of the plain listeners. Anything but loopback is for test networks. */
@@ -85,6 +87,10 @@ export interface BrokerConfig {
   readonly deviceBytesPerSecond: number;
   /** Messages per second of all devices of one owner, ten times as much in a burst. */
   readonly ownerMessagesPerSecond: number;
+  /** Subscriptions of one device; it needs eight at most. */
+  readonly maxSubscriptions: number;
+  /** Levels of a topic; a packet with more ends the connection of a device. */
+  readonly maxTopicLevels: number;
   /** Bytes that a device has not taken of what was sent to it, above which it is cut off. */
   readonly maxUnsentBytes: number;
   /** How long a device may take nothing of what was sent to it. */
@@ -165,6 +171,8 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   deviceMessagesPerSecond: 1000,
   deviceBytesPerSecond: 4 * 1024 * 1024,
   ownerMessagesPerSecond: 5000,
+  maxSubscriptions: 16,
+  maxTopicLevels: 16,
   maxUnsentBytes: 1024 * 1024,
   drainTimeoutMs: 30_000,
   trustedAddresses: LOOPBACK,
@@ -182,6 +190,7 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   rotationGraceDays: 30,
   helloPerSecond: 50,
   enrolPerSecond: 10,
+  ...PLAIN_DEFAULTS,
 };
 
 const MAY_BE_EMPTY: ReadonlySet<string> = new Set([
@@ -223,6 +232,8 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   deviceMessagesPerSecond: [0, 10_000_000],
   deviceBytesPerSecond: [0, 2 ** 32],
   ownerMessagesPerSecond: [0, 10_000_000],
+  maxSubscriptions: [1, 100],
+  maxTopicLevels: [7, 100],
   maxUnsentBytes: [65_536, 2 ** 30],
   drainTimeoutMs: [100, 600_000],
   maxHttpConnections: [1, 1_000_000],
@@ -239,6 +250,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   rotationGraceDays: [0, 3650],
   helloPerSecond: [0, 1_000_000],
   enrolPerSecond: [0, 1_000_000],
+  ...PLAIN_RANGES,
 };
 
 /**
@@ -325,6 +337,13 @@ function problemOf(key: string, value: unknown): string | null {
     const ok = Array.isArray(value) && value.every((name) => typeof name === 'string');
     return ok ? null : 'a list of names';
   }
+  if (key === 'plainDenied') {
+    const ok = Array.isArray(value) && value.every((filter) => isFilterText(filter));
+    return ok ? null : 'a list of topic filters';
+  }
+  if (key === 'plainAuth') {
+    return value === 'anonymous' || value === 'token' ? null : 'anonymous or token';
+  }
   if (key === 'logLevel') {
     return LOG_LEVELS.includes(value as string) ? null : `one of ${LOG_LEVELS.join(', ')}`;
   }
@@ -361,6 +380,10 @@ function isWebhookUrl(value: unknown): boolean {
   if (typeof value !== 'string' || !URL.canParse(value)) return false;
   const { protocol, username, password } = new URL(value);
   return /^https?:$/.test(protocol) && username === '' && password === '';
+}
+
+function isFilterText(value: unknown): boolean {
+  return typeof value === 'string' && isFilter(Buffer.from(value));
 }
 
 function parseBoolean(text: string): unknown {

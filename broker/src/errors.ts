@@ -256,6 +256,52 @@ export const BROKER_ERRORS = {
     remedy:
       'Take certificates of the same CA, or start the broker again with keys/root.key at hand: it signs a descriptor with the new CA.',
   },
+  ERR_PLAIN_FORBIDDEN: {
+    what: 'A client of the plain profile published to, or subscribed to, what it may not.',
+    remedy:
+      'Publish outside fp/#, $SYS/# and $share/#; of fp/ read fp/1/<network>/d/+/state only; plainDenied lists what else is refused.',
+  },
+  ERR_PLAIN_TOPIC: {
+    what: 'A topic or filter of the plain profile has too many levels or bytes.',
+    remedy: 'Use a shorter one, or raise plainMaxTopicLevels or plainMaxTopicBytes.',
+  },
+  ERR_PLAIN_CLIENT_ID: {
+    what: 'The client id belongs to a session of the plain profile that was begun with another login.',
+    remedy: 'Use another client id, or the access token of that session.',
+  },
+  ERR_PLAIN_SESSIONS: {
+    what: 'The plain profile has as many sessions as it may, offline ones included.',
+    remedy: 'End some with a clean session, or raise plainMaxSessions.',
+  },
+  ERR_PLAIN_SESSION_EXPIRED: {
+    what: 'A session of the plain profile was offline for too long, and was ended.',
+    remedy: 'Connect in time, or raise plainSessionExpiryMs.',
+  },
+  ERR_PLAIN_SUBSCRIPTIONS: {
+    what: 'A client of the plain profile has as many subscriptions as it may.',
+    remedy: 'Use wildcards, unsubscribe, or raise plainMaxSubscriptions.',
+  },
+  ERR_PLAIN_RETAINED: {
+    what: 'There was no room for a retained message of the plain profile; its topic has none now.',
+    remedy: 'Remove some with empty ones, or raise plainMaxRetained or plainMaxRetainedBytes.',
+  },
+  ERR_PLAIN_QUEUE: {
+    what: 'A message was dropped: too many, or too many bytes, wait for a client of the plain profile, or for all of them.',
+    remedy:
+      'Let the client read faster or be online, or raise plainMaxQueued, plainMaxQueuedBytes or plainMaxQueuedTotalBytes.',
+  },
+  ERR_PLAIN_QUEUE_AGE: {
+    what: 'A message was dropped: it waited too long for a client of the plain profile.',
+    remedy: 'Let the client connect in time, or raise plainMaxQueuedMs.',
+  },
+  ERR_PLAIN_IN_FLIGHT: {
+    what: 'A message waits: its receiver in the plain profile has as many unacknowledged ones as it may.',
+    remedy: 'Nothing is lost; acknowledge faster, or raise plainMaxInFlight.',
+  },
+  ERR_PLAIN_RATE: {
+    what: 'A client of the plain profile sent packets faster than it may, and was read more slowly.',
+    remedy: 'Nothing is lost; to let it be faster raise plainPacketsPerSecond.',
+  },
   ERR_BROKER_UNREACHABLE: {
     what: 'No broker answers at the address.',
     remedy: 'Start it, or name its data folder with --data.',

@@ -16,6 +16,8 @@ export interface Addresses {
   /** MQTT over WebSocket, at the HTTP and the HTTPS listener. */
   readonly ws: string;
   readonly wss: string | null;
+  /** Of the plain profile; with `plainPort` only. */
+  readonly plain: string | null;
 }
 
 /**

@@ -4,6 +4,7 @@ import { BROKER_ERRORS, type BrokerError } from './errors.ts';
 import type { Counters } from './gate/counters.ts';
 import type { Addresses } from './listeners.ts';
 import type { MqttStatus } from './mqtt/mqtt-status.ts';
+import type { PlainStatus } from './mqtt/plain/plain-broker.ts';
 import type { Directory } from './registry/directory.ts';
 import type { TlsStatus } from './tls/certificates.ts';
 
@@ -13,6 +14,7 @@ export interface StatusOptions {
   readonly addresses: Addresses;
   readonly counters: Counters;
   readonly mqtt: () => MqttStatus;
+  readonly plain: () => PlainStatus;
   readonly evidence: {
     readonly size: number;
     readonly pendingBytes: number;
@@ -51,6 +53,8 @@ export function createStatus(options: StatusOptions) {
         problem: evidence.problem && describe(evidence.problem),
       },
       mqtt: mqtt(),
+      /** The plain profile. */
+      plain: options.plain(),
       /** Connections above the limit, and readers that were cut off. */
       http: { ...http },
       /** The server certificate; null without `lan`. */

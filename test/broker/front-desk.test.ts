@@ -54,6 +54,7 @@ function createDesk(changes: Partial<FrontDeskOptions> = {}) {
         read.push({ to, hex: bytes.toString('hex'), ...(arrival && { arrival }) });
       }
     });
+    return true;
   };
   const refusals = new Refusals();
   const desk = new FrontDesk({

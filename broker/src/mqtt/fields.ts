@@ -28,4 +28,11 @@ export class Fields {
     this.at += length;
     return this.body.subarray(this.at - length, this.at);
   }
+
+  /** Whatever is left, a view. */
+  rest(): Uint8Array {
+    const rest = this.body.subarray(this.at);
+    this.at = this.body.length;
+    return rest;
+  }
 }

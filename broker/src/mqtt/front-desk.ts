@@ -49,8 +49,8 @@ export interface DeviceDestination extends Destination {
 
 /** The broker of everybody else. */
 export interface PlainDestination extends Destination {
-  /** Takes over a guarded connection of which nothing was read. */
-  handle(connection: Duplex, arrival: PlainArrival): void;
+  /** Takes over a guarded connection of which nothing was read. @returns whether it was let in. */
+  handle(connection: Duplex, arrival: PlainArrival): boolean;
 }
 
 export interface PlainArrival {
@@ -61,8 +61,7 @@ export interface PlainArrival {
 
 export interface FrontDeskOptions {
   readonly device: DeviceDestination;
-  /** Null: there is none. */
-  readonly plain: PlainDestination | null;
+  readonly plain: PlainDestination;
   readonly rules: RouteRules;
   readonly refusals: Refusals;
   /** Told who has logged in, and who has not; it lets in so many at a time. */
@@ -204,8 +203,7 @@ class Arrival implements GuardHooks, Holder {
       const delayMs = connack === 3 ? 0 : door.loginFailed(connection);
       return { clause: `CONNACK ${connack}`, connack, delayMs };
     }
-    if (route.to === 'device' || plain === null) return device;
-    door.loggedIn(connection);
+    if (route.to === 'device') return device;
     this.flow.end();
     this.flow = plain.flow(connection);
     this.plain = { connect, login: route.login, origin };
@@ -221,7 +219,7 @@ class Arrival implements GuardHooks, Holder {
     this.guarded?.giveBack(packets);
     // Its broker listens before the desk stops, so that the stream goes on as it is.
     if (this.plain === null) context.device.handle(connection);
-    else context.plain?.handle(connection, this.plain);
+    else if (context.plain.handle(connection, this.plain)) context.door.loggedIn(connection);
     this.plain = null;
     connection.removeListener('readable', onReadable);
     connection.removeListener('end', onEnd);

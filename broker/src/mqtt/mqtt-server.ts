@@ -29,6 +29,8 @@ export interface MqttServerOptions {
   readonly limits: {
     /** Longest packet. */
     readonly maxPacketBytes: number;
+    readonly maxSubscriptions: number;
+    readonly maxTopicLevels: number;
     readonly connectTimeoutMs: number;
     /** Bytes that a client has not taken of what was sent to it, above which it is cut off. */
     readonly maxUnsentBytes: number;
@@ -54,6 +56,9 @@ export interface DeviceSessionsStatus {
 
 /** Under `refused`: clients that did not take what was sent to them. */
 const SLOW_READER = 'slow reader';
+/** Under `refused`: subscriptions above `maxSubscriptions`, and topics above `maxTopicLevels`. */
+const SUBSCRIPTIONS = 'subscriptions';
+const TOPIC_LEVELS = 'topic levels';
 /** Packets that may follow a CONNECT before its CONNACK; one read of the socket bounds their bytes. */
 const QUEUE_LIMIT = 1000;
 
@@ -64,6 +69,7 @@ export class MqttServer implements DeviceDestination {
   private readonly clients = new Map<string, Client>();
   private readonly rateHolds = new RateHolds();
   private readonly flows: FlowContext;
+  private stateListener: (topic: string, payload: Uint8Array) => void = () => {};
 
   private constructor(options: MqttServerOptions, aedes: (server: MqttServer) => Aedes) {
     this.options = options;
@@ -167,7 +173,15 @@ export class MqttServer implements DeviceDestination {
         sessionOf: (client) => this.sessions.get(client),
         enter: (connection, bytes) => backPressure.enter(connection, bytes),
       }),
-      authorizeSubscribe: createAuthorizeSubscribe(network),
+      maxTopicLevels: limits.maxTopicLevels,
+      authorizeSubscribe: createAuthorizeSubscribe({
+        network,
+        maxSubscriptions: limits.maxSubscriptions,
+        onTooMany: (client) => {
+          this.options.refusals.count(SUBSCRIPTIONS);
+          this.options.onNotice('subscription-refused', { client: client.id });
+        },
+      }),
       authorizeForward: createAuthorizeForward(network),
     };
   }
@@ -200,8 +214,14 @@ export class MqttServer implements DeviceDestination {
     this.aedes.on('clientError', notice('client-error'));
     this.aedes.on('clientError', (_client, { message }) => {
       if (message === 'drain timeout') this.options.refusals.count(SLOW_READER);
+      if (message === 'topic has too many levels') this.options.refusals.count(TOPIC_LEVELS);
     });
     this.aedes.on('connectionError', notice('connection-error'));
+  }
+
+  /** Tells what is published as the state of a device, from now on. */
+  onState(listener: (topic: string, payload: Uint8Array) => void): void {
+    this.stateListener = listener;
   }
 
   /** docs/spec/messages.md section 7: retained, unsigned, advisory. */
@@ -209,7 +229,9 @@ export class MqttServer implements DeviceDestination {
     const topic = formatTopic({ network: this.options.network, deviceId, kind: 'state' });
     const payload = Buffer.from(JSON.stringify({ online, since: this.options.now() }));
     const packet = { cmd: 'publish', topic, payload, qos: 0, retain: true, dup: false } as const;
-    if (!this.aedes.closed) this.aedes.publish(packet, () => {});
+    if (this.aedes.closed) return;
+    this.aedes.publish(packet, () => {});
+    this.stateListener(topic, payload);
   }
 
   private cutSlowReader(client: Client): void {

@@ -30,6 +30,11 @@ export class RateHolds {
     return true;
   }
 
+  /** Whether a connection is held. */
+  has(connection: Duplex): boolean {
+    return this.held.has(connection);
+  }
+
   /** A connection has ended. */
   forget(connection: Duplex): void {
     this.held.delete(connection);

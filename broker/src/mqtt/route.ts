@@ -41,8 +41,8 @@ export interface RouteRules {
   readonly plainAnonymous: boolean;
 }
 
-/** Scope of the access tokens of the plain profile. */
-export const MQTT_SCOPE = 'mqtt';
+/** Scopes of the access tokens that let into the plain profile. */
+const MQTT_SCOPES = ['mqtt', 'admin'];
 /** The user name that goes with any access token, as its own name does. */
 const ANY_TOKEN = 'token';
 
@@ -54,7 +54,7 @@ export function routeConnect(connect: Connect, origin: Origin, rules: RouteRules
   if (username !== undefined && password !== undefined) {
     const token = rules.judgeAccessToken(password.toString('utf8'));
     const isNamed = token !== null && (username === ANY_TOKEN || username === token.name);
-    if (isNamed && token.scopes.includes(MQTT_SCOPE)) {
+    if (isNamed && token.scopes.some((scope) => MQTT_SCOPES.includes(scope))) {
       return { to: 'plain', login: { name: token.name } };
     }
   }

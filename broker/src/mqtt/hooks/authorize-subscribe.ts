@@ -17,14 +17,29 @@ export function maySubscribe(
   }
 }
 
-export function createAuthorizeSubscribe(network: string) {
+export function createAuthorizeSubscribe(options: {
+  readonly network: string;
+  readonly maxSubscriptions: number;
+  readonly onTooMany: (client: Client) => void;
+}) {
+  const { network, maxSubscriptions, onTooMany } = options;
   return (
     client: Client,
     subscription: Subscription,
     done: (error: Error | null, subscription?: Subscription | null) => void,
   ): void => {
-    const allowed = maySubscribe(subscription.topic, { network, deviceId: client.id });
     // null is SUBACK 0x80.
-    done(null, allowed ? subscription : null);
+    if (!maySubscribe(subscription.topic, { network, deviceId: client.id })) {
+      done(null, null);
+      return;
+    }
+    const { subscriptions } = client as Client & { readonly subscriptions: object };
+    const held = Object.keys(subscriptions);
+    if (held.length >= maxSubscriptions && !held.includes(subscription.topic)) {
+      onTooMany(client);
+      done(null, null);
+      return;
+    }
+    done(null, subscription);
   };
 }

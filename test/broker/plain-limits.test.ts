@@ -1,0 +1,308 @@
+/** Rights and limits of the plain profile: each limit has its code in the status, and the broker goes on. */
+
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type PlainTest, startPlain } from './support/plain.ts';
+import { connectPacket, publishPacket, type RawMqtt } from './support/raw-mqtt.ts';
+
+const DAY_MS = 86_400_000;
+let plain: PlainTest;
+let counter = 0;
+let ahead = 0;
+const lines: { event?: string; code?: string; times?: number; remedy?: string }[] = [];
+
+beforeAll(async () => {
+  plain = await startPlain(
+    {
+      logLevel: 'warn',
+      plainDenied: ['test/nosubscribe', 'secret/#'],
+      plainMaxSessions: 12,
+      plainMaxSubscriptions: 3,
+      plainMaxTopicLevels: 10,
+      plainMaxTopicBytes: 100,
+      plainMaxPacketBytes: 20_000,
+      plainMaxRetained: 3,
+      plainMaxRetainedBytes: 16_384,
+      plainMaxQueued: 5,
+      plainMaxQueuedBytes: 8192,
+      plainMaxQueuedTotalBytes: 12_288,
+      plainMaxQueuedMs: DAY_MS,
+      plainSessionExpiryMs: 7 * DAY_MS,
+      plainPacketsPerSecond: 100,
+    },
+    {
+      now: () => Date.now() + ahead,
+      logDestination: { write: (line: string) => void lines.push(JSON.parse(line)) },
+    },
+  );
+});
+afterAll(() => plain.close());
+
+function fresh(): string {
+  counter += 1;
+  return `l${counter}`;
+}
+
+/** How much a counter grows. */
+async function counted(code: string, action: () => Promise<unknown>): Promise<number> {
+  const before = plain.status().refused[code] ?? 0;
+  await action();
+  return (plain.status().refused[code] ?? 0) - before;
+}
+
+/** A kept session that is offline, with a subscription. */
+async function leave(clientId: string, filter: string): Promise<void> {
+  const client = await plain.client({ clientId, clean: false });
+  await client.subscribe([filter, 1]);
+  await client.disconnect();
+}
+
+async function end(clientId: string): Promise<void> {
+  await (await plain.client({ clientId })).disconnect();
+}
+
+describe('rights', () => {
+  let reader: RawMqtt;
+  beforeAll(async () => {
+    reader = await plain.client();
+  });
+  afterAll(() => reader.disconnect());
+
+  test.each([
+    'fp/1/other/d/x/telemetry',
+    'fp',
+    'fp/x',
+    '$SYS/fieldproof/x',
+    '$SYS/other/new/clients',
+    '$share/g/t',
+  ])('a PUBLISH to %s is acknowledged, counted and goes nowhere', async (topic) => {
+    const writer = await plain.client();
+    await reader.subscribe(['#', 1], ['$SYS/#', 1]);
+    const refused = await counted('ERR_PLAIN_FORBIDDEN', async () => {
+      await writer.publish(topic, 'forged', { qos: 1, retain: true });
+      await writer.publish(topic, 'forged', { qos: 2 });
+    });
+    expect(refused).toBe(2);
+    await writer.disconnect();
+    await reader.ping();
+    expect(reader.published).toEqual([]);
+    expect(plain.status().retained).toBe(0);
+  });
+
+  test.each(['fpx/a', '$SYSTEM', 'a/fp/1', '$shared/a'])(
+    '%s is a topic like any other',
+    async (topic) => {
+      const client = await plain.client();
+      expect(await client.subscribe([topic, 0])).toEqual([0]);
+      await client.publish(topic, 'x');
+      await client.next('publish');
+      await client.disconnect();
+    },
+  );
+
+  test('filters for device traffic, shared subscriptions and denied topics get SUBACK 0x80', async () => {
+    const { network } = plain.broker.running;
+    const refused = [
+      'fp/#',
+      'fp/+/+/d/+/state',
+      'fp/1/+/d/+/state',
+      'fp/1/elsewhere/d/+/state',
+      `fp/1/${network}/d/+/telemetry`,
+      `fp/1/${network}/d/+/+`,
+      `fp/1/${network}/d/+/#`,
+      `fp/1/${network}/#`,
+      `fp/1/${network}/d/someone/state`,
+      'fp',
+      '$share/g/a',
+      '$share',
+      'test/nosubscribe',
+      'secret/#',
+      'secret/+/a',
+      'secret',
+    ];
+    const client = await plain.client();
+    for (const filter of refused)
+      expect([filter, ...(await client.subscribe([filter, 1]))]).toEqual([filter, 128]);
+    expect(await client.subscribe(['test/+', 0], ['$SYS/#', 1])).toEqual([0, 1]);
+    await client.publish('test/nosubscribe', 'x');
+    await client.publish('test/other', 'x');
+    await client.ping();
+    expect(client.published).toMatchObject([{ topic: 'test/other' }]);
+    await client.disconnect();
+  });
+
+  test('the state of devices is read, retained and new, by those who may', async () => {
+    const { broker } = plain;
+    const device = await broker.device();
+    const topic = device.topic('state');
+    const client = await plain.client();
+    expect(await client.subscribe([`fp/1/${device.network}/d/+/state`, 1])).toEqual([1]);
+    const session = await device.connect();
+    const state = async () => JSON.parse(String((await client.next('publish')).payload));
+    expect(await state()).toMatchObject({ online: true });
+    const later = await plain.client();
+    await later.subscribe([topic, 0]);
+    expect(await later.next('publish')).toMatchObject({ topic, retain: true });
+    await session.endAsync();
+    expect(await state()).toMatchObject({ online: false });
+    await client.disconnect();
+    await later.disconnect();
+  });
+
+  test('the device listener lets nobody in without a login, and the plain one no device without its signature', async () => {
+    const device = await plain.broker.device();
+    const raw = plain.dial();
+    raw.send(connectPacket({ clientId: device.id }));
+    await raw.until(() => raw.closed);
+    expect(raw.hex).toBe('20020004');
+  });
+});
+
+describe('limits', () => {
+  test('sessions: return code 3, and room again when one has ended', async () => {
+    const clients: RawMqtt[] = [];
+    while (plain.status().sessions < 12) clients.push(await plain.client());
+    const code = await counted('ERR_PLAIN_SESSIONS', async () => {
+      const raw = plain.dial().send(connectPacket());
+      await raw.until(() => raw.closed);
+      expect(raw.hex).toBe('20020003');
+    });
+    expect(code).toBe(1);
+    for (const client of clients) await client.disconnect();
+    await (await plain.client()).disconnect();
+  });
+
+  test('subscriptions: SUBACK 0x80 for a fourth, not for one of the three again', async () => {
+    const client = await plain.client();
+    const code = await counted('ERR_PLAIN_SUBSCRIPTIONS', async () => {
+      expect(await client.subscribe(['a', 0], ['b', 0], ['c', 0], ['d', 0], ['a', 1])).toEqual([
+        0, 0, 0, 128, 1,
+      ]);
+    });
+    expect(code).toBe(1);
+    await client.disconnect();
+  });
+
+  test.each([
+    ['levels', 'a/'.repeat(10)],
+    ['bytes', 'ä'.repeat(51)],
+  ])('topic %s: dropped, SUBACK 0x80, and return code 5 for a will', async (_what, topic) => {
+    const client = await plain.client();
+    const code = await counted('ERR_PLAIN_TOPIC', async () => {
+      await client.publish(topic, 'x', { qos: 1 });
+      expect(await client.subscribe([topic, 0])).toEqual([128]);
+      const raw = plain.dial();
+      raw.send(
+        connectPacket({ will: { topic, payload: Buffer.from('x'), qos: 0, retain: false } }),
+      );
+      await raw.until(() => raw.closed);
+      expect(raw.hex).toBe('20020005');
+    });
+    expect(code).toBe(3);
+    await client.disconnect();
+  });
+
+  test('packet size: the connection ends, others stay', async () => {
+    const client = await plain.client();
+    client.send(publishPacket('a', 'x'.repeat(20_000)));
+    await client.until(() => client.closed);
+  });
+
+  test('retained messages: one too many, and too many bytes, are delivered but not kept', async () => {
+    const client = await plain.client();
+    const base = fresh();
+    await client.subscribe([`${base}/#`, 0]);
+    const code = await counted('ERR_PLAIN_RETAINED', async () => {
+      for (let i = 0; i < 4; i++) await client.publish(`${base}/${i}`, 'x', { retain: true });
+      await client.publish(`${base}/0`, 'x'.repeat(17_000), { retain: true });
+      await client.ping();
+    });
+    expect(code).toBe(2);
+    expect(client.published).toHaveLength(5);
+    // The topic of the one that was too large has none any more.
+    expect(plain.status()).toMatchObject({ retained: 2 });
+    for (let i = 0; i < 4; i++) await client.publish(`${base}/${i}`, '', { retain: true });
+    await client.ping();
+    expect(plain.status()).toMatchObject({ retained: 0, retainedBytes: 0 });
+    await client.disconnect();
+  });
+
+  test('the queue of a session: in number, in bytes, of all sessions together; the newest is dropped', async () => {
+    const [a, b, topic] = [fresh(), fresh(), fresh()];
+    const writer = await plain.client();
+    await leave(a, topic);
+    const number = await counted('ERR_PLAIN_QUEUE', async () => {
+      for (let i = 0; i < 7; i++) await writer.publish(topic, String(i), { qos: 1 });
+    });
+    expect(number).toBe(2);
+    const again = await plain.client({ clientId: a, clean: false });
+    await again.ping();
+    expect(again.published.map(({ payload }) => String(payload))).toEqual([
+      '0',
+      '1',
+      '2',
+      '3',
+      '4',
+    ]);
+    for (const packet of [...again.published]) await again.settle(packet);
+    await again.disconnect();
+    expect(plain.status()).toMatchObject({ queued: 0, queuedBytes: 0 });
+    const large = 'x'.repeat(3500);
+    const bytes = await counted('ERR_PLAIN_QUEUE', async () => {
+      for (let i = 0; i < 3; i++) await writer.publish(topic, large, { qos: 1 });
+    });
+    expect(bytes).toBe(1);
+    await leave(b, topic);
+    const total = await counted('ERR_PLAIN_QUEUE', async () => {
+      for (let i = 0; i < 2; i++) await writer.publish(topic, large, { qos: 1 });
+    });
+    // Two more do not go to the first, and one goes to the second.
+    expect(total).toBe(3);
+    await end(a);
+    await end(b);
+    expect(plain.status()).toMatchObject({ queued: 0, queuedBytes: 0 });
+    await writer.disconnect();
+  });
+
+  test('the age of what waits, and of sessions that nobody comes back to', async () => {
+    const [clientId, topic] = [fresh(), fresh()];
+    await leave(clientId, topic);
+    const writer = await plain.client();
+    await writer.publish(topic, 'old', { qos: 1 });
+    await writer.disconnect();
+    ahead += DAY_MS + 1000;
+    const aged = await counted('ERR_PLAIN_QUEUE_AGE', async () => {
+      const again = await plain.client({ clientId, clean: false });
+      await again.ping();
+      expect(again.published).toEqual([]);
+      await again.disconnect();
+    });
+    expect(aged).toBe(1);
+    ahead += 7 * DAY_MS + 1000;
+    plain.broker.running.plain.sweep();
+    expect(plain.status()).toMatchObject({ sessions: 0, subscriptions: 0, queued: 0 });
+    expect(plain.status().refused.ERR_PLAIN_SESSION_EXPIRED).toBe(1);
+  });
+
+  test('the rate: a flood is read more slowly, and nothing of it is lost', async () => {
+    const [reader, writer] = [await plain.client(), await plain.client()];
+    const topic = fresh();
+    await reader.subscribe([topic, 0]);
+    const flood = Array.from({ length: 1100 }, (_, i) => publishPacket(topic, String(i)));
+    const code = await counted('ERR_PLAIN_RATE', async () => {
+      writer.send(...flood);
+      await reader.until(() => reader.published.length === flood.length);
+    });
+    expect(code).toBeGreaterThan(0);
+    expect(reader.published.map(({ payload }) => Number(payload))).toEqual(flood.map((_, i) => i));
+    await reader.disconnect();
+    await writer.disconnect();
+  });
+
+  test('the log names code, times and remedy, at most every ten seconds', () => {
+    const told = lines.filter(({ event }) => event === 'plain-limit');
+    const codes = new Set(told.map(({ code }) => code));
+    expect([...codes].sort()).toEqual(Object.keys(plain.status().refused).sort());
+    expect(told.every(({ remedy, times }) => (remedy ?? '').length > 5 && times! > 0)).toBe(true);
+    expect(told.length).toBeLessThan(40);
+  });
+});
