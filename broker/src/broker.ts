@@ -61,6 +61,7 @@ import { Refusals } from './mqtt/refusals.ts';
 import { createTcpListener, createTlsListener } from './mqtt/tcp-listeners.ts';
 import { serveWebSockets, webSocketUrl } from './mqtt/websocket.ts';
 import { Nonces } from './nonces.ts';
+import { countDevices } from './observe/device-counts.ts';
 import { Health } from './observe/health.ts';
 import { Instruments } from './observe/instruments.ts';
 import { LogRing } from './observe/log-ring.ts';
@@ -470,20 +471,22 @@ async function compose(
     askDatabase: () => registry.appliedThrough(),
     more: () => [...tlsProblems(certificates?.status() ?? null), ...webhookProblems(webhook)],
   });
+  const datesInForce = () => {
+    const { caPem: ca, cert: server } = certificates?.current ?? {};
+    return certificateDates({ ca, server });
+  };
+  const deviceCounts = () => countDevices(directory.all(), { isOnline, at: now() });
   const metricsSources: MetricsSources = {
     ...{ version: VERSION, network, dataDir: data.path, startedAt, counters },
     mqtt: { status: () => mqttStatus({ desk, door, held, devices: server }) },
-    ...{ isOnline, evidence, receipts, verifier, http: httpCounts, now },
+    ...{ evidence, receipts, verifier, http: httpCounts, now },
     ...{ commits: instruments.commits, syncs: instruments.syncs, requests: instruments.requests },
     isReady: () => ready,
     checkpointAt: () => instruments.checkpointAt,
     rateLimited: () => mapValues(limiters, ({ refused }) => refused),
-    devices: () => directory.all(),
+    deviceCounts,
     quarantinedBoots: () => quarantine.count,
-    certificates: () => {
-      const { caPem: ca, cert: server } = certificates?.current ?? {};
-      return mapValues(certificateDates({ ca, server }), ({ notAfter }) => notAfter);
-    },
+    certificates: () => mapValues(datesInForce(), ({ notAfter }) => notAfter),
     devicesAway: () => outages.count,
     more: () => [...webhookFamilies(webhook), ...instruments.process.families()],
   };
@@ -519,7 +522,8 @@ async function compose(
     enrolLimit: limiters.enrol,
     shareOf,
     metrics: () => collectMetrics(metricsSources),
-    ...{ health, webhook },
+    ...{ health, webhook, config, ring, deviceCounts },
+    certificateDates: datesInForce,
     random,
     now,
   };

@@ -12,6 +12,7 @@ import { addKeyCommands } from './key-commands.ts';
 import { addRootCommands } from './root-commands.ts';
 import { addAppealCommands } from './standing-commands.ts';
 import { addStartCommand } from './start-command.ts';
+import { addSupportCommand } from './support-command.ts';
 import { addTokenCommands } from './token-commands.ts';
 import { addWebhookCommands } from './webhook-commands.ts';
 
@@ -34,6 +35,7 @@ addKeyCommands(program);
 addDescriptorCommands(program);
 addRootCommands(program);
 addWebhookCommands(program);
+addSupportCommand(program);
 
 try {
   await program.parseAsync();

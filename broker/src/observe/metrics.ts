@@ -4,10 +4,9 @@
  */
 
 import { statfs } from 'node:fs/promises';
-import { type DeviceStanding, standingOf } from '@fieldproof/protocol/registry-device';
 import type { CounterValues } from '../gate/counters.ts';
 import type { MqttStatus } from '../mqtt/mqtt-status.ts';
-import type { Device } from '../registry/registry.ts';
+import type { DeviceCounts } from './device-counts.ts';
 import { type Distribution, type Family, keyed, type Sample, single } from './exposition.ts';
 
 /** What is scraped. All of it is asked for anew each time. */
@@ -19,7 +18,6 @@ export interface MetricsSources {
   readonly isReady: () => boolean;
   readonly counters: { readonly values: () => CounterValues };
   readonly mqtt: { readonly status: () => MqttStatus };
-  readonly isOnline: (deviceId: string) => boolean;
   readonly evidence: {
     readonly size: number;
     readonly pendingBytes: number;
@@ -37,7 +35,7 @@ export interface MetricsSources {
   readonly requests: { readonly samples: () => readonly Sample[] };
   /** Requests refused by a rate limit, by the name of the limit. */
   readonly rateLimited: () => Readonly<Record<string, number>>;
-  readonly devices: () => readonly Device[];
+  readonly deviceCounts: () => DeviceCounts;
   readonly quarantinedBoots: () => number;
   /** Devices whose outage was told. */
   readonly devicesAway: () => number;
@@ -45,7 +43,6 @@ export interface MetricsSources {
   readonly certificates: () => Readonly<Record<string, number>>;
   /** Families of other parts, such as the process, the log and the webhooks. */
   readonly more: () => readonly Family[];
-  readonly now: () => number;
 }
 
 const PREFIX = 'fieldproof_broker_';
@@ -179,19 +176,8 @@ function httpFamilies(sources: MetricsSources): readonly Family[] {
 }
 
 function deviceFamilies(sources: MetricsSources): readonly Family[] {
-  const { devices, isOnline, quarantinedBoots, devicesAway, now } = sources;
-  const at = now();
-  const standings: Record<DeviceStanding, number> = {
-    good: 0,
-    expired: 0,
-    suspended: 0,
-    unenrolled: 0,
-  };
-  let online = 0;
-  for (const device of devices()) {
-    standings[standingOf(device, at)] += 1;
-    if (isOnline(device.deviceId)) online += 1;
-  }
+  const { deviceCounts, quarantinedBoots, devicesAway } = sources;
+  const { standings, online } = deviceCounts();
   return [
     keyed('gauge', `${PREFIX}devices`, {
       help: 'Devices by standing.',

@@ -152,9 +152,9 @@ export class Outages {
   #tell(event: WebhookEvent, deviceId: string): void {
     const { device, log, send } = this.#options;
     const { name = '', group = '' } = device(deviceId) ?? {};
-    const told = { ...event, device: deviceId, name, group };
-    log.info(told, event.event);
-    send(told);
+    // Names are the operator's; the log does with the id.
+    log.info({ ...event, deviceId }, event.event);
+    send({ ...event, device: deviceId, name, group });
   }
 
   /** In the order of the calls; what the database does not take may be told twice. */

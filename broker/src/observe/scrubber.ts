@@ -11,7 +11,11 @@ export const REDACTED = '[redacted]';
 /** Shorter ones would be found in everything; the forms below take those of a URL. */
 const MIN_CHARACTERS = 6;
 /** Folders and files of a data folder whose whole content is secret. */
-const SECRET_FOLDERS = { keys: /\.key$/, tokens: /./, '': /secret/ } as const;
+const SECRET_FOLDERS = {
+  keys: /^(?!.*\.(pub|pem)$)/,
+  tokens: /./,
+  '': /secret/,
+} as const;
 
 /** What a secret looks like where its value is not known. */
 const FORMS: readonly (readonly [RegExp, string])[] = [

@@ -11,6 +11,7 @@ import { addDetailRoutes, type DetailRoutesOptions } from './detail-routes.ts';
 import { addDeviceRoutes } from './device-routes.ts';
 import { addIdentityRoutes, type IdentityRoutesOptions } from './identity-routes.ts';
 import { type AdminStandingOptions, addStandingRoutes } from './standing-routes.ts';
+import { addSupportRoutes, type SupportRoutesOptions } from './support-routes.ts';
 import { addTokenRoutes, type TokenRoutesOptions } from './token-routes.ts';
 import { addWebhookRoutes, type WebhookRoutesOptions } from './webhook-routes.ts';
 
@@ -27,6 +28,7 @@ export interface AdminRoutesOptions
     DescriptorRoutesOptions,
     DetailRoutesOptions,
     IdentityRoutesOptions,
+    SupportRoutesOptions,
     TokenRoutesOptions,
     WebhookRoutesOptions {
   readonly access: Access;
@@ -60,6 +62,7 @@ function addRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
   addDetailRoutes(app, options);
   addStandingRoutes(app, options);
   addIdentityRoutes(app, options);
+  addSupportRoutes(app, options);
   addTokenRoutes(app, options);
   addWebhookRoutes(app, options);
 }
