@@ -39,6 +39,10 @@ const BENCHMARKS: Readonly<
     'memory of an idle connected device, up to 10,000 of them, beside Mosquitto; what they cost in throughput',
     async () => (await import('./connections.ts')).connections,
   ],
+  siege: [
+    'PUBACK latency of honest devices with and without slow and flooding attackers',
+    async () => (await import('./siege.ts')).siege,
+  ],
   memory: [
     'resident memory of each process over five minutes at half the maximum rate',
     async () => (await import('./memory.ts')).memory,

@@ -46,6 +46,8 @@ export async function startBroker(
     readonly nodeArgs?: readonly string[];
     /** With a TLS listener as well. */
     readonly tls?: boolean;
+    /** Further settings. */
+    readonly env?: Readonly<Record<string, string>>;
   },
 ): Promise<BrokerUnderTest> {
   const dataDir = join(options.folder, 'broker');
@@ -70,6 +72,7 @@ export async function startBroker(
         FIELDPROOF_BROKER_HTTPS_PORT: '0',
         FIELDPROOF_BROKER_MQTTS_PORT: '0',
       }),
+      ...options.env,
     },
   });
   own(() => child.stop());
