@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { liveAreas } from './live/live-areas.ts';
 import { PLANTED_FAULTS } from './planted.ts';
 import { envelopesArea, packetsArea } from './pure-areas.ts';
 import { runCases } from './run.ts';
@@ -32,6 +33,20 @@ describe('the short form finds nothing in the product', () => {
     await area.close?.();
     expect(found).toEqual([]);
     expect(cases).toBe(256);
+  });
+
+  test('logins, sessions and requests against a process', async () => {
+    const areas = await liveAreas(['connects', 'http', 'websocket']);
+    const counts = { connects: 32, http: 64, websocket: 16 } as Record<string, number>;
+    try {
+      for (const area of areas) {
+        const cases = counts[area.name]!;
+        const { found } = await runCases({ seed: SEED, from: 0, cases, areas: [area] });
+        expect(found).toEqual([]);
+      }
+    } finally {
+      for (const area of areas) await area.close?.();
+    }
   });
 
   test('a case does the same whenever it is run, alone or among others', async () => {

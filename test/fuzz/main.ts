@@ -8,6 +8,7 @@
 import { parseArgs } from 'node:util';
 import { AREAS, type Area, type AreaName } from './area.ts';
 import type { Found } from './finding.ts';
+import { liveAreas } from './live/live-areas.ts';
 import { MemoryWatch } from './memory-watch.ts';
 import { envelopesArea, packetsArea } from './pure-areas.ts';
 import { type RunReport, runCases } from './run.ts';
@@ -124,6 +125,7 @@ async function openAreas(only: AreaName | null): Promise<Area[]> {
   const areas: Area[] = [];
   if (isWanted('packets')) areas.push(packetsArea());
   if (isWanted('envelopes')) areas.push(await envelopesArea());
+  areas.push(...(await liveAreas(only === null ? AREAS : [only])));
   return areas;
 }
 

@@ -208,7 +208,8 @@ class Shuffler {
   }
 }
 
-function checkRejects(
+/** Every refusal has its reject, with a code that fits. */
+export function checkRejects(
   items: readonly (Submitted & ExpectedVerdict)[],
   rejects: readonly Reject[],
 ): void {
@@ -232,7 +233,8 @@ function checkRejects(
   }
 }
 
-function compareLog(
+/** What is wrong with the entries of a device, or null. */
+export function compareLog(
   items: readonly (Submitted & ExpectedVerdict)[],
   recorded: readonly Recorded[],
 ): string | null {
@@ -267,7 +269,8 @@ function codesOf(rejects: readonly Reject[]): string {
   return rejects.map(({ code }) => code).join(', ') || 'none';
 }
 
-function describe(items: readonly (Submitted & ExpectedVerdict)[]): string {
+/** A batch, for whoever looks into a finding. */
+export function describe(items: readonly (Submitted & ExpectedVerdict)[]): string {
   return items
     .map(({ how, kind, outcome, codes, envelope }) => {
       const bytes = Buffer.from(envelope.subarray(0, 400)).toString('hex');
