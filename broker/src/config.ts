@@ -81,6 +81,8 @@ export interface BrokerConfig extends PlainSettings {
   readonly maxInFlightBytes: number;
   /** Messages of one connection not settled, above which it is not read. */
   readonly maxInFlight: number;
+  /** Devices logged in at the same time. */
+  readonly maxSessions: number;
   /** Messages per second of a device, ten times as much in a burst; 0 lifts the limit, here and in the next two. */
   readonly deviceMessagesPerSecond: number;
   /** Bytes of envelopes per second of a device, sixteen times as much in a burst. */
@@ -168,6 +170,7 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   maxPendingBytes: 32 * 1024 * 1024,
   maxInFlightBytes: 4 * 1024 * 1024,
   maxInFlight: 2000,
+  maxSessions: 20_000,
   deviceMessagesPerSecond: 1000,
   deviceBytesPerSecond: 4 * 1024 * 1024,
   ownerMessagesPerSecond: 5000,
@@ -229,6 +232,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   maxPendingBytes: [65_536, 2 ** 32],
   maxInFlightBytes: [65_536, 2 ** 32],
   maxInFlight: [1, 65_535],
+  maxSessions: [1, 1_000_000],
   deviceMessagesPerSecond: [0, 10_000_000],
   deviceBytesPerSecond: [0, 2 ** 32],
   ownerMessagesPerSecond: [0, 10_000_000],

@@ -27,9 +27,17 @@ interface Intake {
   awaitsDrain: boolean;
   /** Whether its end is listened for. */
   isWatched: boolean;
+  /** Whether it is not read because of what it has itself on its way. */
+  isFull: boolean;
 }
 
-const NOTHING: Intake = { messages: 0, bytes: 0, awaitsDrain: false, isWatched: false };
+const NOTHING: Intake = {
+  messages: 0,
+  bytes: 0,
+  awaitsDrain: false,
+  isWatched: false,
+  isFull: false,
+};
 
 export class BackPressure {
   private readonly limits: IntakeLimits;
@@ -37,6 +45,7 @@ export class BackPressure {
   /** Held because of what all connections together have on its way; in the order in which they may go on. */
   private readonly paused = new Set<Duplex>();
   private bytes = 0;
+  private full = 0;
   private isResuming = false;
 
   constructor(limits: IntakeLimits) {
@@ -46,6 +55,11 @@ export class BackPressure {
   /** Connections that are not read because of the limit for all. */
   get pausedConnections(): number {
     return this.paused.size;
+  }
+
+  /** Connections that are not read because of what each has on its way itself. */
+  get fullConnections(): number {
+    return this.full;
   }
 
   /** Bytes taken in and not settled, each message counted with {@link MESSAGE_COST_BYTES}. */
@@ -60,28 +74,39 @@ export class BackPressure {
     intake.messages += 1;
     intake.bytes += cost;
     this.bytes += cost;
+    if (!intake.isFull && this.isFull(intake)) {
+      intake.isFull = true;
+      this.full += 1;
+    }
     return () => {
       intake.messages -= 1;
       intake.bytes -= cost;
       this.bytes -= cost;
+      if (intake.isFull && !this.isFull(intake)) {
+        intake.isFull = false;
+        this.full -= 1;
+      }
       if (this.paused.size > 0) this.resumeSoon();
     };
   }
 
   /** Whether a connection must not be read now; it is told with `readable` when it may again. */
   holds(connection: Duplex): boolean {
-    const { maxPendingBytes, maxInFlightBytes, maxInFlight } = this.limits;
     if (connection.writableNeedDrain) {
       this.awaitDrain(connection, this.intakeOf(connection));
       return true;
     }
     // What has sent nothing yet has none.
     const intake = this.intakes.get(connection) ?? NOTHING;
-    // Aedes asks again after each message that is settled, so these two need nobody to wake them.
-    if (intake.messages >= maxInFlight || intake.bytes >= maxInFlightBytes) return true;
-    if (this.bytes < maxPendingBytes) return false;
+    // Aedes asks again after each message that is settled, so this needs nobody to wake it.
+    if (intake.isFull) return true;
+    if (this.bytes < this.limits.maxPendingBytes) return false;
     this.pause(connection, this.intakeOf(connection));
     return true;
+  }
+
+  private isFull({ messages, bytes }: Intake): boolean {
+    return messages >= this.limits.maxInFlight || bytes >= this.limits.maxInFlightBytes;
   }
 
   private intakeOf(connection: Duplex): Intake {

@@ -15,8 +15,11 @@ export interface LoginContext {
 
 export type LoginVerdict =
   | { readonly session: Session }
-  /** CONNACK return code 4: bad password, nonce or signature; 5: unknown or suspended device. Section 6.2. */
-  | { readonly returnCode: 4 | 5; readonly reason: string };
+  /**
+   * CONNACK return code 4: bad password, nonce or signature; 5: unknown or suspended device; 3: no place for one more
+   * session. Section 6.2.
+   */
+  | { readonly returnCode: 3 | 4 | 5; readonly reason: string };
 
 /** Judges a login and uses up its nonce when it is good. */
 export function judgeLogin(

@@ -31,6 +31,7 @@ export interface MqttServerOptions {
     readonly maxPacketBytes: number;
     readonly maxSubscriptions: number;
     readonly maxTopicLevels: number;
+    readonly maxSessions: number;
     readonly connectTimeoutMs: number;
     /** Bytes that a client has not taken of what was sent to it, above which it is cut off. */
     readonly maxUnsentBytes: number;
@@ -48,6 +49,8 @@ export interface DeviceSessionsStatus {
   readonly sessions: number;
   /** Connections that are not read because of `maxPendingBytes`. */
   readonly paused: number;
+  /** Connections that are not read because of their own `maxInFlight` or `maxInFlightBytes`. */
+  readonly full: number;
   /** Bytes taken in and not settled. */
   readonly pendingBytes: number;
   /** Connections that are not read because their device or its owner has used up its rate. */
@@ -59,6 +62,8 @@ const SLOW_READER = 'slow reader';
 /** Under `refused`: subscriptions above `maxSubscriptions`, and topics above `maxTopicLevels`. */
 const SUBSCRIPTIONS = 'subscriptions';
 const TOPIC_LEVELS = 'topic levels';
+/** Under `refused`: logins above `maxSessions`. */
+const SESSIONS = 'sessions';
 /** Packets that may follow a CONNECT before its CONNACK; one read of the socket bounds their bytes. */
 const QUEUE_LIMIT = 1000;
 
@@ -142,6 +147,7 @@ export class MqttServer implements DeviceDestination {
     return {
       sessions: this.clients.size,
       paused: this.options.backPressure.pausedConnections,
+      full: this.options.backPressure.fullConnections,
       pendingBytes: this.options.backPressure.pendingBytes,
       overRate: this.rateHolds.count,
     };
@@ -160,7 +166,12 @@ export class MqttServer implements DeviceDestination {
       drainTimeout: limits.drainTimeoutMs,
       queueLimit: QUEUE_LIMIT,
       ...createAuthenticate({
-        judgeLogin,
+        judgeLogin: (deviceId, password) => {
+          const verdict = judgeLogin(deviceId, password);
+          if (!('session' in verdict) || !this.isFullFor(deviceId)) return verdict;
+          this.options.refusals.count(SESSIONS);
+          return { returnCode: 3, reason: SESSIONS };
+        },
         onSession: (client, session) => this.sessions.set(client, session),
         onRefused: (client, returnCode, reason) => {
           this.options.refusals.count(`CONNACK ${returnCode}`);
@@ -184,6 +195,11 @@ export class MqttServer implements DeviceDestination {
       }),
       authorizeForward: createAuthorizeForward(network),
     };
+  }
+
+  /** Whether there is no place for one more session; that of the same device makes room. */
+  private isFullFor(deviceId: string): boolean {
+    return this.clients.size >= this.options.limits.maxSessions && !this.clients.has(deviceId);
   }
 
   /** The session of a connection that has logged in. */
@@ -227,7 +243,9 @@ export class MqttServer implements DeviceDestination {
   /** docs/spec/messages.md section 7: retained, unsigned, advisory. */
   private publishState(deviceId: string, online: boolean): void {
     const topic = formatTopic({ network: this.options.network, deviceId, kind: 'state' });
-    const payload = Buffer.from(JSON.stringify({ online, since: this.options.now() }));
+    const text = JSON.stringify({ online, since: this.options.now() });
+    // It is kept as long as the device: with memory of its own, not a piece of a pool of 8 kB that stays with it.
+    const payload = Buffer.alloc(text.length, text, 'latin1');
     const packet = { cmd: 'publish', topic, payload, qos: 0, retain: true, dup: false } as const;
     if (this.aedes.closed) return;
     this.aedes.publish(packet, () => {});
