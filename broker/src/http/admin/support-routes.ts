@@ -21,7 +21,7 @@ export interface SupportRoutesOptions {
 }
 
 export function addSupportRoutes(app: FastifyInstance, options: SupportRoutesOptions): void {
-  app.get('/admin/support', async (_request, reply) => {
+  app.get('/admin/support', { config: { scope: 'admin' } }, async (_request, reply) => {
     reply.header('cache-control', 'no-store');
     return {
       versions: { broker: VERSION, node: process.version },
