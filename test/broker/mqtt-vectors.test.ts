@@ -28,7 +28,7 @@ let broker: TestBroker;
 let device: TestDevice;
 
 beforeAll(async () => {
-  broker = await startTestBroker();
+  broker = await startTestBroker({ plainPort: 0 });
   device = await broker.device();
 });
 
@@ -36,14 +36,17 @@ afterAll(async () => {
   await broker.close();
 });
 
+type Listener = 'device' | 'plain';
+
 /** A raw connection that keeps what it is sent. */
 class Raw {
   readonly socket: Socket;
   received = Buffer.alloc(0);
   closed = false;
 
-  constructor() {
-    this.socket = connect(Number(new URL(device.mqttUrl).port), '127.0.0.1');
+  constructor(listener: Listener = 'device') {
+    const url = listener === 'device' ? device.mqttUrl : broker.running.addresses.plain!;
+    this.socket = connect(Number(new URL(url).port), '127.0.0.1');
     this.socket.on('data', (chunk) => {
       this.received = Buffer.concat([this.received, chunk]);
     });
@@ -70,8 +73,8 @@ class Raw {
   }
 }
 
-async function login(): Promise<Raw> {
-  const raw = new Raw();
+async function login(listener: Listener = 'device'): Promise<Raw> {
+  const raw = new Raw(listener);
   raw.send(
     mqttPacket.generate({
       cmd: 'connect',
@@ -79,9 +82,13 @@ async function login(): Promise<Raw> {
       protocolVersion: 4,
       clean: true,
       keepalive: 60,
-      clientId: device.id,
-      username: device.id,
-      password: Buffer.from(await device.loginPassword()),
+      ...(listener === 'plain'
+        ? { clientId: 'well-behaved' }
+        : {
+            clientId: device.id,
+            username: device.id,
+            password: Buffer.from(await device.loginPassword()),
+          }),
     }),
   );
   await raw.until(() => raw.received.length >= 4);
@@ -99,11 +106,11 @@ async function observe(raw: Raw): Promise<string> {
   return raw.closed ? 'close' : 'alive';
 }
 
-describe('malformed streams', () => {
+describe.each(['device', 'plain'] as const)('malformed streams at the %s listener', (listener) => {
   test.each(cases)(
     '$name: $expect',
     async ({ hex, after_connect: afterConnect, expect: wanted }) => {
-      const raw = afterConnect ? await login() : new Raw();
+      const raw = afterConnect ? await login(listener) : new Raw(listener);
       raw.send(Buffer.from(hex, 'hex'));
       const seen = await observe(raw);
       const answers = raw.received.toString('hex');
@@ -116,14 +123,14 @@ describe('malformed streams', () => {
         expect(seen).toMatch(/alive|close/);
       else expect(seen).toBe(wanted);
       // Whatever came, others are served.
-      const other = await login();
+      const other = await login(listener);
       expect(await observe(other)).toBe('alive');
       other.socket.destroy();
     },
   );
 });
 
-describe('recorded packets of other clients', () => {
+describe.each(['device', 'plain'] as const)('recorded packets at the %s listener', (listener) => {
   test('none of them, whole, cut or flipped, disturbs a well-behaved client', async () => {
     const received = broker.running.status().verdicts;
     expect(received.inFlight).toBe(0);
@@ -138,17 +145,17 @@ describe('recorded packets of other clients', () => {
       const at = random(packet.length);
       flipped[at] = flipped[at]! ^ (1 << random(8));
       for (const bytes of [packet, flipped, packet.subarray(0, random(packet.length) + 1)]) {
-        const fresh = new Raw();
+        const fresh = new Raw(listener);
         fresh.send(bytes);
         fresh.socket.end();
-        const known = await login();
+        const known = await login(listener);
         known.send(bytes);
         known.socket.end();
         await known.until(() => known.closed);
         fresh.socket.destroy();
       }
     }
-    const last = await login();
+    const last = await login(listener);
     expect(await observe(last)).toBe('alive');
     last.socket.destroy();
   }, 30_000);

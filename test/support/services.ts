@@ -21,6 +21,8 @@ export type Service =
   | 'influxd'
   | 'mosquitto'
   | 'mosquitto_pub'
+  | 'mosquitto_sub'
+  | 'mosquitto_rr'
   | 'chromium'
   | 'python3'
   | 'promtool';

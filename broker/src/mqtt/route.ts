@@ -21,6 +21,8 @@ export interface Origin {
 export interface PlainLogin {
   /** Name of its access token; null: anonymous. */
   readonly name: string | null;
+  /** Whether it would be let in now: tokens are revoked, and end. */
+  readonly isGood: () => boolean;
 }
 
 export type Route =
@@ -46,24 +48,31 @@ const MQTT_SCOPES = ['mqtt', 'admin'];
 /** The user name that goes with any access token, as its own name does. */
 const ANY_TOKEN = 'token';
 
+const ANONYMOUS: PlainLogin = { name: null, isGood: () => true };
+
 export function routeConnect(connect: Connect, origin: Origin, rules: RouteRules): Route {
   const { clientId, username, password, clean } = connect;
   if (isDeviceIdText(clientId) || (username !== undefined && isDeviceIdText(username))) {
     return { to: 'device' };
   }
   if (username !== undefined && password !== undefined) {
-    const token = rules.judgeAccessToken(password.toString('utf8'));
-    const isNamed = token !== null && (username === ANY_TOKEN || username === token.name);
-    if (isNamed && token.scopes.some((scope) => MQTT_SCOPES.includes(scope))) {
-      return { to: 'plain', login: { name: token.name } };
-    }
+    const text = password.toString('utf8');
+    const judge = () => judgeToken(rules.judgeAccessToken(text), username);
+    const name = judge();
+    if (name !== null) return { to: 'plain', login: { name, isGood: () => judge() !== null } };
   }
   if (origin.listener === 'plain') {
-    if (rules.plainAnonymous) return { to: 'plain', login: { name: null } };
+    if (rules.plainAnonymous) return { to: 'plain', login: ANONYMOUS };
     return { to: 'nobody', connack: username === undefined ? 5 : 4, reason: 'ERR_UNAUTHORIZED' };
   }
   // A password for a name that no device has: a token that is not or no longer good.
   if (password !== undefined) return { to: 'nobody', connack: 4, reason: 'ERR_UNAUTHORIZED' };
   const code = judgeConnect({ clientId, username, clean, hasWill: connect.will !== null });
   return { to: 'nobody', connack: code === 0 ? 5 : code, reason: 'session rules' };
+}
+
+/** The name of a token that lets in under a user name, else null. */
+function judgeToken(token: AccessTokenFacts | null, username: string): string | null {
+  if (token === null || (username !== ANY_TOKEN && username !== token.name)) return null;
+  return token.scopes.some((scope) => MQTT_SCOPES.includes(scope)) ? token.name : null;
 }

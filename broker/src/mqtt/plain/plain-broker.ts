@@ -175,13 +175,6 @@ export class PlainBroker implements PlainDestination {
     this.distribute(message);
   }
 
-  /** Ends the connections that were made with an access token, such as when it is revoked. @returns how many. */
-  disconnectToken(name: string): number {
-    const theirs = [...this.clients.values()].filter(({ arrival }) => arrival.login.name === name);
-    for (const client of theirs) client.close('access token');
-    return theirs.length;
-  }
-
   status(): PlainStatus {
     let subscriptions = 0;
     for (const session of this.sessions.values()) subscriptions += session.subscriptions.size;
@@ -200,9 +193,15 @@ export class PlainBroker implements PlainDestination {
     };
   }
 
-  /** Ends sessions that were offline for too long, and drops messages that waited for too long. */
+  /**
+   * Ends connections whose access token has ended and sessions that were offline for too long, and drops messages that
+   * waited for too long.
+   */
   sweep(): void {
     const { now, settings } = this.options;
+    for (const client of [...this.clients.values()]) {
+      if (!client.arrival.login.isGood()) client.close('access token');
+    }
     for (const session of [...this.sessions.values()]) {
       const { offlineSince } = session;
       if (offlineSince !== null && now() - offlineSince > settings.plainSessionExpiryMs) {
