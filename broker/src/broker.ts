@@ -88,6 +88,7 @@ import { Registry } from './registry/registry.ts';
 import { RotationDesk } from './registry/rotation.ts';
 import { Sightings } from './registry/sightings.ts';
 import { SuspensionDesk } from './registry/suspensions.ts';
+import { TokenDesk } from './registry/token-desk.ts';
 import { TransferDesk } from './registry/transfer.ts';
 import { replaceFile } from './replace-file.ts';
 import { RoleSigners } from './role-signers.ts';
@@ -231,10 +232,15 @@ async function compose(
     ...{ network, signer: signers.statements, evidence, db: database, random, now },
     onDatabaseError,
   });
+  const tokenDesk = new TokenDesk({
+    ...{ network, signer: signers.statements, evidence, registry, random, now },
+    onDatabaseError,
+  });
   /** Nothing of the log up to here needs to be read again, once the database has all of it. */
   const settle = async () => {
     const { size } = evidence;
-    if (await accessDesk.settle()) await directory.settle(size);
+    const settled = [await accessDesk.settle(), await tokenDesk.settle()];
+    if (settled.every(Boolean)) await directory.settle(size);
   };
   cleanup.push(settle);
   await directory.load();
@@ -505,6 +511,7 @@ async function compose(
     evidence,
     access: access satisfies Access,
     accessDesk,
+    tokenDesk,
     maxTails: config.maxTails,
     registry,
     directory,
@@ -631,6 +638,7 @@ async function compose(
   const applied = await catchUp({
     ...{ evidence, registry, directory, quarantine },
     access: accessDesk,
+    tokens: tokenDesk,
   });
   openedAccess = accessDesk;
   if (accessDesk.nameless > 0) {

@@ -2,10 +2,12 @@ import { createHash } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { FrameReader } from '@fieldproof/protocol/frame';
+import { parseJoinLine } from '@fieldproof/protocol/join-line';
 import { decodeEvidenceEntry } from '@fieldproof/protocol/log-entries';
 import { readRegistryAction } from '@fieldproof/protocol/registry-actions';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
+import { TestDevice } from './support/device.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -54,6 +56,21 @@ const list = async () => (await call('GET', '/admin/access')).body.tokens as rea
 
 /** Actions in the log about a token. */
 async function logged(token: string) {
+  return readLogged(sha256(token));
+}
+
+const actionsOf = async (subject: string) => (await readLogged(subject)).actions;
+
+/** Starts the broker again as if its database had been lost. */
+async function dropDatabase(): Promise<void> {
+  await broker.running.stop();
+  for (const end of ['', '-wal', '-shm']) {
+    rmSync(join(broker.dataDir, `registry.sqlite${end}`), { force: true });
+  }
+  await broker.restart();
+}
+
+async function readLogged(subject: string) {
   const tail = await fetch(`${broker.running.addresses.http}/v1/tail?from=0&live=0`, {
     headers: {
       authorization: `Bearer ${readFileSync(join(broker.dataDir, 'tokens/service'), 'utf8').trim()}`,
@@ -65,7 +82,7 @@ async function logged(token: string) {
   const actions: unknown[] = [];
   for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {
     const entry = decodeEvidenceEntry(frame.entry);
-    if (entry.type !== 'registry' || entry.subject !== sha256(token)) continue;
+    if (entry.type !== 'registry' || entry.subject !== subject) continue;
     actions.push(readRegistryAction(entry.statement));
   }
   return { actions, text: Buffer.from(bytes).toString('latin1') };
@@ -205,14 +222,47 @@ describe('an access token', () => {
       name: 'carol',
       scopes: ['read', 'mqtt'],
     });
-    await broker.running.stop();
-    for (const end of ['', '-wal', '-shm']) {
-      rmSync(join(broker.dataDir, `registry.sqlite${end}`), { force: true });
-    }
-    await broker.restart();
+    await dropDatabase();
     const name = access.hash.slice(0, 12);
     expect(broker.running.judgeAccessToken(token)).toEqual({ name, scopes: ['read', 'mqtt'] });
     expect(broker.running.judgeAccessToken(ended)).toBeNull();
     expect((await list()).find(({ hash }) => hash === access.hash)).toMatchObject({ name: '' });
+  });
+});
+
+describe('an enrolment token', () => {
+  const tokens = async () =>
+    (await call('GET', '/admin/tokens')).body.tokens as readonly {
+      hash: string;
+      used: number;
+      revoked: boolean;
+      usable: boolean;
+    }[];
+
+  test('is in the log, and comes back from it with its uses when the database is gone', async () => {
+    const line = await broker.joinLine(2);
+    const other = await broker.joinLine(1);
+    const { http, mqtt } = broker.running.addresses;
+    const device = new TestDevice({ http, mqtt, network: broker.running.network });
+    await device.enrol(line);
+    const hash = (text: string) =>
+      createHash('sha256').update(parseJoinLine(text).token).digest('hex');
+    expect((await call('DELETE', `/admin/tokens/${hash(other)}`)).status).toBe(204);
+    // Again changes nothing.
+    expect((await call('DELETE', `/admin/tokens/${hash(other)}`)).status).toBe(204);
+    expect((await call('DELETE', `/admin/tokens/${'00'.repeat(32)}`)).status).toBe(404);
+    expect(await actionsOf(hash(other))).toEqual([
+      expect.objectContaining({ action: 'token', uses: 1, group: 'default' }),
+      { action: 'token-revoke', subject: hash(other) },
+    ]);
+    const before = await tokens();
+    await dropDatabase();
+    const after = await tokens();
+    expect(after).toEqual(before);
+    expect(after.find((token) => token.hash === hash(line))).toMatchObject({
+      used: 1,
+      usable: true,
+    });
+    expect(after.find((token) => token.hash === hash(other))).toMatchObject({ revoked: true });
   });
 });

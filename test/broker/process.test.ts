@@ -86,8 +86,8 @@ describe('the process', () => {
     expect(second.ready.network).toBe(first.ready.network);
     const status = (await cli('status')) as { devices: number; evidence: { entries: number } };
     expect(status.devices).toBe(1);
-    // Two descriptors with different ports, enrolment, birth, time anchor, telemetry.
-    expect(status.evidence.entries).toBe(6);
+    // Two descriptors with different ports, token, enrolment, birth, time anchor, telemetry.
+    expect(status.evidence.entries).toBe(7);
     const { devices } = (await cli('devices', 'list')) as { devices: { deviceId: string }[] };
     expect(devices.map(({ deviceId }) => deviceId)).toEqual([device.id]);
     const ended = exit(second.child);

@@ -10,7 +10,7 @@ import {
 } from '@fieldproof/broker/registry/access-table';
 import { openRegistryDatabase, type RegistryDatabase } from '@fieldproof/broker/registry/database';
 import { DeviceTexts } from '@fieldproof/broker/registry/device-texts';
-import { type Device, Registry } from '@fieldproof/broker/registry/registry';
+import { type Device, Registry, tokenHash } from '@fieldproof/broker/registry/registry';
 import { toHex } from '@fieldproof/protocol/bytes';
 import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
@@ -112,8 +112,12 @@ function contract(open: () => Promise<RegistryDatabase>): void {
   test('a token says whose place it is for', async () => {
     const plain = { uses: 1, createdAt: 1, expiresAt: 100, group: 'g', cell: '' };
     const secrets = [1, 2].map((fill) => new Uint8Array(16).fill(fill));
-    await registry.createToken(secrets[0]!, plain);
-    await registry.createToken(secrets[1]!, { ...plain, device: 'z6MkA', compromised: true });
+    await registry.putToken(tokenHash(secrets[0]!), plain);
+    await registry.putToken(tokenHash(secrets[1]!), {
+      ...plain,
+      device: 'z6MkA',
+      compromised: true,
+    });
     expect(await registry.token(secrets[0]!)).toMatchObject({ device: '', compromised: false });
     expect(await registry.token(secrets[1]!)).toMatchObject({ device: 'z6MkA', compromised: true });
     expect(await registry.token(new Uint8Array(16))).toBeNull();
@@ -121,7 +125,7 @@ function contract(open: () => Promise<RegistryDatabase>): void {
 
   test('a token is used as often as it says, also by many at once', async () => {
     const secret = Uint8Array.from({ length: 16 }, (_, i) => i);
-    await registry.createToken(secret, {
+    await registry.putToken(tokenHash(secret), {
       uses: 3,
       createdAt: 1,
       expiresAt: 100,
@@ -135,20 +139,36 @@ function contract(open: () => Promise<RegistryDatabase>): void {
     expect((await registry.tokens())[0]).toMatchObject({ used: 3, uses: 3 });
   });
 
+  test('a token that is there stays as it is, and its uses only grow', async () => {
+    const token = { uses: 3, createdAt: 1, expiresAt: 100, group: 'g', cell: '' };
+    const hash = tokenHash(new Uint8Array(16));
+    await registry.putToken(hash, token);
+    await registry.useToken(new Uint8Array(16), 50);
+    await registry.putToken(hash, { ...token, uses: 9 });
+    for (const [named, used] of [
+      [0, 1],
+      [2, 2],
+      [1, 2],
+    ] as const) {
+      await registry.raiseUses(hash, named);
+      expect(await registry.tokens()).toEqual([expect.objectContaining({ hash, uses: 3, used })]);
+    }
+  });
+
   test.each([
     ['expired', 100],
     ['revoked', 50],
     ['unknown', 50],
   ])('a token that is %s is refused', async (why, now) => {
     const secret = new Uint8Array(16);
-    const token = await registry.createToken(secret, {
+    await registry.putToken(tokenHash(secret), {
       uses: 3,
       createdAt: 1,
       expiresAt: 100,
       group: 'g',
       cell: '',
     });
-    if (why === 'revoked') expect(await registry.revokeToken(token.hash)).toBe(true);
+    if (why === 'revoked') expect(await registry.revokeToken(tokenHash(secret))).toBe(true);
     const used = why === 'unknown' ? Uint8Array.of(1) : secret;
     await expect(registry.useToken(used, now)).rejects.toMatchObject({ code: 'ERR_TOKEN_INVALID' });
     expect((await registry.tokens())[0]?.used).toBe(0);

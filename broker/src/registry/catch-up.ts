@@ -8,6 +8,7 @@ import type { AccessDesk } from './access-desk.ts';
 import type { Directory } from './directory.ts';
 import type { QuarantineDesk } from './quarantine.ts';
 import type { Registry } from './registry.ts';
+import type { TokenDesk } from './token-desk.ts';
 
 /** @returns how many entries were applied. */
 export async function catchUp(options: {
@@ -19,8 +20,9 @@ export async function catchUp(options: {
   readonly directory: Directory;
   readonly quarantine: QuarantineDesk;
   readonly access: AccessDesk;
+  readonly tokens: TokenDesk;
 }): Promise<number> {
-  const { evidence, registry, directory, quarantine, access } = options;
+  const { evidence, registry, directory, quarantine, access, tokens } = options;
   // A log that is shorter than the registry remembers was replaced: all of it is applied again.
   const through = await registry.appliedThrough();
   const from = through < evidence.size ? through + 1 : 0;
@@ -39,10 +41,13 @@ export async function catchUp(options: {
       }
       if (entry.type !== 'registry') continue;
       await directory.catchUp({ ...entry, index: frame.index });
-      await access.catchUp(readRegistryAction(entry.statement), entry);
+      const action = readRegistryAction(entry.statement);
+      await access.catchUp(action, entry);
+      await tokens.catchUp(action, entry);
       applied += 1;
     }
   }
+  await tokens.finishCatchUp();
   await directory.settle(evidence.size);
   return applied;
 }

@@ -2,8 +2,8 @@
  * The registry: devices and enrolment tokens.
  *
  * The evidence log is the truth about devices: an action is appended there first, and applied here when it is durable.
- * `appliedThrough` says how far; on start the broker applies what a crash left out. Tokens are only
- * here: a use is taken before the enrolment is logged, so a crash in between costs one use and never gives one.
+ * `appliedThrough` says how far; on start the broker applies what a crash left out. Uses of tokens are only
+ * here: one is taken before the enrolment is logged, so a crash in between costs one use and never gives one.
  */
 
 import { createHash } from 'node:crypto';
@@ -188,9 +188,10 @@ export class Registry {
     await setSetting(this.db, key, value);
   }
 
-  async createToken(token: Uint8Array, options: NewToken): Promise<Token> {
+  /** Adds an enrolment token by its hash, unless it is there. */
+  async putToken(hash: string, options: NewToken): Promise<void> {
     const row = {
-      hash: tokenHash(token),
+      hash,
       uses: options.uses,
       used: 0,
       created_at: options.createdAt,
@@ -201,8 +202,21 @@ export class Registry {
       device_id: options.device ?? '',
       compromised: options.compromised ? '1' : '',
     };
-    await this.db.insertInto('tokens').values(row).execute();
-    return tokenOf(row);
+    await this.db
+      .insertInto('tokens')
+      .values(row)
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+  }
+
+  /** Notes that a token was used so often at least. */
+  async raiseUses(hash: string, used: number): Promise<void> {
+    await this.db
+      .updateTable('tokens')
+      .set({ used })
+      .where('hash', '=', hash)
+      .where('used', '<', used)
+      .execute();
   }
 
   async tokens(): Promise<readonly Token[]> {

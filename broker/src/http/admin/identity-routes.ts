@@ -2,7 +2,6 @@
 
 import { fromBase64url } from '@fieldproof/protocol/bytes';
 import { publicKeyFromDidKey } from '@fieldproof/protocol/did-key';
-import { TOKEN_BYTES } from '@fieldproof/protocol/statements';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { BrokerError } from '../../errors.ts';
 import { requireEnrolled } from '../../registry/desk.ts';
@@ -26,7 +25,7 @@ export interface IdentityRoutesOptions extends DeviceRoutesOptions, TokenRoutesO
 const MAX_OWNERSHIP_CHARACTERS = 1400;
 
 export function addIdentityRoutes(app: FastifyInstance, options: IdentityRoutesOptions): void {
-  const { directory, registry, random, now } = options;
+  const { directory, now } = options;
 
   app.post('/admin/devices/:id/swap', { config: { scope: 'enrol' } }, async (request, reply) => {
     const { deviceId, group, cell } = requireEnrolled(
@@ -35,14 +34,12 @@ export function addIdentityRoutes(app: FastifyInstance, options: IdentityRoutesO
     );
     const hours = integerIn(request, 'hours', { fallback: 24, max: MAX_HOURS });
     const compromised = flagIn(request, 'compromised');
-    const secret = random(TOKEN_BYTES);
-    const createdAt = now();
-    const expiresAt = createdAt + hours * HOUR_MS;
+    const expiresAt = now() + hours * HOUR_MS;
     const place = { device: deviceId, compromised, group, cell };
-    const token = await registry.createToken(secret, { uses: 1, createdAt, expiresAt, ...place });
+    const { secret, token } = await options.tokenDesk.create({ uses: 1, expiresAt, ...place });
     const joinLine = joinLineFor(secret, request, options);
     reply.code(201).header('cache-control', 'no-store');
-    return { joinLine, token: showToken(token, createdAt) };
+    return { joinLine, token: showToken(token, now()) };
   });
 
   app.post('/admin/devices/:id/transfer', { config: { scope: 'enrol' } }, async (request) => {

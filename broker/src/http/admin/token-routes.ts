@@ -2,11 +2,11 @@
 
 import { isIP } from 'node:net';
 import { formatJoinLine } from '@fieldproof/protocol/join-line';
-import { TOKEN_BYTES } from '@fieldproof/protocol/statements';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { BrokerError } from '../../errors.ts';
 import { checkCell, checkLabel } from '../../registry/device-fields.ts';
 import type { Registry, Token } from '../../registry/registry.ts';
+import type { TokenDesk } from '../../registry/token-desk.ts';
 import { bodyOf, integerIn, textIn } from './body-fields.ts';
 
 /** Where a join line may send a device. */
@@ -20,6 +20,7 @@ export interface TokenRoutesOptions {
   readonly network: string;
   readonly rootKey: Uint8Array;
   readonly registry: Registry;
+  readonly tokenDesk: TokenDesk;
   readonly joinAddress: () => JoinAddress;
   readonly random: (bytes: number) => Uint8Array;
   readonly now: () => number;
@@ -31,7 +32,7 @@ const MAX_USES = 1_000_000;
 export const MAX_HOURS = 24 * 366;
 
 export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions): void {
-  const { registry, now } = options;
+  const { registry, tokenDesk, now } = options;
 
   app.get('/admin/tokens', { config: { scope: 'read' } }, async () => ({
     tokens: (await registry.tokens()).map((token) => showToken(token, now())),
@@ -40,25 +41,20 @@ export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions
   app.post('/admin/tokens', { config: { scope: 'enrol' } }, async (request, reply) => {
     const uses = integerIn(request, 'uses', { fallback: 1, max: MAX_USES });
     const hours = integerIn(request, 'hours', { fallback: 24, max: MAX_HOURS });
-    const secret = options.random(TOKEN_BYTES);
-    const createdAt = now();
-    const token = await registry.createToken(secret, {
+    const { secret, token } = await tokenDesk.create({
       uses,
-      createdAt,
-      expiresAt: createdAt + hours * HOUR_MS,
+      expiresAt: now() + hours * HOUR_MS,
       group: checkLabel('group', bodyOf(request).group ?? 'default'),
       cell: checkCell(bodyOf(request).cell ?? ''),
     });
     const joinLine = joinLineFor(secret, request, options);
     reply.code(201).header('cache-control', 'no-store');
-    return { joinLine, token: showToken(token, createdAt) };
+    return { joinLine, token: showToken(token, now()) };
   });
 
   app.delete('/admin/tokens/:hash', { config: { scope: 'enrol' } }, async (request, reply) => {
     const { hash } = request.params as { readonly hash: string };
-    if (!(await registry.revokeToken(hash))) {
-      throw new BrokerError('ERR_NOT_FOUND', `token ${hash.slice(0, 64)}: there is none`);
-    }
+    await tokenDesk.revoke(hash);
     return reply.code(204).send();
   });
 }

@@ -1,0 +1,137 @@
+/**
+ * Enrolment tokens: made, revoked, and built again from the log. docs/spec/registry.md section 7.4.
+ *
+ * Creation and revocation are entries of the log, durable first. How often a token was used is in the database, where uses
+ * are taken one by one; a database that is gone learns it from the enrolments that name the token.
+ */
+
+import { toHex } from '@fieldproof/protocol/bytes';
+import type { RegistryAction, UnknownAction } from '@fieldproof/protocol/registry-actions';
+import { TOKEN_BYTES } from '@fieldproof/protocol/statements';
+import { BrokerError } from '../errors.ts';
+import { type ActionLogOptions, logAction } from './action-log.ts';
+import { type NewToken, type Registry, type Token, tokenHash } from './registry.ts';
+
+export interface TokenDeskOptions extends ActionLogOptions {
+  readonly registry: Registry;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly onDatabaseError: (error: unknown) => void;
+}
+
+/** What the database has yet to take. */
+type Change = () => Promise<unknown>;
+
+export class TokenDesk {
+  readonly #options: TokenDeskOptions;
+  #unwritten: Change[] = [];
+  #writing: Promise<void> = Promise.resolve();
+  /** Enrolments that name a token, in what a start reads. */
+  readonly #counted = new Map<string, number>();
+
+  constructor(options: TokenDeskOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Makes a token.
+   *
+   * @returns its secret, which is kept nowhere.
+   * @throws {BrokerError} ERR_LOG_FULL; ERR_REGISTRY_DATABASE when nobody could use it.
+   */
+  async create(
+    wanted: Omit<NewToken, 'createdAt'>,
+  ): Promise<{ readonly secret: Uint8Array; readonly token: Token }> {
+    const { registry, random } = this.#options;
+    const secret = random(TOKEN_BYTES);
+    const hash = tokenHash(secret);
+    const { uses, expiresAt, group, cell, device = '', compromised = false } = wanted;
+    const action: RegistryAction = {
+      ...{ action: 'token', subject: hash, uses, expires: expiresAt, group, cell },
+      ...(device !== '' && { device }),
+      ...(compromised && { compromised }),
+    };
+    const { at } = await logAction(action, this.#options);
+    const options: NewToken = { ...wanted, createdAt: at };
+    await this.#apply(() => registry.putToken(hash, options));
+    const token = { hash, used: 0, revoked: false, ...options, device, compromised };
+    return { secret, token };
+  }
+
+  /** @throws {BrokerError} ERR_NOT_FOUND, ERR_LOG_FULL, ERR_REGISTRY_DATABASE: it is ended with the next start. */
+  async revoke(hash: string): Promise<void> {
+    const { registry } = this.#options;
+    const known = (await registry.tokens()).find((token) => token.hash === hash);
+    if (known === undefined) {
+      throw new BrokerError('ERR_NOT_FOUND', `token ${hash.slice(0, 64)}: there is none`);
+    }
+    if (known.revoked) return;
+    await logAction({ action: 'token-revoke', subject: hash }, this.#options);
+    await this.#apply(() => registry.revokeToken(hash));
+  }
+
+  /** Applies a `registry` entry that the database may have missed. */
+  async catchUp(
+    action: RegistryAction | UnknownAction,
+    { at }: { readonly at: number },
+  ): Promise<void> {
+    const { registry } = this.#options;
+    switch (action.action) {
+      case 'token': {
+        const { subject, uses, expires, group, cell, device, compromised } = action;
+        const what = { device: device ?? '', compromised: compromised ?? false };
+        const options = { uses, createdAt: at, expiresAt: expires, group, cell, ...what };
+        await registry.putToken(subject, options);
+        return;
+      }
+      case 'token-revoke':
+        await registry.revokeToken(action.subject);
+        return;
+      case 'enrol':
+      case 'rotate': {
+        if (action.token === undefined) return;
+        const hash = toHex(action.token);
+        this.#counted.set(hash, (this.#counted.get(hash) ?? 0) + 1);
+        return;
+      }
+      default:
+    }
+  }
+
+  /** Takes over what the enrolments that were read say of uses; never fewer than the database knows. */
+  async finishCatchUp(): Promise<void> {
+    for (const [hash, used] of this.#counted) await this.#options.registry.raiseUses(hash, used);
+    this.#counted.clear();
+  }
+
+  /** @returns whether the database has everything of what the log says. */
+  async settle(): Promise<boolean> {
+    await this.#write();
+    return this.#unwritten.length === 0;
+  }
+
+  async #apply(change: Change): Promise<void> {
+    this.#unwritten.push(change);
+    await this.#write();
+    if (!this.#unwritten.includes(change)) return;
+    throw new BrokerError(
+      'ERR_REGISTRY_DATABASE',
+      'token: in the log, and not yet in the database',
+    );
+  }
+
+  /** In the order of the log. */
+  #write(): Promise<void> {
+    this.#writing = this.#writing.then(async () => {
+      for (let next = this.#unwritten[0]; next !== undefined; next = this.#unwritten[0]) {
+        try {
+          await next();
+        } catch (error) {
+          this.#options.onDatabaseError(error);
+          return;
+        }
+        this.#unwritten.shift();
+      }
+    });
+    return this.#writing;
+  }
+}
