@@ -262,7 +262,7 @@ export class MqttServer implements DeviceDestination {
 
 const PARSER_SETTINGS = Object.freeze({ protocolVersion: 4 });
 
-/** mqtt-packet keeps the CONNECT, login and all that came with it, for its protocol version: 1.5 kB of each device. */
+/** mqtt-packet keeps the CONNECT, login and all that came with it, for its protocol version. */
 function forgetConnect(client: Client): void {
   const { _parser: parser } = client as Client & { readonly _parser?: { settings?: object } };
   if (parser !== undefined) parser.settings = PARSER_SETTINGS;

@@ -1,6 +1,6 @@
 /**
  * Aedes without distribution: what goes nowhere is not handed to the emitter, which costs more than all else that
- * Aedes does for a PUBLISH, and what devices subscribe to is not kept there, which costs 1 kB each. Down messages go
+ * Aedes does for a PUBLISH, and what devices subscribe to is not kept there, which costs memory for each. Down messages go
  * straight to their client, and `state` is retained: it comes with the subscription.
  */
 
