@@ -68,6 +68,7 @@ import { LogRing } from './observe/log-ring.ts';
 import { collectMetrics, type MetricsSources } from './observe/metrics.ts';
 import { Outages } from './observe/outages.ts';
 import { passwordIn, Scrubber, secretLines, secretsIn } from './observe/scrubber.ts';
+import { SystemTopics, systemSnapshot } from './observe/system-topics.ts';
 import { tlsProblems } from './observe/tls-problems.ts';
 import { verdictSummary } from './observe/verdict-summary.ts';
 import { VERSION } from './observe/version.ts';
@@ -657,7 +658,16 @@ async function compose(
     const summary = verdictSummary(before, summedUp);
     if (summary !== null) log.info({ event: 'verdicts', ...summary }, 'verdicts: since the last');
   };
+  const systemTopics = new SystemTopics(network);
+  const publishCounters = () => {
+    const sources = { counters, evidence, mqtt: metricsSources.mqtt, deviceCounts };
+    const snapshot = systemSnapshot({ ...sources, quarantine, outages });
+    for (const { topic, payload } of systemTopics.changes(snapshot, now())) {
+      plainBroker.announce(topic, Buffer.from(payload), true);
+    }
+  };
   const timers = [
+    setInterval(publishCounters, config.countersIntervalMs),
     setInterval(logVerdicts, TALLY_INTERVAL_MS),
     setInterval(() => {
       writeTally().catch((error: unknown) => log.error({ err: error }, 'tally: not written'));
@@ -674,6 +684,7 @@ async function compose(
   });
   replaceFile(addressFile(data.path), `${addresses.http}\n`, 0o644);
   ready = true;
+  publishCounters();
   desk.open();
   log.info({ network, addresses, entries: evidence.size }, 'broker: ready');
   let stopping: Promise<void> | null = null;

@@ -46,6 +46,8 @@ export interface BrokerConfig extends PlainSettings {
   readonly webhookSecretFile: string;
   /** Most of them in a second. */
   readonly webhookPerSecond: number;
+  /** How often counters are published over MQTT where they have changed. */
+  readonly countersIntervalMs: number;
   /** How long a device has no session before that is told. */
   readonly offlineAfterMs: number;
   /** Threads that verify; 0 verifies on the main thread, which is for tests. */
@@ -150,6 +152,7 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   webhookUrl: '',
   webhookSecretFile: '',
   webhookPerSecond: 5,
+  countersIntervalMs: 10_000,
   offlineAfterMs: 300_000,
   verifierThreads: 2,
   signatureLibrary: 'auto',
@@ -213,6 +216,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   controlPort: [0, 65_535],
   tlsPollMs: [10, 3_600_000],
   webhookPerSecond: [1, 1000],
+  countersIntervalMs: [100, 3_600_000],
   offlineAfterMs: [1000, 30 * 86_400_000],
   verifierThreads: [0, 64],
   maxConnections: [1, 1_000_000],

@@ -7,11 +7,11 @@ import { addAccessCommands } from './access-commands.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
 import { addDescriptorCommands } from './descriptor-commands.ts';
 import { addDeviceCommands } from './device-commands.ts';
-import { formatStatus } from './format.ts';
 import { addKeyCommands } from './key-commands.ts';
 import { addRootCommands } from './root-commands.ts';
 import { addAppealCommands } from './standing-commands.ts';
 import { addStartCommand } from './start-command.ts';
+import { formatStatus } from './status-view.ts';
 import { addSupportCommand } from './support-command.ts';
 import { addTokenCommands } from './token-commands.ts';
 import { addWebhookCommands } from './webhook-commands.ts';
@@ -23,9 +23,11 @@ const program = new Command('fieldproof-broker')
 
 addStartCommand(program);
 common(
-  program.command('status').description('addresses, counters and the state of the log'),
+  program.command('status').description('open problems first, then addresses and counters'),
 ).action(async (flags: CommonFlags) => {
-  print(flags, await createClient(flags).call('GET', '/admin/status'), formatStatus);
+  print(flags, await createClient(flags).call('GET', '/admin/status'), (status) =>
+    formatStatus(status, process.stdout.columns),
+  );
 });
 addDeviceCommands(program);
 addAppealCommands(program);

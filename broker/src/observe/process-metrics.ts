@@ -20,10 +20,10 @@ export function watchProcess(): ProcessWatch {
   const families = (): readonly Family[] => {
     const { user, system } = process.cpuUsage();
     const { rss, heapUsed, heapTotal, external, arrayBuffers } = process.memoryUsage();
-    const quantiles = {
-      '0.5': delay.percentile(50) / NS_PER_S,
-      '0.99': delay.percentile(99) / NS_PER_S,
-      '1': delay.max / NS_PER_S,
+    const lags = {
+      p50: delay.percentile(50) / NS_PER_S,
+      p99: delay.percentile(99) / NS_PER_S,
+      max: delay.max / NS_PER_S,
     };
     const isMeasured = delay.count > 0;
     delay.reset();
@@ -59,11 +59,12 @@ export function watchProcess(): ProcessWatch {
           arraybuffers: arrayBuffers,
         },
       }),
-      keyed('gauge', 'nodejs_eventloop_lag_seconds', {
-        help: 'Delay of a 20 ms timer since the last scrape, by quantile; 20 ms is none.',
-        label: 'quantile',
-        values: isMeasured ? quantiles : {},
-      }),
+      ...Object.entries(isMeasured ? lags : {}).map(([name, value]) =>
+        single('gauge', `nodejs_eventloop_lag_${name}_seconds`, {
+          help: 'Delay of a timer of 20 ms since the last scrape; 0.02 is none.',
+          value,
+        }),
+      ),
     ];
   };
   return { families, stop: () => delay.disable() };

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isFromHere } from '@fieldproof/broker/http/metrics-route';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import mqtt from 'mqtt';
 import { findService } from '../../support/services.ts';
 import { startTestBroker, type TestBroker } from '../support/broker.ts';
 import { until } from '../support/device.ts';
@@ -11,7 +12,12 @@ import { readExposition } from '../support/exposition.ts';
 let broker: TestBroker;
 
 beforeAll(async () => {
-  broker = await startTestBroker({ verifierThreads: 1, lan: true });
+  broker = await startTestBroker({
+    verifierThreads: 1,
+    lan: true,
+    countersIntervalMs: 100,
+    plainPort: 0,
+  });
 });
 
 afterAll(async () => {
@@ -110,6 +116,21 @@ describe('who may scrape', () => {
   ])('%s %j is from here: %s', (remoteAddress, headers, expected) => {
     expect(isFromHere({ socket: { remoteAddress }, headers } as never)).toBe(expected);
   });
+});
+
+test('a plain client reads the same counters over MQTT, retained', async () => {
+  const { addresses, network } = broker.running;
+  const client = await mqtt.connectAsync(addresses.plain!, { protocolVersion: 4 });
+  const seen = new Map<string, Record<string, unknown>>();
+  client.on('message', (topic, payload) => seen.set(topic, JSON.parse(String(payload))));
+  await client.subscribeAsync('$SYS/fieldproof/#');
+  const subject = (name: string) => seen.get(`$SYS/fieldproof/${network}/${name}`);
+  await until(() => seen.size === 4 && subject('verdicts')?.received === 4);
+  expect(subject('verdicts')).toMatchObject({ accepted: 2, duplicate: 1, rejected: 1 });
+  expect(subject('devices')).toMatchObject({ good: 1, online: 1, quarantinedBoots: 0 });
+  expect(subject('evidence')).toMatchObject({ writable: true, problem: null });
+  expect(subject('mqtt')).toHaveProperty('sessions', 1);
+  await client.endAsync(true);
 });
 
 /** Beside the reader of our own, where it is at hand: it is a large package for one check. */
