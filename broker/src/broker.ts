@@ -525,7 +525,7 @@ async function compose(
     joinAddress: () =>
       tls === null
         ? { host: reachable(config.host), port: ports.http, plain: true }
-        : { host: lanHost(lanNames), port: ports.https, plain: false },
+        : { host: lanHost(lanNames), port: ports.https, plain: false, covers: tls.covers },
     helloLimit: limiters.hello,
     enrolLimit: limiters.enrol,
     shareOf,

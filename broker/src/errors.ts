@@ -244,7 +244,8 @@ export const BROKER_ERRORS = {
   },
   ERR_TLS_NAMES: {
     what: 'The server certificate is not for the names by which devices come.',
-    remedy: 'Get one for them, or set names to those that it is for.',
+    remedy:
+      'Add the name to the setting names and start again; with a certificate of your own, get one that is for it, or use a name that it is for.',
   },
   ERR_TLS_CHAIN: {
     what: 'The certificates do not lead from the server to the CA that devices pin.',

@@ -82,6 +82,15 @@ test('clients verify it with the root alone, and devices are told to pin that', 
   });
 });
 
+test('a join line names no host that the certificate is not for', async () => {
+  const good = await broker.admin('POST', '/admin/tokens', { host: 'broker.example.org' });
+  expect((good.body as { joinLine: string }).joinLine).toContain('//broker.example.org:');
+  const six = await broker.admin('POST', '/admin/tokens', { host: '2001:db8::7' });
+  expect((six.body as { joinLine: string }).joinLine).toContain('//[2001:db8::7]:');
+  const bad = await broker.admin('POST', '/admin/tokens', { host: 'other.example.org' });
+  expect(bad).toMatchObject({ status: 400, body: { code: 'ERR_TLS_NAMES' } });
+});
+
 describe('what it speaks', () => {
   test.each(['TLSv1.2', 'TLSv1.3'] as const)('%s', async (version) => {
     const socket = await dial(broker.running.addresses.mqtts!, {

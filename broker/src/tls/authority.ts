@@ -7,11 +7,12 @@
  * Import it with `import()` after `reflect-metadata`: brokers without TLS do not pay for it.
  */
 
-import { createHash, webcrypto } from 'node:crypto';
+import { createHash, webcrypto, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
 import { replaceFile } from '../replace-file.ts';
+import { covers } from './covers.ts';
 import type { TlsMaterial } from './tls-material.ts';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
@@ -51,6 +52,7 @@ export async function loadTls(
   const server = usable && stored ? stored : await issueServer(folder, ca, { ...options, names });
   const spki = Buffer.from(ca.certificate.publicKey.rawData);
   const caPem = `${ca.certificate.toString('pem')}\n`;
+  const certificate = new X509Certificate(server.certificate.toString('pem'));
   return {
     source: 'own',
     caPem,
@@ -59,8 +61,7 @@ export async function loadTls(
     key: server.key,
     expires: server.certificate.notAfter.getTime(),
     names: options.own,
-    // It is made for whatever this machine is called.
-    covers: () => true,
+    covers: (name) => covers(certificate, name),
   };
 }
 

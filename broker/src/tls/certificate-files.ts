@@ -8,9 +8,9 @@
 
 import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { BrokerError } from '../errors.ts';
+import { covers } from './covers.ts';
 import type { TlsMaterial } from './tls-material.ts';
 
 export interface CertificateFiles {
@@ -175,12 +175,6 @@ function checkNames(
   const expected = names.length === 0 ? 'a name without a wildcard' : missing.join(', ');
   const got = stated.length === 0 ? inLine(leaf.subjectAltName ?? 'none') : stated.join(', ');
   throw new BrokerError('ERR_TLS_NAMES', `${path}: expected it to cover ${expected}, got ${got}`);
-}
-
-/** As clients do it today: by the alternative names only. */
-function covers(leaf: X509Certificate, name: string): boolean {
-  if (isIP(name) !== 0) return leaf.checkIP(name) !== undefined;
-  return leaf.checkHost(name, { subject: 'never' }) !== undefined;
 }
 
 /** Names and addresses in the certificate that are no patterns. */

@@ -14,6 +14,8 @@ export interface JoinAddress {
   readonly host: string;
   readonly port: number;
   readonly plain: boolean;
+  /** Whether devices will find the certificate to be for a name; absent without TLS. */
+  readonly covers?: (host: string) => boolean;
 }
 
 export interface TokenRoutesOptions {
@@ -82,6 +84,9 @@ function addressIn(request: FastifyRequest, fallback: JoinAddress): JoinAddress 
   const host = textIn(request, 'host', { fallback: fallback.host, max: 255 });
   if (isIP(host) === 0 && !/^[A-Za-z0-9.-]+$/.test(host)) {
     throw new BrokerError('ERR_REQUEST', 'host: expected a name or an IP address');
+  }
+  if (fallback.covers?.(host) === false) {
+    throw new BrokerError('ERR_TLS_NAMES', `host: expected a name of the certificate, got ${host}`);
   }
   return { ...fallback, host };
 }
