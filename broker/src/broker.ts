@@ -486,6 +486,7 @@ async function compose(
   const metricsSources: MetricsSources = {
     ...{ version: VERSION, network, dataDir: data.path, startedAt, counters },
     mqtt: { status: () => mqttStatus({ desk, door, held, devices: server }) },
+    plain: plainBroker,
     ...{ evidence, receipts, verifier, http: httpCounts, now },
     ...{ commits: instruments.commits, syncs: instruments.syncs, requests: instruments.requests },
     isReady: () => ready,

@@ -1,7 +1,7 @@
 /** `/healthz`: the process answers. `/readyz`: it can do its work, or every reason why not. */
 
 import type { FastifyInstance } from 'fastify';
-import { BrokerError } from '../errors.ts';
+import { BrokerError, rowOf } from '../errors.ts';
 import type { Health } from '../observe/health.ts';
 import { problemOf } from './problem.ts';
 
@@ -22,7 +22,9 @@ export function addHealthRoutes(app: FastifyInstance, { health }: HealthRoutesOp
     const detail = reasons.map((reason) => reason.detail).join('; ');
     const [first] = reasons;
     reply.code(503).header('retry-after', 5).header('content-type', 'application/problem+json');
+    const { code, remedy } = first!;
     const problem = problemOf(new BrokerError('ERR_NOT_READY', detail));
-    return JSON.stringify({ ...problem, code: first!.code, remedy: first!.remedy, reasons });
+    const title = rowOf(code)?.what ?? problem.title;
+    return JSON.stringify({ ...problem, title, code, remedy, reasons });
   });
 }

@@ -35,14 +35,17 @@ export interface HealthOptions {
 
 /** Anybody may ask, so an answer is good for a while. */
 const GOOD_FOR_MS = 1000;
-/** How long the database may take. */
-const DATABASE_MS = 3000;
+/** How long the database and the disk may take. */
+const ANSWER_MS = 3000;
 const NEEDED: ReadonlySet<Part> = new Set<Part>(['start', 'registry', 'disk', 'log']);
 
 export class Health {
   readonly #options: HealthOptions;
   #asked: Promise<readonly OpenProblem[]> | null = null;
   #askedAt = Number.NEGATIVE_INFINITY;
+  /** Questions without an answer: none is asked again before it has one, or a dead disk or database would collect them. */
+  #database: Promise<unknown> | null = null;
+  #free: Promise<number> | null = null;
 
   constructor(options: HealthOptions) {
     this.#options = options;
@@ -51,7 +54,8 @@ export class Health {
   /** All that is wrong; what takes time to find out is as of the last second. Never rejects. */
   async problems(): Promise<readonly OpenProblem[]> {
     const { isReady, evidence, more, now } = this.#options;
-    if (this.#asked === null || now() - this.#askedAt >= GOOD_FOR_MS) {
+    // Also when the clock was set back.
+    if (this.#asked === null || Math.abs(now() - this.#askedAt) >= GOOD_FOR_MS) {
       this.#askedAt = now();
       this.#asked = Promise.all([this.#registry(), this.#disk()]).then((found) => found.flat());
     }
@@ -71,32 +75,45 @@ export class Health {
   }
 
   async #registry(): Promise<readonly OpenProblem[]> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error('late')), DATABASE_MS);
-      timer.unref();
-    });
     try {
-      await Promise.race([this.#options.askDatabase(), late]);
+      this.#database ??= this.#options.askDatabase().finally(() => {
+        this.#database = null;
+      });
+      await inTime(this.#database);
       return [];
     } catch {
       // What the driver says may name the server: the log has it.
       return [
         openProblem('registry', 'ERR_REGISTRY_DATABASE', 'registry: the database gives no answer'),
       ];
-    } finally {
-      clearTimeout(timer);
     }
   }
 
   async #disk(): Promise<readonly OpenProblem[]> {
     const { dataDir, minFreeBytes, freeBytes = freeBytesOf } = this.#options;
     if (minFreeBytes === 0) return [];
-    const free = await freeBytes(dataDir).catch(() => null);
+    this.#free ??= freeBytes(dataDir).finally(() => {
+      this.#free = null;
+    });
+    const free = await inTime(this.#free).catch(() => null);
     if (free !== null && free >= minFreeBytes) return [];
     const found = free === null ? 'a folder that cannot be read' : `${free}`;
     const detail = `data folder: expected ${minFreeBytes} bytes free, got ${found}`;
     return [openProblem('disk', 'ERR_DISK_LOW', detail)];
+  }
+}
+
+/** What a promise gives, or a rejection when it takes too long. */
+async function inTime<T>(asked: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error('late')), ANSWER_MS);
+    timer.unref();
+  });
+  try {
+    return await Promise.race([asked, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -31,7 +31,7 @@ export class LineLimit {
 
   /** Whether a line of this kind may be written now; one that may not is counted. */
   take(kind: string, now: number): boolean {
-    const name = this.#windows.has(kind) || this.#windows.size < MAX_KINDS ? kind : OTHERS;
+    const name = this.#windows.has(kind) || this.#hasRoom(now) ? kind : OTHERS;
     let window = this.#windows.get(name);
     if (window === undefined || (window.endsAt <= now && window.suppressed === 0)) {
       window = { endsAt: now + this.#limits.windowMs, lines: 0, suppressed: 0 };
@@ -50,6 +50,15 @@ export class LineLimit {
   get hasSuppressed(): boolean {
     for (const { suppressed } of this.#windows.values()) if (suppressed > 0) return true;
     return false;
+  }
+
+  /** Room for another kind; made of windows that are over and have nothing to tell. */
+  #hasRoom(now: number): boolean {
+    if (this.#windows.size < MAX_KINDS) return true;
+    for (const [kind, { endsAt, suppressed }] of this.#windows) {
+      if (endsAt <= now && suppressed === 0) this.#windows.delete(kind);
+    }
+    return this.#windows.size < MAX_KINDS;
   }
 
   /** Forgets the windows that are over. @returns of which kind how many lines were left out in them. */

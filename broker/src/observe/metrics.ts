@@ -6,8 +6,10 @@
 import { statfs } from 'node:fs/promises';
 import type { CounterValues } from '../gate/counters.ts';
 import type { MqttStatus } from '../mqtt/mqtt-status.ts';
+import type { PlainStatus } from '../mqtt/plain/plain-broker.ts';
 import type { DeviceCounts } from './device-counts.ts';
 import { type Distribution, type Family, keyed, type Sample, single } from './exposition.ts';
+import { mqttFamilies, plainFamilies } from './mqtt-metrics.ts';
 
 /** What is scraped. All of it is asked for anew each time. */
 export interface MetricsSources {
@@ -18,6 +20,7 @@ export interface MetricsSources {
   readonly isReady: () => boolean;
   readonly counters: { readonly values: () => CounterValues };
   readonly mqtt: { readonly status: () => MqttStatus };
+  readonly plain: { readonly status: () => PlainStatus };
   readonly evidence: {
     readonly size: number;
     readonly pendingBytes: number;
@@ -60,6 +63,7 @@ export async function collectMetrics(sources: MetricsSources): Promise<readonly 
     gauge('ready', '1 while everything is served, 0 while starting or stopping.', flag(isReady())),
     ...verdictFamilies(sources.counters.values()),
     ...mqttFamilies(sources.mqtt.status()),
+    ...plainFamilies(sources.plain.status()),
     ...evidenceFamilies(sources),
     counter('receipts_sent_total', 'Receipts published to devices.', sources.receipts.sent),
     gauge(
@@ -108,20 +112,6 @@ function verdictFamilies(values: CounterValues): readonly Family[] {
       unsettledRejects,
     ),
     gauge('messages_in_flight', 'PUBLISH packets without a verdict.', inFlight),
-  ];
-}
-
-function mqttFamilies(mqtt: MqttStatus): readonly Family[] {
-  return [
-    gauge('mqtt_connections', 'Open MQTT connections.', mqtt.connections),
-    gauge('mqtt_sessions', 'Devices that are logged in.', mqtt.sessions),
-    keyed('counter', `${PREFIX}mqtt_refused_total`, {
-      help: 'Connections ended by a rule, by clause, and refused logins by return code.',
-      label: 'clause',
-      values: mqtt.refused,
-    }),
-    gauge('mqtt_paused_connections', 'Connections held back by maxPendingBytes.', mqtt.paused),
-    gauge('pending_bytes', 'Taken in and not settled.', mqtt.pendingBytes),
   ];
 }
 
@@ -190,8 +180,11 @@ function deviceFamilies(sources: MetricsSources): readonly Family[] {
   ];
 }
 
+/** None while the folder cannot be read: that is for `/readyz` to say, and the rest is scraped all the same. */
 async function diskFamilies(dataDir: string): Promise<readonly Family[]> {
-  const { bavail, blocks, bsize } = await statfs(dataDir);
+  const found = await statfs(dataDir).catch(() => null);
+  if (found === null) return [];
+  const { bavail, blocks, bsize } = found;
   return [
     gauge('data_disk_free_bytes', 'Free space where the data folder is.', bavail * bsize),
     gauge('data_disk_size_bytes', 'Size of that file system.', blocks * bsize),

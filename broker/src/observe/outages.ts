@@ -35,6 +35,7 @@ export class Outages {
   readonly #watch: OfflineWatch;
   #timer: NodeJS.Timeout | null = null;
   #hasLookedBack = false;
+  #isChecking = false;
   #checking: Promise<void> = Promise.resolve();
   #writing: Promise<void> = Promise.resolve();
 
@@ -51,7 +52,7 @@ export class Outages {
   async start(): Promise<void> {
     const { store, offlineAfterMs } = this.#options;
     for (const [deviceId, outage] of await store.load()) this.#watch.restore(deviceId, outage);
-    this.#timer = setInterval(() => void this.check(), Math.min(CHECK_MS, offlineAfterMs));
+    this.#timer = setInterval(() => void this.#checkInTurn(), Math.min(CHECK_MS, offlineAfterMs));
     this.#timer.unref();
   }
 
@@ -103,6 +104,14 @@ export class Outages {
         this.#options.log.error(fields, 'offline watch: tried again');
       });
     return this.#checking;
+  }
+
+  /** A slow disk makes a check longer, not a queue of them. */
+  async #checkInTurn(): Promise<void> {
+    if (this.#isChecking) return;
+    this.#isChecking = true;
+    await this.check();
+    this.#isChecking = false;
   }
 
   async #check(): Promise<void> {

@@ -114,26 +114,43 @@ function diskOf(dataDir: string) {
   return { freeBytes: bavail * bsize, bytes: blocks * bsize, inodes: files, freeInodes: ffree };
 }
 
-/** Every file below a folder, up to a limit; links are not followed. */
+/** Every file below a folder, those near its top first, up to a limit; links are not followed. */
 function listFiles(folder: string): readonly ListedFile[] {
   const found: ListedFile[] = [];
-  const walk = (path: string, depth: number) => {
-    for (const entry of readdirSync(path, { withFileTypes: true })) {
-      if (found.length >= MAX_FILES) return;
-      const full = join(path, entry.name);
-      if (entry.isDirectory() && depth < MAX_DEPTH) walk(full, depth + 1);
-      const stat = lstatSync(full, { throwIfNoEntry: false });
-      if (stat === undefined) continue;
-      found.push({
-        path: relative(folder, full),
-        bytes: stat.size,
-        mode: (stat.mode & 0o7777).toString(8),
-        changed: stat.mtime.toISOString(),
-      });
+  let level = [folder];
+  for (let depth = 0; level.length > 0 && depth <= MAX_DEPTH; depth++) {
+    const next: string[] = [];
+    for (const path of level) {
+      // The folder itself must be readable; of one below it that is not, its name is enough.
+      for (const entry of depth === 0 ? readEntries(path) : entriesIfAny(path)) {
+        if (found.length >= MAX_FILES) return found;
+        const full = join(path, entry.name);
+        if (entry.isDirectory()) next.push(full);
+        const stat = lstatSync(full, { throwIfNoEntry: false });
+        if (stat === undefined) continue;
+        found.push({
+          path: relative(folder, full),
+          bytes: stat.size,
+          mode: (stat.mode & 0o7777).toString(8),
+          changed: stat.mtime.toISOString(),
+        });
+      }
     }
-  };
-  walk(folder, 0);
+    level = next;
+  }
   return found;
+}
+
+function readEntries(folder: string) {
+  return readdirSync(folder, { withFileTypes: true });
+}
+
+function entriesIfAny(folder: string) {
+  try {
+    return readEntries(folder);
+  } catch {
+    return [];
+  }
 }
 
 function publicFiles(dataDir: string): Readonly<Record<string, string>> {

@@ -100,9 +100,11 @@ export class WebhookSender {
     });
   }
 
-  /** One attempt at once, beside the queue. */
-  attempt(event: WebhookEvent, id = this.#options.newId()): Promise<WebhookAnswer> {
-    return this.#post(event, id);
+  /** One attempt at once, beside the queue. One that goes well ends the trouble. */
+  async attempt(event: WebhookEvent, id = this.#options.newId()): Promise<WebhookAnswer> {
+    const answer = await this.#post(event, id);
+    if (answer.ok) this.#trouble = null;
+    return answer;
   }
 
   /** Ends attempts that are under way; what is queued is lost. */

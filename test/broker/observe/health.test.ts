@@ -1,8 +1,8 @@
-import { BrokerError } from '@fieldproof/broker/errors';
+import { BrokerError, rowOf } from '@fieldproof/broker/errors';
 import { addHealthRoutes } from '@fieldproof/broker/http/health-routes';
 import { Health, type HealthOptions } from '@fieldproof/broker/observe/health';
 import { tlsProblems } from '@fieldproof/broker/observe/tls-problems';
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import Fastify from 'fastify';
 
 const WELL: HealthOptions = {
@@ -56,6 +56,7 @@ describe('readyz', () => {
   test('has the code of the first reason', async () => {
     expect((await readyz({ freeBytes: async () => 1 })).body).toMatchObject({
       code: 'ERR_DISK_LOW',
+      title: rowOf('ERR_DISK_LOW')!.what,
     });
   });
 
@@ -80,6 +81,35 @@ test('however often anybody asks, the database is asked once a second', async ()
   now = 1000;
   await health.reasons();
   expect(asked).toBe(2);
+});
+
+test('a database and a disk that give no answer are asked once, however long that takes', async () => {
+  jest.useFakeTimers();
+  let asked = 0;
+  let now = 0;
+  const never = () => {
+    asked += 1;
+    return new Promise<never>(() => {});
+  };
+  const health = new Health({ ...WELL, askDatabase: never, freeBytes: never, now: () => now });
+  for (let round = 0; round < 3; round++) {
+    const reasons = health.reasons();
+    await jest.advanceTimersByTimeAsync(3000);
+    expect((await reasons).map(({ part }) => part)).toEqual(['registry', 'disk']);
+    now += 1000;
+  }
+  expect(asked).toBe(2);
+  jest.useRealTimers();
+});
+
+test('a clock that was set back does not keep an old answer', async () => {
+  let free = 1;
+  let now = 1_000_000;
+  const health = new Health({ ...WELL, freeBytes: async () => free, now: () => now });
+  expect(await health.reasons()).toHaveLength(1);
+  free = 100;
+  now = 0;
+  expect(await health.reasons()).toEqual([]);
 });
 
 test('a certificate that is about to end is a problem, and the broker is ready all the same', async () => {

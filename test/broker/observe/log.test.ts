@@ -115,6 +115,14 @@ describe('a flood', () => {
     for (let i = 0; i < 10_000; i++) if (limit.take(`kind ${i}`, 0)) written += 1;
     expect(written).toBeLessThanOrEqual(201);
   });
+
+  test('that are over make room, so that a late kind is not taken for one of a flood', () => {
+    const limit = new LineLimit({ lines: 1, windowMs: 10 });
+    for (let i = 0; i < 300; i++) limit.take(`kind ${i}`, 0);
+    limit.take('other', 0);
+    expect(limit.take('late', 10)).toBe(true);
+    expect(limit.take('later', 10)).toBe(true);
+  });
 });
 
 describe('a secret', () => {

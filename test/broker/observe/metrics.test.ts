@@ -56,6 +56,8 @@ describe('a scrape', () => {
     expect(value('verdicts_total', '{verdict="rejected",code="ERR_SIGNATURE_INVALID"}')).toBe(1);
     expect(value('messages_in_flight')).toBe(0);
     expect(value('mqtt_sessions')).toBe(1);
+    expect(value('mqtt_pending_connections')).toBe(0);
+    expect(value('mqtt_over_rate_connections')).toBe(0);
     expect(value('devices', '{standing="good"}')).toBe(1);
     expect(value('devices_online')).toBe(1);
     expect(value('verification_threads')).toBe(1);
@@ -71,6 +73,23 @@ describe('a scrape', () => {
       Date.now() / 1000,
     );
     expect(found.get('process_resident_memory_bytes')?.samples.get('')).toBeGreaterThan(1e7);
+  });
+
+  test('counts what plain clients do, by code where it is refused', async () => {
+    const client = await mqtt.connectAsync(broker.running.addresses.plain!, { protocolVersion: 4 });
+    await client.subscribeAsync('kitchen/+');
+    await client.publishAsync('kitchen/light', 'on', { qos: 1, retain: true });
+    await client.publishAsync('fp/1/forged', 'no', { qos: 1 });
+    const found = await families();
+    const value = (name: string, labels = '') =>
+      found.get(`fieldproof_broker_plain_${name}`)?.samples.get(labels);
+    expect(value('connections')).toBe(1);
+    expect(value('subscriptions')).toBe(1);
+    expect(value('messages_received_total')).toBe(2);
+    expect(value('messages_delivered_total')).toBe(1);
+    expect(value('retained_messages')).toBeGreaterThan(0);
+    expect(value('refused_total', '{code="ERR_PLAIN_FORBIDDEN"}')).toBe(1);
+    await client.endAsync(true);
   });
 
   test('counts HTTP answers by route and never by what a client made up', async () => {

@@ -110,6 +110,15 @@ test('the function in the guide takes what is signed and nothing else', () => {
   expect(node(unsigned, { get: () => SECRET }, crypto, Buffer)[0]).toBeNull();
 });
 
+test('a sample that is taken ends the trouble that an event has told of', async () => {
+  const { sender: made, settled } = sender([404, 200]);
+  made.send({ event: 'device-offline', at: 1 });
+  await settled();
+  expect(made.trouble).toBe('HTTP status 404');
+  await made.attempt({ event: 'test', at: 2 });
+  expect(made.trouble).toBeNull();
+});
+
 describe('the secret', () => {
   let folder: string;
   beforeAll(() => {
