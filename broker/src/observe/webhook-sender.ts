@@ -154,6 +154,14 @@ export class WebhookSender {
       ...{ ok: why === '', status, why },
       durationMs: Math.round(performance.now() - began),
     });
+    // Not AbortSignal.any: what it makes leaves a little with a signal that lives as long as the process.
+    const { signal } = this.#stopped;
+    const ending = new AbortController();
+    const end = () => ending.abort();
+    const late = () => ending.abort(new DOMException('late', 'TimeoutError'));
+    const timer = setTimeout(late, TIMEOUT_MS);
+    signal.addEventListener('abort', end);
+    if (signal.aborted) end();
     try {
       const response = await this.#fetch(url, {
         method: 'POST',
@@ -168,7 +176,7 @@ export class WebhookSender {
         },
         // A redirect could lead into the broker's own network.
         redirect: 'manual',
-        signal: AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(TIMEOUT_MS)]),
+        signal: ending.signal,
       });
       // However long it is, nobody reads it.
       await response.body?.cancel().catch(() => undefined);
@@ -176,6 +184,9 @@ export class WebhookSender {
       return answer(response.status, `HTTP status ${response.status}`);
     } catch (error) {
       return answer(null, reasonOf(error));
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
     }
   }
 }

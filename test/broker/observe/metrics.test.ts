@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { isFromHere } from '@fieldproof/broker/http/metrics-route';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import mqtt from 'mqtt';
-import { findService } from '../../support/services.ts';
+import { findService, REPOSITORY } from '../../support/services.ts';
 import { startTestBroker, type TestBroker } from '../support/broker.ts';
 import { until } from '../support/device.ts';
 import { readExposition } from '../support/exposition.ts';
@@ -108,6 +108,20 @@ describe('a scrape', () => {
       expect(name).not.toMatch(/_(ms|millis|kb|mb)(_|$)/);
     }
   });
+});
+
+test('the guide names every metric that there is, and no other', async () => {
+  const guide = readFileSync(join(REPOSITORY, 'docs/guides/observability.md'), 'utf8');
+  const named = [...guide.matchAll(/(?:fieldproof_broker|…)_([a-z0-9_]+)/g)].map(
+    ([, name]) => name,
+  );
+  const scraped = [...(await families()).keys()]
+    .filter((name) => name.startsWith('fieldproof_broker_'))
+    .map((name) => name.slice('fieldproof_broker_'.length));
+  expect(scraped.filter((name) => !named.includes(name))).toEqual([]);
+  // Those of a webhook are there while one is set, a refusal when there was one.
+  const missing = named.filter((name) => !scraped.includes(name!));
+  expect(missing.filter((name) => !/^webhook_|^mqtt_refused_total$/.test(name!))).toEqual([]);
 });
 
 describe('who may scrape', () => {
