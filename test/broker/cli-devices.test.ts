@@ -1,18 +1,13 @@
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { formatAppeals, formatDevice, formatDevices } from '@fieldproof/broker/cli/device-view';
 import { parseDuration } from '@fieldproof/broker/cli/duration';
 import { findDevice } from '@fieldproof/broker/cli/find-device';
 import { cut, formatTable, widthOf } from '@fieldproof/broker/cli/text-layout';
 import { sealAppeal } from '@fieldproof/protocol/appeal';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { REPOSITORY } from '../support/services.ts';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
+import { type Commands, startCommands } from './support/commands.ts';
 import type { TestDevice } from './support/device.ts';
 
-const BIN = join(REPOSITORY, 'broker/bin/fieldproof-broker.mjs');
-const run = promisify(execFile);
 const NOW = 1_795_262_400_000;
 const VIEW = { width: 80, now: NOW };
 const ID = 'z6MkfDRC7Y5TSZ2h4PFbNWJcfQfo5SzijZ4qtwbkWrUQuyzY';
@@ -145,25 +140,31 @@ test('a device is found by its name or a part of its id, and only when one is me
 describe('commands', () => {
   let broker: TestBroker;
   let device: TestDevice;
+  let running: Commands;
 
   beforeAll(async () => {
     broker = await startTestBroker();
     device = await broker.device();
+    running = await startCommands();
   });
-  afterAll(() => broker.close());
+  afterAll(async () => {
+    await running.stop();
+    await broker.close();
+  });
 
-  const cli = async (...parts: string[]): Promise<string> =>
-    (await run(process.execPath, [BIN, ...parts, '--data', broker.dataDir])).stdout;
+  const run = (parts: string[]) => running.run(...parts, '--data', broker.dataDir);
+
+  async function cli(...parts: string[]): Promise<string> {
+    const { code, stdout, stderr } = await run(parts);
+    expect([code, stderr]).toEqual([0, '']);
+    return stdout;
+  }
 
   /** Its line on standard error. */
   async function failure(...parts: string[]): Promise<string> {
-    const error = (await cli(...parts).catch((thrown: unknown) => thrown)) as {
-      readonly code: number;
-      readonly stdout: string;
-      readonly stderr: string;
-    };
-    expect([error.code, error.stdout, error.stderr.trim().split('\n').length]).toEqual([1, '', 1]);
-    return error.stderr;
+    const { code, stdout, stderr } = await run(parts);
+    expect([code, stdout, stderr.trim().split('\n').length]).toEqual([1, '', 1]);
+    return stderr;
   }
 
   test('site and streams say what a device is; list and show print it', async () => {

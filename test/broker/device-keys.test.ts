@@ -1,14 +1,12 @@
-import { execFile } from 'node:child_process';
 import { copyFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { deviceIdFromPublicKey, didKeyFromPublicKey } from '@fieldproof/protocol/did-key';
 import type { Signer } from '@fieldproof/protocol/envelope';
 import { parseJoinLine } from '@fieldproof/protocol/join-line';
 import { sealOwnership } from '@fieldproof/protocol/statements';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { REPOSITORY } from '../support/services.ts';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
+import { startCommands } from './support/commands.ts';
 import { TestDevice, until } from './support/device.ts';
 import {
   credentialFrom,
@@ -451,11 +449,9 @@ describe('a device that changes hands', () => {
 
 test('operators do it from the command line', async () => {
   const device = await broker.device();
-  const bin = join(REPOSITORY, 'broker/bin/fieldproof-broker.mjs');
-  const devices = async (...args: string[]) => {
-    const all = [bin, 'devices', ...args, '--data', broker.dataDir];
-    return (await promisify(execFile)(process.execPath, all)).stdout;
-  };
+  const running = await startCommands();
+  const devices = async (...args: string[]) =>
+    (await running.run('devices', ...args, '--data', broker.dataDir)).stdout;
   const line = /^fieldproof:\S+$/m.exec(await devices('swap', device.id, '--compromised'))![0];
   const { token } = parseJoinLine(line);
   const key = newKey();
@@ -466,6 +462,7 @@ test('operators do it from the command line', async () => {
   expect(shownThen).toContain(`${deviceIdFromPublicKey(key.publicKey)} from boot 1000`);
   expect(shownThen).toMatch(new RegExp(`${device.id} boots 0 to 999`));
   expect(await devices('unenrol', device.id, '--reason', 'broken')).toContain('unenrolled');
+  await running.stop();
 });
 
 test('an unenrolled device is out until a token lets it in, for any owner', async () => {

@@ -1,18 +1,18 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { exportRootKey } from '@fieldproof/broker/root-key';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { REPOSITORY } from '../support/services.ts';
+import { type Commands, startCommands } from './support/commands.ts';
 
 const BIN = join(REPOSITORY, 'broker/bin/fieldproof-broker.mjs');
-const run = promisify(execFile);
 
 let folder: string;
 let env: NodeJS.ProcessEnv;
+let running: Commands;
 const children: ChildProcess[] = [];
 
 beforeAll(async () => {
@@ -23,8 +23,10 @@ beforeAll(async () => {
     FIELDPROOF_BROKER_HTTP_PORT: String(await freePort()),
     FIELDPROOF_BROKER_MQTT_PORT: String(await freePort()),
   };
+  running = await startCommands({ cwd: folder, env });
 });
 afterAll(async () => {
+  await running.stop();
   for (const child of children) {
     const gone = new Promise((done) => child.once('exit', done));
     child.kill('SIGTERM');
@@ -41,14 +43,7 @@ function commands(): readonly (readonly string[])[] {
     .map((line) => line.split(/\s+/));
 }
 
-async function cli(...args: string[]) {
-  try {
-    const { stdout, stderr } = await run(process.execPath, [BIN, ...args], { cwd: folder, env });
-    return { code: 0, stdout, stderr };
-  } catch (error) {
-    return error as { code: number; stdout: string; stderr: string };
-  }
-}
+const cli = (...args: string[]) => running.run(...args);
 
 async function start(args: readonly string[]): Promise<string> {
   const child = spawn(process.execPath, [BIN, ...args], { cwd: folder, env });
@@ -117,9 +112,9 @@ describe('the root key offline', () => {
     const { rootKey } = JSON.parse(stdout) as { rootKey: string };
     await cli('init', '--root', rootKey, '--data', 'second');
     const ports = ['--http-port', '0', '--mqtt-port', '0'];
-    const { code, stderr } = await cli('start', '--data', 'second', ...ports);
-    expect(code).toBe(1);
-    const line = stderr.trim().split('\n').at(-1);
+    const refused = await start(['start', '--data', 'second', ...ports]).catch(String);
+    const line = refused.trim().split('\n').at(-1);
+    expect(refused).toContain('exit code 1');
     expect(line).toMatch(/ERR_DESCRIPTOR_NEEDED.*descriptor draft.*descriptor install/);
   });
 

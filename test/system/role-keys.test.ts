@@ -26,7 +26,8 @@ import { NetworkHistory } from '@fieldproof/protocol/network-history';
 import { decodeReceipt } from '@fieldproof/protocol/settlement-messages';
 import { createJoinLine } from '@fieldproof/stack/broker-admin';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { runProgram, until } from '../support/network.ts';
+import { type Commands, startCommands } from '../broker/support/commands.ts';
+import { until } from '../support/network.ts';
 import { type OwnProcess, startProcess } from '../torn/support/own-process.ts';
 
 const ROLES = ['registry', 'log', 'control', 'ledger'] as const;
@@ -41,6 +42,7 @@ link: { backoffMinMs: 100, backoffMaxMs: 1000 }
 
 let folder: string;
 let broker: OwnProcess;
+let commands: Commands;
 let agents: OwnProcess | undefined;
 const agentFolders = () => AGENTS.map((name) => join(folder, name));
 
@@ -65,10 +67,12 @@ beforeAll(async () => {
       random: (length) => new Uint8Array(randomBytes(length)),
     });
   }
+  commands = await startCommands();
   agents = await startProcess('stack/src/agents-main.ts', { args: agentFolders() });
 }, 60_000);
 
 afterAll(async () => {
+  await commands?.stop();
   await agents?.end('SIGKILL');
   await broker?.end('SIGKILL');
   rmSync(folder, { recursive: true, force: true });
@@ -94,9 +98,7 @@ test('all four role keys are replaced under load, and nothing is lost', async ()
   const data = join(folder, 'broker');
   await recordMore(10);
   for (const role of ROLES) {
-    const rotated = await runProgram('broker/bin/fieldproof-broker.mjs', [
-      ...['keys', 'rotate', role, '--data', data, '--json'],
-    ]);
+    const rotated = await commands.run('keys', 'rotate', role, '--data', data, '--json');
     expect([role, rotated]).toEqual([role, expect.objectContaining({ code: 0 })]);
     expect(JSON.parse(rotated.stdout)).toMatchObject({ installed: true });
     await recordMore(10);

@@ -1,47 +1,6 @@
 #!/usr/bin/env node
 /** `fieldproof-broker`: runs a broker, and administers the one of a data folder. */
 
-import { Command } from 'commander';
-import { describeFailure } from '../errors.ts';
-import { addAccessCommands } from './access-commands.ts';
-import { type CommonFlags, common, createClient, print } from './common.ts';
-import { addDescriptorCommands } from './descriptor-commands.ts';
-import { addDeviceCommands } from './device-commands.ts';
-import { addKeyCommands } from './key-commands.ts';
-import { addRootCommands } from './root-commands.ts';
-import { addAppealCommands } from './standing-commands.ts';
-import { addStartCommand } from './start-command.ts';
-import { formatStatus } from './status-view.ts';
-import { addSupportCommand } from './support-command.ts';
-import { addTokenCommands } from './token-commands.ts';
-import { addWebhookCommands } from './webhook-commands.ts';
+import { runCommand } from './program.ts';
 
-const program = new Command('fieldproof-broker')
-  .description('The Fieldproof broker: verifies, records and receipts what devices send.')
-  .version('0.1.0')
-  .showHelpAfterError();
-
-addStartCommand(program);
-common(
-  program.command('status').description('open problems first, then addresses and counters'),
-).action(async (flags: CommonFlags) => {
-  print(flags, await createClient(flags).call('GET', '/admin/status'), (status) =>
-    formatStatus(status, process.stdout.columns),
-  );
-});
-addDeviceCommands(program);
-addAppealCommands(program);
-addTokenCommands(program);
-addAccessCommands(program);
-addKeyCommands(program);
-addDescriptorCommands(program);
-addRootCommands(program);
-addWebhookCommands(program);
-addSupportCommand(program);
-
-try {
-  await program.parseAsync();
-} catch (error) {
-  process.stderr.write(`${describeFailure(error)}\n`);
-  process.exitCode = 1;
-}
+await runCommand(process.argv.slice(2));

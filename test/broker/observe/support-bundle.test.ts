@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   existsSync,
@@ -11,23 +10,21 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import { redactConfig } from '@fieldproof/broker/observe/redacted-config';
 import { collectBundle, describeBundle } from '@fieldproof/broker/observe/support-bundle';
 import { parseJoinLine } from '@fieldproof/protocol/join-line';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { REPOSITORY } from '../../support/services.ts';
 import { startTestBroker, type TestBroker } from '../support/broker.ts';
+import { type Commands, startCommands } from '../support/commands.ts';
 import type { TestDevice } from '../support/device.ts';
 import { findSecret } from '../support/secrets.ts';
 
-const BIN = join(REPOSITORY, 'broker/bin/fieldproof-broker.mjs');
-const run = promisify(execFile);
 const word = () => randomBytes(24).toString('base64url');
 
 let broker: TestBroker;
 let folder: string;
+let running: Commands;
 let device: TestDevice;
 let planted: Record<string, string | Uint8Array>;
 
@@ -57,18 +54,17 @@ beforeAll(async () => {
       planted[`${name}/${file}`] = line.trim();
     }
   }
+  const database = `postgres://u:${String(planted.database)}@127.0.0.1:1/x`;
+  running = await startCommands({ cwd: folder, env: { ...process.env, DATABASE_URL: database } });
 });
 
 afterAll(async () => {
+  await running.stop();
   await broker.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
-function cli(...parts: string[]) {
-  const database = `postgres://u:${String(planted.database)}@127.0.0.1:1/x`;
-  const env = { ...process.env, DATABASE_URL: database };
-  return run(process.execPath, [BIN, 'support-bundle', ...parts], { cwd: folder, env });
-}
+const cli = (...parts: string[]) => running.run('support-bundle', ...parts);
 
 interface Bundle {
   readonly missing: readonly string[];
@@ -128,7 +124,7 @@ describe('the bundle of a running broker', () => {
     expectClean(read(out).text);
     expect(stdout).toContain('1 devices with their names');
     const before = readFileSync(out);
-    await expect(cli('--data', broker.dataDir, '--out', out)).rejects.toMatchObject({
+    expect(await cli('--data', broker.dataDir, '--out', out)).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('there is such a file already'),
     });
