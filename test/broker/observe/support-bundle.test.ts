@@ -102,7 +102,7 @@ describe('the bundle of a running broker', () => {
       environment: expect.arrayContaining(['DATABASE_URL']),
       disk: { freeBytes: expect.any(Number) },
       broker: {
-        config: { webhookUrl: 'http://127.0.0.1:1/hook', logLevel: 'trace' },
+        config: { webhookUrl: 'http://127.0.0.1:1/[redacted]', logLevel: 'trace' },
         status: { network: broker.running.network },
         devices: { standings: { good: 1 }, online: 1 },
         certificates: { server: { notAfter: expect.any(Number) } },
@@ -187,7 +187,7 @@ test('settings are shown without what may be secret in an address', () => {
     httpPort: 7880,
   };
   expect(redactConfig(config)).toEqual({
-    ...{ databaseUrl: 'postgres://db:5432/x', webhookUrl: 'https://h/hook/path', httpPort: 7880 },
+    ...{ databaseUrl: 'postgres://db:5432/x', webhookUrl: 'https://h/[redacted]', httpPort: 7880 },
   });
   for (const databaseUrl of ['user:p@ss', 'user://p@ss', 'p@ss']) {
     expect(redactConfig({ databaseUrl })).toEqual({ databaseUrl: '[not an address]' });
