@@ -28,6 +28,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await running.stop();
   for (const child of children) {
+    if (child.exitCode !== null) continue;
     const gone = new Promise((done) => child.once('exit', done));
     child.kill('SIGTERM');
     await gone;

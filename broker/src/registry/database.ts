@@ -3,22 +3,24 @@
  * blobs are Uint8Array and integers are numbers on both.
  */
 
-import {
-  Kysely,
-  type KyselyPlugin,
-  Migrator,
-  type PluginTransformResultArgs,
-  PostgresDialect,
-  type QueryResult,
-  type RootOperationNode,
-  SqliteAdapter,
-  SqliteDialect,
-  sql,
-  type UnknownRow,
+import type {
+  KyselyPlugin,
+  PluginTransformResultArgs,
+  QueryResult,
+  RootOperationNode,
+  UnknownRow,
 } from 'kysely';
 import LibsqlDatabase from 'libsql';
 import pg from 'pg';
 import { BrokerError } from '../errors.ts';
+import {
+  Kysely,
+  Migrator,
+  PostgresDialect,
+  SqliteAdapter,
+  SqliteDialect,
+  sql,
+} from './query-builder.ts';
 import { MIGRATIONS, type RegistrySchema } from './schema.ts';
 
 export type RegistryDatabase = Kysely<RegistrySchema>;

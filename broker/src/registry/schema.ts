@@ -1,6 +1,7 @@
 /** The registry's tables, on SQLite and PostgreSQL alike: text, 64-bit integers and blobs only. */
 
-import { type ColumnType, type Kysely, type Migration, sql } from 'kysely';
+import type { ColumnType, Migration } from 'kysely';
+import { type Kysely, sql } from './query-builder.ts';
 
 /** Read as number: `database.ts` turns what the drivers give into numbers, and no value here passes 2^53. */
 export type Int = ColumnType<number, number, number>;
