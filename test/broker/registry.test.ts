@@ -89,11 +89,12 @@ function contract(open: () => Promise<RegistryDatabase>): void {
     expect(await registry.device('z6MkB')).toBeNull();
   });
 
-  test('applying again replaces, and moves the mark', async () => {
-    expect(await registry.appliedThrough()).toBe(-1);
+  test('applying again replaces; how far the log is applied is said apart from it', async () => {
     const later: Device = { ...DEVICE, status: 'active', logIndex: 12 };
     await registry.apply([DEVICE, later]);
     expect(await registry.devices()).toEqual([later]);
+    expect(await registry.appliedThrough()).toBe(-1);
+    await registry.markApplied(12);
     expect(await registry.appliedThrough()).toBe(12);
   });
 
@@ -107,6 +108,8 @@ function contract(open: () => Promise<RegistryDatabase>): void {
     await registry.apply([{ ...device, publicKey: key(4), retired: [retired(3)] }]);
     const keys = [...(await registry.keys())].map(({ keyId }) => keyId).sort();
     expect(keys).toEqual([2, 3, 4].map((fill) => deviceIdFromPublicKey(key(fill))).sort());
+    await registry.forgetDevices();
+    expect([await registry.devices(), await registry.keys()]).toEqual([[], []]);
   });
 
   test('a token says whose place it is for', async () => {
@@ -250,6 +253,16 @@ describe('SQLite', () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   const file = join(folder, 'registry.sqlite');
   contract(() => openRegistryDatabase({ url: '', file }));
+
+  test('one that does not answer is named to whoever has or asks for a token', async () => {
+    const gone = new Registry(await openRegistryDatabase({ url: '', file: join(folder, 'gone') }));
+    await gone.close();
+    const secret = new Uint8Array(16);
+    const asking = [() => gone.token(secret), () => gone.useToken(secret, 1), () => gone.tokens()];
+    for (const ask of asking) {
+      await expect(ask()).rejects.toMatchObject({ code: 'ERR_REGISTRY_DATABASE' });
+    }
+  });
 
   test('a database of a newer version is refused', async () => {
     const other = join(folder, 'newer.sqlite');

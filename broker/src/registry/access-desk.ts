@@ -55,6 +55,7 @@ export class AccessDesk {
   /** The same of tokens that were used. */
   readonly #used = new Set<string>();
   #turn: Promise<unknown> = Promise.resolve();
+  #writing: Promise<void> = Promise.resolve();
 
   constructor(options: AccessDeskOptions) {
     this.#options = options;
@@ -198,19 +199,23 @@ export class AccessDesk {
     this.#tokens.set(token.hash, { token, digest: fromHex(token.hash) });
   }
 
-  async #write(): Promise<void> {
-    const hashes = [...this.#unwritten];
-    const all = [...new Set([...hashes, ...this.#used])];
-    if (all.length === 0) return;
-    this.#unwritten.clear();
-    this.#used.clear();
-    try {
-      const tokens = all.map((hash) => this.#tokens.get(hash)!.token);
-      await putAccessTokens(this.#options.db, tokens);
-    } catch (error) {
-      for (const hash of hashes) this.#unwritten.add(hash);
-      this.#options.onDatabaseError(error);
-    }
+  /** One after the other: `settle` must not overtake a write that may still fail. */
+  #write(): Promise<void> {
+    this.#writing = this.#writing.then(async () => {
+      const hashes = [...this.#unwritten];
+      const all = [...new Set([...hashes, ...this.#used])];
+      if (all.length === 0) return;
+      this.#unwritten.clear();
+      this.#used.clear();
+      try {
+        const tokens = all.map((hash) => this.#tokens.get(hash)!.token);
+        await putAccessTokens(this.#options.db, tokens);
+      } catch (error) {
+        for (const hash of hashes) this.#unwritten.add(hash);
+        this.#options.onDatabaseError(error);
+      }
+    });
+    return this.#writing;
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -5,6 +5,7 @@ import { FrameReader } from '@fieldproof/protocol/frame';
 import { decodeEvidenceEntry, isBatchEntry } from '@fieldproof/protocol/log-entries';
 import { readRegistryAction, seedNumberOf } from '@fieldproof/protocol/registry-actions';
 import type { AccessDesk } from './access-desk.ts';
+import type { DeviceTexts } from './device-texts.ts';
 import type { Directory } from './directory.ts';
 import type { QuarantineDesk } from './quarantine.ts';
 import type { Registry } from './registry.ts';
@@ -21,13 +22,18 @@ export async function catchUp(options: {
   readonly quarantine: QuarantineDesk;
   readonly access: AccessDesk;
   readonly tokens: TokenDesk;
+  readonly texts: Pick<DeviceTexts, 'eraseOthers'>;
 }): Promise<number> {
-  const { evidence, registry, directory, quarantine, access, tokens } = options;
+  const { evidence, registry, directory, quarantine, access, tokens, texts } = options;
   // A log that is shorter than the registry remembers was replaced: all of it is applied again.
   const through = await registry.appliedThrough();
   const from = through < evidence.size ? through + 1 : 0;
-  if (from === 0) await quarantine.forget();
+  if (from === 0) {
+    await directory.forget();
+    await quarantine.forget();
+  }
   let applied = 0;
+  const written = new Set<string>();
   const reader = new FrameReader(from);
   for await (const chunk of evidence.tail(from, { live: false })) {
     reader.push(chunk);
@@ -44,10 +50,18 @@ export async function catchUp(options: {
       const action = readRegistryAction(entry.statement);
       await access.catchUp(action, entry);
       await tokens.catchUp(action, entry);
+      if (action.action === 'site' || action.action === 'notes') written.add(action.subject);
       applied += 1;
     }
   }
   await tokens.finishCatchUp();
+  // A crash may have come between the entry and the erasing of the text before it.
+  for (const deviceId of written) {
+    const device = directory.get(deviceId);
+    if (device === null) continue;
+    await texts.eraseOthers(deviceId, 'site', device.texts.site);
+    await texts.eraseOthers(deviceId, 'notes', device.texts.notes);
+  }
   await directory.settle(evidence.size);
   return applied;
 }

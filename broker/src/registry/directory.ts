@@ -57,6 +57,14 @@ export class Directory {
     }
   }
 
+  /** The log is read from its beginning: what it does not say of a device is not so. */
+  async forget(): Promise<void> {
+    await this.options.registry.forgetDevices();
+    this.devices.clear();
+    this.keys.clear();
+    this.idOfKey.clear();
+  }
+
   /** Applies a `registry` entry that the database may have missed. */
   async catchUp(entry: {
     readonly subject: string;
@@ -65,6 +73,7 @@ export class Directory {
     readonly index: number;
   }): Promise<void> {
     const before = this.devices.get(entry.subject) ?? null;
+    if (before !== null && entry.index <= before.logIndex) return;
     const after = applyRegistryAction(before, readRegistryAction(entry.statement), entry);
     if (after === null || after === before) return;
     this.put(after);

@@ -2,8 +2,8 @@
  * The registry: devices and enrolment tokens.
  *
  * The evidence log is the truth about devices: an action is appended there first, and applied here when it is durable.
- * `appliedThrough` says how far; on start the broker applies what a crash left out. Uses of tokens are only
- * here: one is taken before the enrolment is logged, so a crash in between costs one use and never gives one.
+ * `appliedThrough` says up to where all of it is here, of devices and of tokens; on start the broker applies what is
+ * behind that, and a device's `logIndex` says which of it is there already. Uses of tokens are only here: one is taken before the enrolment is logged, so a crash in between costs one use and never gives one.
  */
 
 import { createHash } from 'node:crypto';
@@ -85,7 +85,8 @@ export class Registry {
   }
 
   /**
-   * Writes devices as `registry` entries left them, how far the log is applied, and fresh births, in one transaction.
+   * Writes devices as `registry` entries left them, and fresh births, in one transaction. How far the log is applied is
+   * not its to say: entries about tokens in between may be missing still.
    */
   async apply(devices: readonly Device[], births: readonly FreshBirths[] = []): Promise<void> {
     if (devices.length === 0 && births.length === 0) return;
@@ -114,8 +115,14 @@ export class Registry {
           .onConflict((conflict) => conflict.column('device_id').doUpdateSet(row))
           .execute();
       }
-      if (devices.length === 0) return;
-      await setSetting(tx, APPLIED, String(Math.max(...devices.map((device) => device.logIndex))));
+    });
+  }
+
+  /** Forgets devices and their keys: they are to come from the log, read from its beginning. */
+  async forgetDevices(): Promise<void> {
+    await this.db.transaction().execute(async (tx) => {
+      await tx.deleteFrom('devices').execute();
+      await tx.deleteFrom('device_keys').execute();
     });
   }
 
@@ -185,7 +192,11 @@ export class Registry {
   }
 
   async setSetting(key: string, value: string): Promise<void> {
-    await setSetting(this.db, key, value);
+    await this.db
+      .insertInto('settings')
+      .values({ key, value })
+      .onConflict((conflict) => conflict.column('key').doUpdateSet({ value }))
+      .execute();
   }
 
   /** Adds an enrolment token by its hash, unless it is there. */
@@ -219,8 +230,10 @@ export class Registry {
       .execute();
   }
 
+  /** @throws {BrokerError} ERR_REGISTRY_DATABASE. */
   async tokens(): Promise<readonly Token[]> {
-    const rows = await this.db.selectFrom('tokens').selectAll().orderBy('created_at').execute();
+    const query = this.db.selectFrom('tokens').selectAll().orderBy('created_at');
+    const rows = await answered(query.execute());
     return rows.map(tokenOf);
   }
 
@@ -234,23 +247,29 @@ export class Registry {
     return Number(result.numUpdatedRows) > 0;
   }
 
-  /** What a token is for; null when there is none. It may be used up, revoked or expired. */
+  /**
+   * What a token is for; null when there is none. It may be used up, revoked or expired.
+   *
+   * @throws {BrokerError} ERR_REGISTRY_DATABASE.
+   */
   async token(token: Uint8Array): Promise<Token | null> {
-    const row = await this.db
-      .selectFrom('tokens')
-      .selectAll()
-      .where('hash', '=', tokenHash(token))
-      .executeTakeFirst();
+    const query = this.db.selectFrom('tokens').selectAll().where('hash', '=', tokenHash(token));
+    const row = await answered(query.executeTakeFirst());
     return row ? tokenOf(row) : null;
   }
 
   /**
    * Takes one use of a token, atomically.
    *
-   * @throws {BrokerError} ERR_TOKEN_INVALID.
+   * @throws {BrokerError} ERR_TOKEN_INVALID, ERR_REGISTRY_DATABASE.
    */
   async useToken(token: Uint8Array, now: number): Promise<Token> {
-    const hash = tokenHash(token);
+    const row = await answered(this.tryToken(tokenHash(token), now));
+    if (row) return tokenOf(row);
+    throw new BrokerError('ERR_TOKEN_INVALID', 'token: unknown, used up, revoked or expired');
+  }
+
+  private async tryToken(hash: string, now: number) {
     const result = await this.db
       .updateTable('tokens')
       .set((eb) => ({ used: eb('used', '+', 1) }))
@@ -259,21 +278,21 @@ export class Registry {
       .where('expires_at', '>', now)
       .whereRef('used', '<', 'uses')
       .executeTakeFirst();
-    const row =
-      Number(result.numUpdatedRows) > 0
-        ? await this.db.selectFrom('tokens').selectAll().where('hash', '=', hash).executeTakeFirst()
-        : undefined;
-    if (row) return tokenOf(row);
-    throw new BrokerError('ERR_TOKEN_INVALID', 'token: unknown, used up, revoked or expired');
+    return Number(result.numUpdatedRows) > 0
+      ? this.db.selectFrom('tokens').selectAll().where('hash', '=', hash).executeTakeFirst()
+      : undefined;
   }
 }
 
-async function setSetting(db: RegistryDatabase, key: string, value: string): Promise<void> {
-  await db
-    .insertInto('settings')
-    .values({ key, value })
-    .onConflict((conflict) => conflict.column('key').doUpdateSet({ value }))
-    .execute();
+/** What somebody asked for waits until the database is there again. */
+async function answered<T>(query: Promise<T>): Promise<T> {
+  try {
+    return await query;
+  } catch (cause) {
+    throw new BrokerError('ERR_REGISTRY_DATABASE', 'registry: the database does not answer', {
+      cause,
+    });
+  }
 }
 
 /** Ids of the keys of a device that are known of it, without the first, which is its own id. */

@@ -1,0 +1,234 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AccessDesk } from '@fieldproof/broker/registry/access-desk';
+import { catchUp } from '@fieldproof/broker/registry/catch-up';
+import { openRegistryDatabase, type RegistryDatabase } from '@fieldproof/broker/registry/database';
+import { DeviceTexts } from '@fieldproof/broker/registry/device-texts';
+import { Directory } from '@fieldproof/broker/registry/directory';
+import type { QuarantineDesk } from '@fieldproof/broker/registry/quarantine';
+import { Registry } from '@fieldproof/broker/registry/registry';
+import type { RegistrySchema } from '@fieldproof/broker/registry/schema';
+import { TokenDesk } from '@fieldproof/broker/registry/token-desk';
+import { toHex } from '@fieldproof/protocol/bytes';
+import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
+import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
+import { encodeFrame } from '@fieldproof/protocol/frame';
+import { type EvidenceEntry, encodeEvidenceEntry } from '@fieldproof/protocol/log-entries';
+import type { RegistryAction } from '@fieldproof/protocol/registry-actions';
+import { afterAll, beforeEach, expect, test } from '@jest/globals';
+import type { Transaction } from 'kysely';
+
+const folder = mkdtempSync(join(tmpdir(), 'fieldproof-catch-up-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const NOW = 1_795_000_000_000;
+const signer = signerFromSeed(new Uint8Array(32).fill(9));
+const key = (fill: number) => signerFromSeed(new Uint8Array(32).fill(fill)).publicKey;
+const idOf = (fill: number) => deviceIdFromPublicKey(key(fill));
+const OWNER = `did:key:${idOf(200)}`;
+const ADMIN = { name: 'admin', scopes: ['admin'] as const };
+
+let file: string;
+let files = 0;
+let random = 0;
+/** What is durable of the log. */
+let entries: EvidenceEntry[];
+
+beforeEach(() => {
+  files += 1;
+  file = join(folder, `${files}.sqlite`);
+  entries = [];
+});
+
+const evidence = {
+  get size() {
+    return entries.length;
+  },
+  append: async (entry: EvidenceEntry) => {
+    entries.push(entry);
+    return { index: entries.length - 1, leafHash: new Uint8Array(32) };
+  },
+  async *tail(from: number) {
+    for (let index = from; index < entries.length; index += 1) {
+      const entry = encodeEvidenceEntry(entries[index]!);
+      yield encodeFrame({ index, entry, body: new Uint8Array(0) });
+    }
+  },
+};
+
+/** A start over the database that is there. */
+async function start() {
+  const db = await openRegistryDatabase({ url: '', file });
+  const registry = new Registry(db);
+  const tokenRegistry = new Registry(db);
+  let mayWrite: Promise<void> = Promise.resolve();
+  const common = {
+    ...{ network: 'h7dz6lhl', signer, evidence, now: () => NOW, onDatabaseError: () => {} },
+    random: (bytes: number) => new Uint8Array(bytes).fill(++random),
+  };
+  const directory = new Directory({ ...common, registry });
+  const access = new AccessDesk({ ...common, db: heldDatabase(db, () => mayWrite) });
+  const tokens = new TokenDesk({ ...common, registry: tokenRegistry });
+  const texts = new DeviceTexts({ ...common, db });
+  await directory.load();
+  await access.load();
+  const quarantine = { forget: async () => {}, replayBirth: () => {} };
+  const applied = await catchUp({
+    ...{ evidence, registry, directory, access, tokens, texts },
+    quarantine: quarantine as unknown as QuarantineDesk,
+  });
+  return {
+    ...{ registry, directory, access, tokens, texts, applied },
+    /** What is written of tokens waits for this, and is refused when it is. */
+    holdTokens: (until: Promise<void>) => {
+      until.catch(() => {});
+      mayWrite = until;
+      tokenRegistry.revokeToken = () => until.then(() => false);
+    },
+    /** The process ends, and writes nothing more. */
+    kill: () => db.destroy(),
+  };
+}
+
+/** A database whose transactions wait. */
+function heldDatabase(db: RegistryDatabase, until: () => Promise<void>): RegistryDatabase {
+  return new Proxy(db, {
+    get: (target, name) => {
+      if (name === 'transaction') {
+        return () => ({
+          execute: async (work: (tx: Transaction<RegistrySchema>) => Promise<void>) => {
+            await until();
+            return target.transaction().execute(work);
+          },
+        });
+      }
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+function enrolmentOf(fill: number): RegistryAction {
+  return {
+    action: 'enrol',
+    subject: idOf(fill),
+    key: key(fill),
+    owner: OWNER,
+    name: 'roof',
+    group: 'default',
+    cell: '',
+    streams: [],
+    issued: NOW,
+    expires: NOW + 1,
+  };
+}
+
+function rotationTo(fill: number, firstBoot: number): RegistryAction {
+  return {
+    action: 'rotate',
+    subject: idOf(1),
+    key: key(fill),
+    firstBoot,
+    until: NOW + 1,
+    cause: 'rotation',
+    issued: NOW,
+    expires: NOW + 1,
+  };
+}
+
+test('what was revoked stays so after a crash, whatever the database took behind the revocation', async () => {
+  const first = await start();
+  const wanted = { name: 'ann', scopes: ['read'] as const, expiresAt: null };
+  const { text, token } = await first.access.create(wanted, ADMIN);
+  const place = { uses: 1, expiresAt: NOW + 1, group: 'default', cell: '' };
+  const { secret, token: enrolment } = await first.tokens.create(place);
+  first.holdTokens(Promise.reject(new Error('refused')));
+  await first.access.revoke(token.hash);
+  await expect(first.tokens.revoke(enrolment.hash)).rejects.toMatchObject({
+    code: 'ERR_REGISTRY_DATABASE',
+  });
+  await first.directory.record(enrolmentOf(1));
+  await first.kill();
+
+  const second = await start();
+  expect(second.directory.get(idOf(1))).not.toBeNull();
+  expect(second.access.judge(text)).toBeNull();
+  await expect(second.registry.useToken(secret, NOW)).rejects.toMatchObject({
+    code: 'ERR_TOKEN_INVALID',
+  });
+  await second.kill();
+});
+
+test('an entry that the database has already is not applied a second time', async () => {
+  const first = await start();
+  await first.directory.record(enrolmentOf(1));
+  await first.directory.settle(entries.length);
+  await first.directory.record(rotationTo(2, 10));
+  const device = await first.directory.record(rotationTo(3, 20));
+  await first.kill();
+
+  const second = await start();
+  expect(second.applied).toBe(2);
+  expect(second.directory.get(idOf(1))).toEqual(device);
+  await second.kill();
+
+  const third = await start();
+  expect([third.applied, third.directory.get(idOf(1))]).toEqual([0, device]);
+  await third.kill();
+});
+
+test('a device, or a key of it, that a shorter log does not name is none', async () => {
+  const first = await start();
+  const device = await first.directory.record(enrolmentOf(1));
+  await first.directory.record(rotationTo(2, 10));
+  await first.directory.record(enrolmentOf(4));
+  await first.directory.settle(entries.length);
+  await first.kill();
+  entries = entries.slice(0, 1);
+
+  const second = await start();
+  expect(second.directory.all()).toEqual([device]);
+  expect(second.directory.deviceOf(idOf(2))).toBeNull();
+  expect(await second.registry.devices()).toEqual([device]);
+  expect(await second.registry.keys()).toEqual([]);
+  await second.kill();
+});
+
+test('a write of access tokens that is under way is not taken for done', async () => {
+  const first = await start();
+  const wanted = { name: 'ann', scopes: ['read'] as const, expiresAt: null };
+  const { token } = await first.access.create(wanted, ADMIN);
+  let refuse = (_why: Error): void => {};
+  first.holdTokens(
+    new Promise<void>((_resolve, reject) => {
+      refuse = reject;
+    }),
+  );
+  const revoked = first.access.revoke(token.hash);
+  while (entries.length < 2) await new Promise(setImmediate);
+  await new Promise(setImmediate);
+  const settled = first.access.settle();
+  refuse(new Error('refused'));
+  expect(await settled).toBe(false);
+  await revoked;
+  await first.kill();
+});
+
+test('a text that the log says is gone is gone after a crash, and no other', async () => {
+  const first = await start();
+  const subject = idOf(1);
+  await first.directory.record(enrolmentOf(1));
+  const site = await first.texts.keep(subject, 'site', 'Elm Street 5');
+  const place = { group: 'default', cell: '' };
+  await first.directory.record({ action: 'site', subject, ...place, text: site });
+  const notes = await first.texts.keep(subject, 'notes', 'key under the mat');
+  await first.directory.record({ action: 'notes', subject, text: notes });
+  await first.directory.record({ action: 'notes', subject, text: null });
+  await first.kill();
+
+  const second = await start();
+  expect(await second.texts.find(toHex(notes))).toBeNull();
+  expect(await second.texts.find(toHex(site))).toMatchObject({ text: 'Elm Street 5' });
+  await second.kill();
+});
