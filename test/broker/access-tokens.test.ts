@@ -7,7 +7,7 @@ import { decodeEvidenceEntry } from '@fieldproof/protocol/log-entries';
 import { readRegistryAction } from '@fieldproof/protocol/registry-actions';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
-import { TestDevice } from './support/device.ts';
+import { TestDevice, until } from './support/device.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -184,6 +184,25 @@ describe('an access token', () => {
     });
     expect((await call('DELETE', `/admin/access/${access.hash}`)).status).toBe(404);
     expect((await call('DELETE', '/admin/access/a')).status).toBe(400);
+  });
+
+  test('ends a tail that it began when it is revoked: nothing more is told', async () => {
+    const { token, access } = await create(['tail']);
+    const tail = await fetch(`${broker.running.addresses.http}/v1/tail?from=0`, {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    let told = '';
+    const ending = (async () => {
+      const decoder = new TextDecoder('latin1');
+      for await (const chunk of tail.body!) told += decoder.decode(chunk);
+      return 'as if all were told';
+    })().catch(() => 'cut off');
+    const { access: early } = await create(['read']);
+    await until(() => told.includes(early.hash), 'what is new');
+    await call('DELETE', `/admin/access/${access.hash}`);
+    const { access: late } = await create(['read']);
+    expect(await ending).toBe('cut off');
+    expect(told).not.toContain(late.hash);
   });
 
   test.each([

@@ -77,9 +77,10 @@ export function addEvidenceRoutes(
       ended.abort();
     });
     reply.header('content-type', FRAMES).header('cache-control', 'no-store');
+    const allowed = whileAllowed(frames, () => access(request, 'tail'));
     // Without this a reader learns only with the first frame that it is connected.
     reply.raw.once('pipe', () => reply.raw.flushHeaders());
-    return reply.send(Readable.from(frames, { objectMode: false, highWaterMark: 1 << 16 }));
+    return reply.send(Readable.from(allowed, { objectMode: false, highWaterMark: 1 << 16 }));
   });
 
   app.get('/v1/entries/:index', async (request, reply) => {
@@ -100,6 +101,17 @@ export function addEvidenceRoutes(
     reply.header('cache-control', 'private, no-cache');
     return sendBytes(reply, COSE, body);
   });
+}
+
+/** A tail lasts long: its token may end or be revoked meanwhile. Then it breaks off, which no reader takes for the end. */
+async function* whileAllowed(
+  frames: AsyncGenerator<Uint8Array, void, void>,
+  check: () => void,
+): AsyncGenerator<Uint8Array, void, void> {
+  for await (const chunk of frames) {
+    check();
+    yield chunk;
+  }
 }
 
 async function sendFile(reply: FastifyReply, folder: string, path: string): Promise<FastifyReply> {
