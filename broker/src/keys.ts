@@ -54,6 +54,9 @@ export function loadKeys(
 ): NetworkKeys {
   const folder = join(dataDir, 'keys');
   if (!existsSync(join(folder, 'root.pub'))) {
+    // Another root key would be another network.
+    const isNetwork = existsSync(join(dataDir, 'descriptor.cose'));
+    if (isNetwork && !existsSync(join(folder, 'root.key'))) throw missing(join(folder, 'root.pub'));
     makeKeys(folder, ['root', ...ROLES], { random, files });
     const root = readSigner(join(folder, 'root.key'));
     if (root === null) throw missing(join(folder, 'root.key'));
@@ -110,9 +113,16 @@ export function initKeys(
   return network;
 }
 
-/** The root key's seed as long as it is in the data folder: asked anew each time, for it may be taken away. */
+/**
+ * The root key's seed as long as it is in the data folder: asked anew each time, for it may be taken away.
+ *
+ * @throws {BrokerError} ERR_KEY_FILE, also when it is that of another network.
+ */
 export function readRoot(dataDir: string): Signer | null {
-  return readSigner(join(dataDir, 'keys', 'root.key'));
+  const path = join(dataDir, 'keys', 'root.key');
+  const root = readSigner(path);
+  if (root === null || equalBytes(root.publicKey, readRootKey(dataDir))) return root;
+  throw new BrokerError('ERR_KEY_FILE', `${path}: expected the key of root.pub, got another`);
 }
 
 /** @throws {BrokerError} ERR_KEY_FILE. */

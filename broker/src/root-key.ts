@@ -20,7 +20,7 @@ import { type Signer, signerFromSeed } from '@fieldproof/protocol/ed25519-node';
 import { networkIdFromRootKey } from '@fieldproof/protocol/network-id';
 import { BrokerError } from './errors.ts';
 import { type KeyFileLayer, nodeKeyFiles, syncFolder } from './key-file-layer.ts';
-import { formatKey, readKey, readRoot, readRootKey } from './keys.ts';
+import { formatKey, readKey, readRoot } from './keys.ts';
 
 export interface RootKeyFile {
   readonly file: string;
@@ -66,10 +66,7 @@ export function exportRootKey(
       `${join(dataDir, 'descriptor.cose')}: expected a signed descriptor first, got none; start the broker once`,
     );
   }
-  const publicKey = readRootKey(dataDir);
-  if (!equalBytes(root.publicKey, publicKey)) {
-    throw new BrokerError('ERR_KEY_FILE', `${path}: expected the key of root.pub, got another`);
-  }
+  const { publicKey } = root;
   const isElsewhere = resolve(dirname(file)) !== resolve(dirname(path));
   if (!isElsewhere) throw exists(file);
   const seed = readKey(path);

@@ -53,6 +53,24 @@ describe('the descriptor of a data folder', () => {
     expect(later).toMatchObject({ isNew: true, descriptor: { version: 3 } });
   });
 
+  test('another root key than that of the network is refused, and none is made in its place', async () => {
+    const path = (name: string) => join(folder, 'keys', name);
+    const keys = loadKeys(folder, random);
+    const options = { content: CONTENT, now: 1, inForce: 0, logged: async () => null };
+    await loadDescriptor(folder, keys, options);
+    const own = readFileSync(path('root.key'));
+    writeFileSync(path('root.key'), `${randomBytes(32).toString('base64url')}\n`);
+    const refused = expect.objectContaining({ code: 'ERR_KEY_FILE' });
+    expect(() => loadKeys(folder, random)).toThrow(refused);
+    writeFileSync(path('root.key'), own);
+    rmSync(path('root.pub'));
+    // It is that of the key that is here.
+    expect(loadKeys(folder, random).rootKey).toEqual(keys.rootKey);
+    for (const name of ['root.key', 'root.pub']) rmSync(path(name));
+    expect(() => loadKeys(folder, random)).toThrow(refused);
+    expect(existsSync(path('root.key'))).toBe(false);
+  });
+
   test('a network without its root key has no first descriptor', async () => {
     const keys = { ...loadKeys(folder, random), root: null };
     const options = { content: CONTENT, now: 1, inForce: 0, logged: async () => null };
