@@ -120,13 +120,17 @@ test('durations are those that people write', () => {
 
 test('a device is found by its name or a part of its id, and only when one is meant', async () => {
   const other = `${ID.slice(0, 40)}AAAAAAAA`;
+  const END = ID.slice(-8);
   const devices = [
     { deviceId: ID, name: 'roof' },
     { deviceId: other, name: 'twin' },
     { deviceId: `${other.slice(0, 47)}B`, name: 'twin' },
   ];
   const client = { call: async () => ({ devices }) };
-  for (const text of [ID, 'roof', ID.slice(-8)]) expect(await findDevice(client, text)).toBe(ID);
+  // What a newcomer calls itself does not take the place of another device.
+  const posing = { call: async () => ({ devices: [...devices, { deviceId: 'z6Mk', name: END }] }) };
+  await expect(findDevice(posing, END)).rejects.toMatchObject({ code: 'ERR_REQUEST' });
+  for (const text of [ID, 'roof', END]) expect(await findDevice(client, text)).toBe(ID);
   for (const [text, code] of [
     ['twin', 'ERR_REQUEST'],
     [ID.slice(0, 8), 'ERR_REQUEST'],

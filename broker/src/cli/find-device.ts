@@ -26,8 +26,8 @@ export async function findDevice(client: AdminClient, text: string): Promise<str
   if (text.length === ID_LENGTH && text.startsWith('z6Mk')) return text;
   const answer = await client.call('GET', '/admin/devices');
   const { devices } = answer as { readonly devices: readonly Named[] };
-  const named = devices.filter(({ name }) => name === text);
-  const found = named.length > 0 ? named : devices.filter(({ deviceId }) => isPart(deviceId, text));
+  // A device chooses its name: one that is part of another's id must not stand for that other.
+  const found = devices.filter(({ deviceId, name }) => name === text || isPart(deviceId, text));
   if (found.length === 1) return found[0]!.deviceId;
   if (found.length === 0) throw new BrokerError('ERR_DEVICE_UNKNOWN', `${text}: no device`);
   const ids = found.map(({ deviceId }) => deviceId).join(', ');
