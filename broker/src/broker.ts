@@ -52,7 +52,7 @@ import { BackPressure } from './mqtt/back-pressure.ts';
 import { Door } from './mqtt/door.ts';
 import { FrontDesk } from './mqtt/front-desk.ts';
 import { HeldPackets } from './mqtt/held-packets.ts';
-import { judgeLogin } from './mqtt/login.ts';
+import { isStillGood, judgeLogin } from './mqtt/login.ts';
 import { MqttServer } from './mqtt/mqtt-server.ts';
 import { mqttStatus } from './mqtt/mqtt-status.ts';
 import { PlainBroker } from './mqtt/plain/plain-broker.ts';
@@ -349,6 +349,7 @@ async function compose(
         nonces,
         deviceKey: (id) => directory.deviceKey(id),
       }),
+    mayBegin: (session) => isStillGood(session, (id) => directory.deviceKey(id)),
     backPressure: new BackPressure(config),
     rates,
     refusals,
@@ -641,6 +642,7 @@ async function compose(
     ...{ evidence, registry, directory, quarantine },
     access: accessDesk,
     tokens: tokenDesk,
+    texts,
   });
   openedAccess = accessDesk;
   if (accessDesk.nameless > 0) {

@@ -178,7 +178,7 @@ describe('a suspension', () => {
       } as unknown as GateOptions);
       const session = {
         ...{ deviceId, deviceKey: signer.publicKey, nonce: '', nonceIssuedAt: 0 },
-        ...{ slots: [], judged: 0 },
+        ...{ kid: ring.kid, slots: [], judged: 0 },
       };
       const publish = { topic: device.topic('telemetry'), retain: false, qos: 1 };
       gate.receive(session, { ...publish, envelope: device.seal() }, () => {});

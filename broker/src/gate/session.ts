@@ -28,6 +28,8 @@ export interface Session {
   /** Server nonce of the login as latin1 text, and when it was issued, Unix ms. */
   readonly nonce: string;
   readonly nonceIssuedAt: number;
+  /** Of the key that signed the login. */
+  readonly kid: Uint8Array;
   /** PUBLISHes not yet acknowledged, in their order; those before `judged` have a verdict. */
   readonly slots: Slot[];
   judged: number;

@@ -1,6 +1,6 @@
 /** Checks the login in a CONNECT. docs/spec/identity.md section 6. */
 
-import { decodeUtf8, fromBase64url } from '@fieldproof/protocol/bytes';
+import { decodeUtf8, equalBytes, fromBase64url } from '@fieldproof/protocol/bytes';
 import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
 import { verify } from '@fieldproof/protocol/ed25519-node';
 import { openLogin } from '@fieldproof/protocol/statements';
@@ -21,6 +21,15 @@ export type LoginVerdict =
    */
   | { readonly returnCode: 3 | 4 | 5; readonly reason: string };
 
+/** Whether a login that was good still is: while it is answered, a device may be suspended or get another key. */
+export function isStillGood(
+  { deviceId, kid }: Pick<Session, 'deviceId' | 'kid'>,
+  deviceKey: LoginContext['deviceKey'],
+): boolean {
+  const key = deviceKey(deviceId);
+  return key !== null && key.standing !== 'suspended' && equalBytes(key.kid, kid);
+}
+
 /** Judges a login and uses up its nonce when it is good. */
 export function judgeLogin(
   deviceId: string,
@@ -33,7 +42,7 @@ export function judgeLogin(
   try {
     const login = fromBase64url(decodeUtf8(password ?? new Uint8Array(0)));
     const { network, nonces } = context;
-    const { publicKey } = key;
+    const { publicKey, kid } = key;
     const nonce = openLogin(login, { network, publicKey, verify, device: deviceId });
     const nonceIssuedAt = nonces.use(nonce);
     const session: Session = {
@@ -41,6 +50,7 @@ export function judgeLogin(
       deviceKey: publicKeyFromDeviceId(deviceId),
       nonce: Buffer.from(nonce).toString('latin1'),
       nonceIssuedAt,
+      kid,
       slots: [],
       judged: 0,
     };

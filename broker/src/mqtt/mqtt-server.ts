@@ -22,6 +22,8 @@ export interface MqttServerOptions {
   readonly network: string;
   readonly gate: Pick<Gate, 'receive'>;
   readonly judgeLogin: (deviceId: string, password: Uint8Array | undefined) => LoginVerdict;
+  /** Whether a session may begin whose login was good. */
+  readonly mayBegin: (session: Session) => boolean;
   readonly backPressure: BackPressure;
   readonly rates: Pick<Rates, 'allowance' | 'spend'>;
   readonly refusals: Refusals;
@@ -212,6 +214,10 @@ export class MqttServer implements DeviceDestination {
     this.aedes.on('clientReady', (client) => {
       const session = this.sessions.get(client);
       if (session === undefined || client.closed) return;
+      if (!this.options.mayBegin(session)) {
+        client.close();
+        return;
+      }
       this.options.door.loggedIn(client.conn);
       forgetConnect(client);
       this.clients.set(client.id, client);

@@ -85,7 +85,7 @@ export class EnvelopeCases {
     });
     const session: Session = {
       ...{ deviceId, deviceKey, nonce: Buffer.from(nonce).toString('latin1') },
-      ...{ nonceIssuedAt: NOW - 1000, slots: [], judged: 0 },
+      ...{ nonceIssuedAt: NOW - 1000, kid: KIDS[me]!, slots: [], judged: 0 },
     };
     await this.submit(items, chance, (item, index, acknowledged) => {
       const self = {
