@@ -106,7 +106,7 @@ export const BROKER_ERRORS = {
   ERR_FIRST_BOOT: {
     what: 'The new key would sign boots that an earlier key has signed, or there are none left.',
     remedy:
-      'Ask with a firstBoot above every boot counter that the device has used; begin a new boot with it.',
+      'Ask with a firstBoot above every boot counter that the device has used; begin a new boot with it. When none are left, enrol the hardware as a new device.',
   },
   ERR_TOO_MANY_KEYS: {
     what: 'Eight replaced keys of the device still count: with one more the oldest would be forgotten.',

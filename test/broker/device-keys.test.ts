@@ -1,5 +1,6 @@
 import { copyFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { Directory } from '@fieldproof/broker/registry/directory';
 import { deviceIdFromPublicKey, didKeyFromPublicKey } from '@fieldproof/protocol/did-key';
 import type { Signer } from '@fieldproof/protocol/envelope';
 import { parseJoinLine } from '@fieldproof/protocol/join-line';
@@ -120,6 +121,25 @@ describe('a device that replaces its key', () => {
   test('logs in with the new key only', async () => {
     expect(await loginCode(device, old)).toBe(4);
     expect(await loginCode(device, next)).toBe(0);
+  });
+
+  test('gets no session when its key is replaced while its login is answered', async () => {
+    const late = await broker.device();
+    const { deviceKey } = Directory.prototype;
+    let asked = 0;
+    Directory.prototype.deviceKey = function (this: Directory, id) {
+      const key = deviceKey.call(this, id);
+      if (id !== late.id || key === null) return key;
+      asked += 1;
+      return asked === 1 ? key : { ...key, kid: new Uint8Array(8) };
+    };
+    try {
+      late.connect().catch(() => {});
+      await until(() => late.client?.connected === false, 'the end of the connection');
+      expect(await shown(late)).toMatchObject({ online: false });
+    } finally {
+      Directory.prototype.deviceKey = deviceKey;
+    }
   });
 
   test('has what its outbox holds of older boots recorded, each boot under its key', async () => {
@@ -383,6 +403,19 @@ describe('a spare part', () => {
     ] as const) {
       expect(await verdict(device, { signer, bootCounter })).toBe('ERR_KEY_RETIRED');
     }
+  });
+
+  test('is none that was a device itself, also when it is unenrolled at that moment', async () => {
+    const own = await broker.device();
+    const token = await swapToken(device);
+    const request = await enrolmentOf(own, own.signer, { token });
+    await Promise.all([
+      broker.admin('POST', `/admin/devices/${own.id}/unenrol`, { reason: 'sold' }),
+      post(own, '/v1/enrol', request),
+    ]);
+    expect(await shown(own)).toMatchObject({ status: 'unenrolled' });
+    const again = await enrolmentOf(own, own.signer, { token });
+    expect(await refusal(own, '/v1/enrol', again)).toBe('409 ERR_KEY_IN_USE');
   });
 
   test('is none for a device that there is not', async () => {

@@ -41,12 +41,14 @@ export class EnrolmentDesk {
       deviceOf: (keyId) => directory.deviceOf(keyId)?.deviceId ?? keyId,
     });
     nonces.check(enrolment.nonce);
-    const place = await this.placeOffered(device, enrolment);
+    const wasEnrolled = isEnrolled(directory.get(device));
+    const place = wasEnrolled ? null : await this.placeOffered(enrolment);
     const keyId = deviceIdFromPublicKey(enrolment.key);
     const names = new Set([keyId, device, ...(place === null ? [] : [place.device])]);
     const answer = await directory.inTurn([...names], async () => {
-      // Meanwhile the key may have become a device's.
-      const isStill = (directory.deviceOf(keyId)?.deviceId ?? keyId) === device;
+      // Meanwhile the key may have become a device's, and the device may have come or gone.
+      const isSame = (directory.deviceOf(keyId)?.deviceId ?? keyId) === device;
+      const isStill = isSame && isEnrolled(directory.get(device)) === wasEnrolled;
       return isStill ? this.enrolInTurn(device, enrolment, place) : null;
     });
     return answer ?? this.enrol(request);
@@ -68,10 +70,9 @@ export class EnrolmentDesk {
   }
 
   /** The token of a newcomer, when it is for the place of another device. */
-  private async placeOffered(device: string, { token }: Enrolment): Promise<Token | null> {
-    const { directory, registry } = this.options;
-    if (token === null || isEnrolled(directory.get(device))) return null;
-    const found = await registry.token(token);
+  private async placeOffered({ token }: Enrolment): Promise<Token | null> {
+    if (token === null) return null;
+    const found = await this.options.registry.token(token);
     return found === null || found.device === '' ? null : found;
   }
 
