@@ -40,6 +40,7 @@ import { loadKeys, ownKeyInForce } from './keys.ts';
 import {
   type Addresses,
   closeListener,
+  keepListening,
   lanHost,
   lanNamesOf,
   listen,
@@ -600,6 +601,12 @@ async function compose(
     addresses.https = urlOf('https', lanHost(lanNames), ports.https);
     addresses.mqtts = urlOf('mqtts', lanHost(lanNames), ports.mqtts);
     addresses.wss = webSocketUrl(addresses.https);
+  }
+  for (const bound of [http.server, https?.server, tcp, plain, secure?.listener]) {
+    if (!bound) continue;
+    keepListening(bound, (error, times) =>
+      log.error({ event: 'accept-failed', err: error, times }, 'connections: not accepted'),
+    );
   }
 
   const content = descriptorContent(config, { names: lanNames, ports }, tls?.caHash ?? null);

@@ -6,6 +6,8 @@ import type { BrokerConfig } from './config.ts';
 import { BrokerError } from './errors.ts';
 import { machineNames } from './tls/machine-names.ts';
 
+const TELL_INTERVAL_MS = 10_000;
+
 /** URLs at which the broker serves. */
 export interface Addresses {
   readonly http: string;
@@ -54,6 +56,28 @@ export async function listenHttp(
     throw portError(error, host, port);
   }
   return (app.server.address() as { readonly port: number }).port;
+}
+
+/**
+ * Keeps a bound listener when a connection cannot be accepted, such as where no file descriptor is left: for Node that
+ * is an error of the server, which nobody hears once it is bound, and so the end of the process.
+ *
+ * @param tell - told of the first, and then at most every ten seconds, how many there were since.
+ */
+export function keepListening(
+  server: Server,
+  tell: (error: Error, times: number) => void,
+  now: () => number = () => performance.now(),
+): void {
+  let toldAt = Number.NEGATIVE_INFINITY;
+  let times = 0;
+  server.on('error', (error) => {
+    times += 1;
+    if (now() - toldAt < TELL_INTERVAL_MS) return;
+    tell(error, times);
+    toldAt = now();
+    times = 0;
+  });
 }
 
 /** Closes a listener; its connections are closed elsewhere. */

@@ -1,10 +1,11 @@
 /** Certificates that operators bring: what is taken, what is refused and why. */
 
 import { createHash, generateKeyPairSync, X509Certificate } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadCertificateFiles } from '@fieldproof/broker/tls/certificate-files';
+import { Certificates } from '@fieldproof/broker/tls/certificates';
 import { checkChain } from '@fieldproof/device-agent/tls-peer';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Issued, issue, issueChain, issueServer } from './support/certificates.ts';
@@ -191,4 +192,19 @@ describe('what is refused', () => {
     const deep = await issueServer(above);
     expect(codeOf(() => load({ cert: deep.pem + chain, key: deep.keyPem }))).toBe('ERR_TLS_CHAIN');
   });
+});
+
+test('files that can no longer be looked at leave the certificate in use, and the broker', async () => {
+  const cert = file('watched.pem', server.pem + middle.pem + root.pem);
+  const key = file('watched-key.pem', server.keyPem);
+  const log = { info: () => {}, warn: () => {}, error: () => {} };
+  const certificates = await Certificates.load({
+    ...{ dataDir: folder, network: 'net', files: { cert, key, ca: '' }, names: [] },
+    ...{ minVersion: 'TLSv1.2', pollMs: 1000, now: Date.now, log: log as never },
+  });
+  rmSync(cert);
+  symlinkSync(cert, cert);
+  await certificates.reload();
+  expect(certificates.status().problem?.code).toBe('ERR_TLS_FILE');
+  expect(certificates.current.cert).toContain(server.pem.trim());
 });

@@ -58,7 +58,10 @@ function createDesk(changes: Partial<FrontDeskOptions> = {}) {
   };
   const refusals = new Refusals();
   const desk = new FrontDesk({
-    device: { maxPacketBytes: 262_144, flow: () => FLOW, handle: reader('device') },
+    device: {
+      ...{ maxPacketBytes: 262_144, maxFilters: 2 },
+      ...{ flow: () => FLOW, handle: reader('device') },
+    },
     plain: { maxPacketBytes: 10, flow: () => FLOW, handle: reader('plain') },
     rules: {
       judgeAccessToken: (text) => (text === 'good' ? { name: 'anna', scopes: ['mqtt'] } : null),
@@ -140,6 +143,21 @@ describe('the front desk', () => {
     await settle();
     expect(seen.closed).toBe(true);
     expect(refused()).toEqual({ size: 1 });
+  });
+
+  test('hands on packets with as many filters as a broker takes', async () => {
+    const { dial, read, refused } = createDesk();
+    const { peer, seen } = dial();
+    const filters = (count: number) => {
+      const subscriptions = Array.from({ length: count }, () => ({ topic: 'a', qos: 0 as const }));
+      return mqttPacket.generate({ cmd: 'subscribe', messageId: 1, subscriptions });
+    };
+    peer.write(Buffer.concat([connectPacket(), filters(2)]));
+    await settle();
+    expect(read.map(({ hex }) => hex)).toContain(filters(2).toString('hex'));
+    peer.write(filters(3));
+    await settle();
+    expect([seen.closed, refused()]).toEqual([true, { filters: 1 }]);
   });
 
   test('answers whom it does not let in with a CONNACK, and ends the connection', async () => {

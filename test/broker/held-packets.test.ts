@@ -20,8 +20,7 @@ function connect() {
   return {
     connection,
     ended,
-    hold: (bytes: number, { isUnfinished = true, isNew = false } = {}) =>
-      held.tell(holder, { bytes, isUnfinished, isNew }),
+    hold: (bytes: number, { isNew = false } = {}) => held.tell(holder, { bytes, isNew }),
   };
 }
 
@@ -39,15 +38,14 @@ describe('time', () => {
     expect(held.bytes).toBe(0);
   });
 
-  test('each packet has its own time; whole ones that wait for their turn have none', () => {
+  test('each packet has its own time', () => {
     start();
-    const [busy, waiting] = [connect(), connect()];
+    const busy = connect();
     for (; nowMs < 5000; nowMs += 500) {
       busy.hold(10, { isNew: true });
-      waiting.hold(10, { isUnfinished: false });
       held.endLate();
     }
-    expect([busy.ended, waiting.ended]).toEqual([[], []]);
+    expect(busy.ended).toEqual([]);
   });
 
   test('what was sent and not read yet is not late', () => {

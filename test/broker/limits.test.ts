@@ -193,6 +193,12 @@ describe('the table of limits in broker/README.md', () => {
 
   const PROVOKED: Readonly<Record<string, () => Promise<void>>> = {
     'messages of a device': async () => {
+      const subscriber = await connected();
+      const filters = Array.from({ length: 150 }, (_, i) => `x/${i}`);
+      await subscriber.client!.subscribeAsync(filters).catch(() => {});
+      await until(() => status().mqtt.overRate === 1, 'each filter counts');
+      await subscriber.close();
+      await until(() => status().mqtt.sessions === 0, 'the end of the session');
       const device = await connected();
       flood(device, 150);
       await expectReject(device, 'ERR_RATE_DEVICE', false);
@@ -272,6 +278,13 @@ describe('the table of limits in broker/README.md', () => {
         packet: { granted: [1, 128, 128] },
       });
       expect(refused('subscriptions')).toBe(2);
+    },
+    'filters in a packet': async () => {
+      const device = await connected();
+      const filters = Array.from({ length: 257 }, (_, i) => `x/${i}`);
+      device.client!.subscribe(filters, () => {});
+      await until(() => !device.client!.connected, 'the end');
+      expect(refused('filters')).toBe(1);
     },
     'levels of a topic': async () => {
       const device = await connected();

@@ -250,6 +250,11 @@ describe('the rest', () => {
     }
     for (const filter of [
       device.topic('birth'),
+      device.topic(''),
+      device.topic('state/'),
+      device.topic('x').replace(`/${NETWORK}/`, '/other/'),
+      `${device.topic('state')}/x`,
+      'fp/1',
       '#',
       '+/+/+/+/+/+',
       `$share/g/${device.topic('+')}`,

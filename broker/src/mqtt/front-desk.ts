@@ -10,7 +10,7 @@ import type { Duplex } from 'node:stream';
 import type { Client } from 'aedes';
 import { type Connect, decodeConnect } from './connect-packet.ts';
 import type { Door } from './door.ts';
-import { type GuardHooks, type GuardLimits, guardConnection } from './guard.ts';
+import { type Following, type GuardHooks, type GuardLimits, guardConnection } from './guard.ts';
 import type { HeldPackets, Holder, Holding } from './held-packets.ts';
 import type { Violation } from './packet-rules.ts';
 import type { Refusals } from './refusals.ts';
@@ -28,16 +28,14 @@ export interface Flow {
   readonly holds: () => boolean;
   /** How many packets may be handed on now. */
   readonly allowance: () => number;
-  /** Told how many packets that are no PUBLISH were handed on. */
+  /** Told how many packets that are no PUBLISH were handed on; each filter counts as one. */
   readonly onOthers: (packets: number) => void;
   /** The connection has closed, or another flow takes over. */
   readonly end: () => void;
 }
 
 /** A broker behind the desk. */
-export interface Destination {
-  /** Longest packet that a client of it may send. */
-  readonly maxPacketBytes: number;
+export interface Destination extends Following {
   flow(connection: Duplex): Flow;
 }
 
@@ -192,7 +190,7 @@ class Arrival implements GuardHooks, Holder {
     this.connection.destroy();
   }
 
-  onConnect(body: Buffer): { readonly maxPacketBytes: number } | Violation {
+  onConnect(body: Buffer): Following | Violation {
     const { connection, origin } = this;
     const { judge, onNotice, device, plain, door } = this.context;
     const connect = decodeConnect(body);

@@ -8,7 +8,7 @@
 
 import type { Duplex } from 'node:stream';
 import type { Holding } from './held-packets.ts';
-import { checkPacket, PACKET, type Violation } from './packet-rules.ts';
+import { checkPacket, countAsked, PACKET, type Violation } from './packet-rules.ts';
 
 export interface GuardLimits {
   /** Longest CONNECT, fixed header aside: what a stranger may make us hold. */
@@ -20,19 +20,28 @@ export interface GuardLimits {
 const EMPTY = Buffer.alloc(0);
 
 /** Why a connection was ended. */
-export type GuardVerdict = Violation | { readonly clause: 'size' | 'first packet' };
+export type GuardVerdict = Violation | { readonly clause: 'size' | 'first packet' | 'filters' };
+
+/** What may follow a CONNECT. */
+export interface Following {
+  /** Longest packet. */
+  readonly maxPacketBytes: number;
+  /** Filters in one packet; none: as many as it has room for. */
+  readonly maxFilters?: number;
+}
 
 /**
  * Told of the CONNECT, without its fixed header.
  *
- * @returns the longest packet that may follow, or why the connection must end.
+ * @returns what may follow, or why the connection must end.
  */
-export type OnConnect = (body: Buffer) => { readonly maxPacketBytes: number } | Violation;
+export type OnConnect = (body: Buffer) => Following | Violation;
 
 /** Splits a stream into packets and checks each. Pure but for what it keeps of an unfinished packet. */
 export class PacketGuard {
   private readonly maxConnectBytes: number;
   private maxPacketBytes: number;
+  private maxFilters = Number.POSITIVE_INFINITY;
   private readonly hooks: { readonly onConnect?: OnConnect };
   /** The beginning of an unfinished packet: the first `held` bytes of `rest`. */
   private rest: Buffer = EMPTY;
@@ -62,11 +71,20 @@ export class PacketGuard {
     return this.rest.length;
   }
 
-  /** Packets handed on that are no PUBLISH, since this was last asked. */
+  /** Packets handed on that are no PUBLISH, each filter as one, since this was last asked. */
   takeOthers(): number {
     const { others } = this;
     this.others = 0;
     return others;
+  }
+
+  /** Gives away what is held. */
+  takeHeld(): Buffer {
+    const held = this.rest.subarray(0, this.held);
+    this.rest = EMPTY;
+    this.held = 0;
+    this.waits = false;
+    return held;
   }
 
   /**
@@ -115,10 +133,17 @@ export class PacketGuard {
         allowed = 1;
         const answer = this.hooks.onConnect?.(bytes.subarray(head.bodyAt, end));
         if (answer !== undefined && 'clause' in answer) return answer;
-        if (answer !== undefined) this.maxPacketBytes = answer.maxPacketBytes;
+        if (answer !== undefined) {
+          this.maxPacketBytes = answer.maxPacketBytes;
+          this.maxFilters = answer.maxFilters ?? Number.POSITIVE_INFINITY;
+        }
       }
       packets += 1;
-      if (first >> 4 !== PACKET.publish) this.others += 1;
+      if (first >> 4 !== PACKET.publish) {
+        const asked = countAsked(first, bytes.subarray(head.bodyAt, end));
+        if (asked > this.maxFilters) return { clause: 'filters' };
+        this.others += asked;
+      }
       at = end;
     }
     if (at < bytes.length) this.hold(bytes.subarray(at));
@@ -145,7 +170,7 @@ export interface GuardHooks {
   readonly holds: () => boolean;
   /** How many packets may be handed on now. */
   readonly allowance: () => number;
-  /** Told how many packets that are no PUBLISH were handed on. */
+  /** Told how many packets that are no PUBLISH were handed on; each filter counts as one. */
   readonly onOthers: (packets: number) => void;
   /** Told what is held of packets, when that is or was anything. */
   readonly onHeld?: (holding: Holding) => void;
@@ -205,17 +230,17 @@ class Guarded {
     }
     // Node itself calls read(0) to start reading; that takes nothing out.
     if (size !== 0 && hooks.holds()) return null;
-    // What waits here comes before what waits in the socket.
-    const chunk: unknown =
-      guard.isWaiting && size !== 0 ? EMPTY : this.readAll.call(connection, size);
+    const chunk: unknown = this.readAll.call(connection, size);
     if (!Buffer.isBuffer(chunk)) return null;
     const result = guard.push(chunk, hooks.allowance());
     const others = guard.takeOthers();
     if (others > 0) hooks.onOthers(others);
+    // It has not been read yet: a connection whose peer has ended it ends after its last packet, not before.
+    if (guard.isWaiting) connection.unshift(guard.takeHeld());
     const bytes = guard.heldBytes;
     if (bytes > 0 || this.wasHeld) {
       this.wasHeld = bytes > 0;
-      hooks.onHeld?.({ bytes, isUnfinished: !guard.isWaiting, isNew: result !== null });
+      hooks.onHeld?.({ bytes, isNew: result !== null });
     }
     if (result === null || Buffer.isBuffer(result)) return result;
     this.end(result);

@@ -18,8 +18,6 @@ export interface HeldLimits {
 export interface Holding {
   /** 0: nothing. */
   readonly bytes: number;
-  /** Whether it is a beginning of which the rest is to come; else it is whole and waits for its turn. */
-  readonly isUnfinished: boolean;
   /** Whether something else was held before. */
   readonly isNew: boolean;
 }
@@ -33,8 +31,8 @@ export interface Holder {
 
 interface Held {
   bytes: number;
-  /** Since when a packet is unfinished; null: none is. */
-  sinceMs: number | null;
+  /** When its packet began. */
+  sinceMs: number;
 }
 
 /** Looks per timeout: a packet is late by at most this part of it. */
@@ -62,17 +60,17 @@ export class HeldPackets {
   }
 
   /** A connection holds this now. */
-  tell(holder: Holder, { bytes, isUnfinished, isNew }: Holding): void {
+  tell(holder: Holder, { bytes, isNew }: Holding): void {
     if (bytes === 0) {
       this.forget(holder);
       return;
     }
-    const held = this.holders.get(holder) ?? { bytes: 0, sinceMs: null };
-    this.holders.set(holder, held);
+    const before = this.holders.get(holder);
+    const held = before ?? { bytes: 0, sinceMs: this.monotonicMs() };
+    if (before === undefined) this.holders.set(holder, held);
+    else if (isNew) held.sinceMs = this.monotonicMs();
     this.total += bytes - held.bytes;
     held.bytes = bytes;
-    if (!isUnfinished) held.sinceMs = null;
-    else if (isNew || held.sinceMs === null) held.sinceMs = this.monotonicMs();
     if (this.total > this.limits.maxHeldBytes) this.endLargest();
   }
 
@@ -86,7 +84,6 @@ export class HeldPackets {
   endLate(): void {
     const nowMs = this.monotonicMs();
     for (const [holder, held] of [...this.holders]) {
-      if (held.sinceMs === null) continue;
       if (nowMs - held.sinceMs <= this.limits.packetTimeoutMs) continue;
       // It has sent more, which we have not read yet: then it is us who are late.
       if (holder.connection.readableLength > 0) held.sinceMs = nowMs;

@@ -66,6 +66,8 @@ const SUBSCRIPTIONS = 'subscriptions';
 const TOPIC_LEVELS = 'topic levels';
 /** Under `refused`: logins above `maxSessions`. */
 const SESSIONS = 'sessions';
+/** Filters in one packet of a device, which needs eight; Aedes takes them all at once. */
+const MAX_FILTERS = 256;
 /** Packets that may follow a CONNECT before its CONNACK; one read of the socket bounds their bytes. */
 const QUEUE_LIMIT = 1000;
 
@@ -95,6 +97,10 @@ export class MqttServer implements DeviceDestination {
 
   get maxPacketBytes(): number {
     return this.options.limits.maxPacketBytes;
+  }
+
+  get maxFilters(): number {
+    return MAX_FILTERS;
   }
 
   flow(connection: Duplex): Flow {

@@ -67,6 +67,21 @@ export function checkPacket(first: number, body: Uint8Array): Violation | null {
   }
 }
 
+/**
+ * What a well-formed packet asks for: its filters, of which 256 kB have room for 65,000; else one.
+ *
+ * @param first - first byte of the fixed header.
+ * @param body - what follows the Remaining Length.
+ */
+export function countAsked(first: number, body: Uint8Array): number {
+  const type = first >> 4;
+  if (type !== PACKET.subscribe && type !== PACKET.unsubscribe) return 1;
+  const more = type === PACKET.subscribe ? 3 : 2;
+  let filters = 0;
+  for (let at = 2; at < body.length; filters += 1) at += more + (body[at]! << 8) + body[at + 1]!;
+  return filters;
+}
+
 /** Whether a topic filter puts its wildcards where section 4.7.1 allows them. */
 export function isFilter(filter: Uint8Array): boolean {
   for (let i = 0; i < filter.length; i++) {

@@ -28,6 +28,7 @@ export interface WebSocketOptions {
   readonly limits: {
     readonly maxConnectBytes: number;
     readonly maxPacketBytes: number;
+    readonly plainMaxPacketBytes: number;
     readonly maxUnsentBytes: number;
   };
   readonly held: HeldPackets;
@@ -62,7 +63,7 @@ export function serveWebSockets(server: Server, options: WebSocketOptions): void
     // Its types do not know it yet.
     closeTimeout: CLOSE_TIMEOUT_MS,
     // A frame is kept until it is whole; clients send a packet in each.
-    maxPayload: limits.maxPacketBytes + HEADERS_BYTES,
+    maxPayload: Math.max(limits.maxPacketBytes, limits.plainMaxPacketBytes) + HEADERS_BYTES,
     handleProtocols: () => SUBPROTOCOL,
   };
   const webSockets = new WebSocketServer(settings);
@@ -171,7 +172,7 @@ function meterFrames(
   // Before the library sees it, which says at once what is whole with it.
   socket.prependListener('data', (chunk: Buffer) => {
     bytes += chunk.length;
-    held.tell(holder, { bytes, isUnfinished: true, isNew: false });
+    held.tell(holder, { bytes, isNew: false });
   });
 }
 

@@ -191,14 +191,18 @@ async function loadMaterial(options: CertificatesOptions): Promise<TlsMaterial> 
   return loadTls(dataDir, { network, names: all, own: names, now });
 }
 
-/** Changes when one of the files does; files that are gone are a state, too. */
+/** Changes when one of the files does; files that are gone, or may not be looked at, are a state, too. */
 function signatureOf(files: CertificateFiles | null): string {
   if (files === null) return '';
   const paths = [files.cert, files.key, files.ca].filter((path) => path !== '');
   return paths
     .map((path) => {
-      const stat = statSync(path, { throwIfNoEntry: false });
-      return stat === undefined ? 'none' : `${stat.ino} ${stat.size} ${stat.mtimeMs}`;
+      try {
+        const stat = statSync(path);
+        return `${stat.ino} ${stat.size} ${stat.mtimeMs}`;
+      } catch (error) {
+        return (error as NodeJS.ErrnoException).code ?? 'none';
+      }
     })
     .join('; ');
 }

@@ -61,10 +61,17 @@ export function guardCase(
     );
   }
   for (const packet of parsed) checkParsed(packet, stream);
-  const publishes = parsed.filter(({ cmd }) => cmd === 'publish').length;
-  if (ended === null && others !== parsed.length - publishes) {
+  const asked = parsed.reduce((sum, packet) => sum + askedBy(packet), 0);
+  if (ended === null && others !== asked) {
     throw new Finding(`guard: counts ${others} packets that are no PUBLISH`, stream);
   }
+}
+
+/** Each filter counts as a packet; a PUBLISH is counted elsewhere. */
+function askedBy(packet: Packet): number {
+  if (packet.cmd === 'publish') return 0;
+  if (packet.cmd === 'subscribe') return packet.subscriptions.length;
+  return packet.cmd === 'unsubscribe' ? packet.unsubscriptions.length : 1;
 }
 
 /** Gives the chunks, and asks for what waits; `mostAtOnce` as a rate limit would. */

@@ -102,7 +102,7 @@ export function encodeAck(type: keyof typeof ACK_FIRST, id: number): Buffer {
 
 /** @param codes - one for each filter, in their order: the granted QoS or 0x80. [MQTT-3.8.4-5] */
 export function encodeSuback(id: number, codes: readonly number[]): Buffer {
-  return encode(0x90, [Buffer.of(id >> 8, id & 0xff, ...codes)]);
+  return encode(0x90, [Buffer.of(id >> 8, id & 0xff), Buffer.from(codes)]);
 }
 
 /** @param delivery.id - for QoS 1 and 2. */

@@ -20,6 +20,7 @@ import {
   encodeSuback,
   type Message,
   PINGRESP,
+  type Qos,
 } from './packets.ts';
 import { PlainClient } from './plain-client.ts';
 import { Retained } from './retained.ts';
@@ -63,6 +64,8 @@ export interface PlainStatus {
 const BURST_SECONDS = 10;
 const SWEEP_INTERVAL_MS = 10_000;
 const FAILURE = 0x80;
+/** So many retained messages that a subscription brings take as much of the rate as one packet. */
+const RETAINED_PER_PACKET = 10;
 
 interface Bucket {
   tokens: number;
@@ -326,11 +329,9 @@ export class PlainBroker implements PlainDestination {
         session.complete(packet.id);
         return;
       case 'subscribe':
-        this.spend(connection, packet.filters.length);
-        this.subscribe(packet, client, session);
+        this.spend(connection, this.subscribe(packet, client, session) / RETAINED_PER_PACKET);
         return;
       case 'unsubscribe':
-        this.spend(connection, packet.filters.length);
         for (const filter of packet.filters) {
           if (session.subscriptions.delete(filter)) this.tree.delete(filter, session);
         }
@@ -389,12 +390,15 @@ export class PlainBroker implements PlainDestination {
     }
   }
 
+  /** @returns how many retained messages it brought. */
   private subscribe(
     { id, filters }: ClientPacket & { readonly type: 'subscribe' },
     client: PlainClient,
     session: PlainSession,
-  ): void {
+  ): number {
     const { subscriptions } = session;
+    /** Each once, however often it is in the packet: one packet has room for 65,000 times `#`. */
+    const granted = new Map<string, Qos>();
     const codes = filters.map(({ filter, qos }) => {
       const problem = judgeFilter(filter, this.rights);
       if (problem !== null) {
@@ -408,17 +412,20 @@ export class PlainBroker implements PlainDestination {
       }
       subscriptions.set(filter, qos);
       this.tree.set(filter, session, qos);
+      granted.set(filter, qos);
       return qos;
     });
     client.write(encodeSuback(id, codes));
-    for (const [i, { filter, qos }] of filters.entries()) {
-      if (codes[i] === FAILURE) continue;
+    let brought = 0;
+    for (const [filter, qos] of granted) {
       for (const message of this.retained.match(filter)) {
+        brought += 1;
         if (!isReadable(message.topic, this.rights)) continue;
         this.delivered += 1;
         session.deliver(message, message.qos < qos ? message.qos : qos, true);
       }
     }
+    return brought;
   }
 
   private spend(connection: Duplex, packets: number): void {

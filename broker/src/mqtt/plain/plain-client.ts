@@ -26,6 +26,9 @@ export class PlainClient implements Link {
   private readonly options: PlainClientOptions;
   private keepAlive: NodeJS.Timeout | undefined;
   private drain: NodeJS.Timeout | undefined;
+  /** Bytes written to it, and how many of them it had taken when that was last looked at. */
+  private written = 0;
+  private taken = 0;
   private closed = false;
 
   constructor(connection: Duplex, options: PlainClientOptions) {
@@ -56,8 +59,9 @@ export class PlainClient implements Link {
   }
 
   write(bytes: Buffer): void {
-    if (this.closed || this.connection.write(bytes)) return;
-    this.drain ??= setTimeout(() => this.close('slow reader'), this.options.drainTimeoutMs);
+    if (this.closed) return;
+    this.written += bytes.length;
+    if (!this.connection.write(bytes) && this.drain === undefined) this.watchDrain();
   }
 
   /** Ends the connection. @param reason - why the broker does; null: the peer wants it so, or is gone. */
@@ -69,8 +73,15 @@ export class PlainClient implements Link {
     this.options.onClosed(reason);
     const { connection } = this;
     if (reason !== null || connection.writableNeedDrain) connection.destroy();
-    // What it was sent before its DISCONNECT still goes out.
-    else connection.end(() => connection.destroy());
+    else this.finish();
+  }
+
+  /** What it was sent before its DISCONNECT still goes out, unless it does not take it. */
+  private finish(): void {
+    const { connection } = this;
+    const timer = setTimeout(() => connection.destroy(), this.options.drainTimeoutMs).unref();
+    connection.once('close', () => clearTimeout(timer));
+    connection.end(() => connection.destroy());
   }
 
   private read(): void {
@@ -85,6 +96,15 @@ export class PlainClient implements Link {
       }
       this.connection.uncork();
     }
+  }
+
+  /** A reader that is slow, but takes something each time, stays. */
+  private watchDrain(): void {
+    this.taken = this.written - this.connection.writableLength;
+    this.drain = setTimeout(() => {
+      if (this.written - this.connection.writableLength > this.taken) this.watchDrain();
+      else this.close('slow reader');
+    }, this.options.drainTimeoutMs);
   }
 
   /** [MQTT-3.1.2-24]: silent for one and a half times its keep alive. */
