@@ -206,6 +206,7 @@ async function compose(
   const database = await openRegistryDatabase({ url: config.databaseUrl, file });
   const registry = new Registry(database);
   cleanup.push(() => registry.close());
+  await registry.claim(network);
   const evidence = await openEvidence(config, {
     ...{ folder: data.path, network, signers, log, instruments },
     files: dependencies.files ?? nodeFiles,

@@ -98,6 +98,12 @@ function contract(open: () => Promise<RegistryDatabase>): void {
     expect(await registry.appliedThrough()).toBe(12);
   });
 
+  test('it is of one network, the first that takes it', async () => {
+    await registry.claim('h7dz6lhl');
+    await registry.claim('h7dz6lhl');
+    await expect(registry.claim('other')).rejects.toMatchObject({ code: 'ERR_CONFIG' });
+  });
+
   test('keys stay known that the device itself has forgotten', async () => {
     const key = (fill: number) => signerFromSeed(new Uint8Array(32).fill(fill)).publicKey;
     const deviceId = deviceIdFromPublicKey(key(1));

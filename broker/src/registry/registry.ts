@@ -47,6 +47,7 @@ export type NewToken = Pick<Token, 'uses' | 'createdAt' | 'expiresAt' | 'group' 
   Partial<Pick<Token, 'device' | 'compromised'>>;
 
 const APPLIED = 'applied_through';
+const NETWORK = 'network';
 
 export class Registry {
   private readonly db: RegistryDatabase;
@@ -180,6 +181,21 @@ export class Registry {
 
   async markApplied(index: number): Promise<void> {
     await this.setSetting(APPLIED, String(index));
+  }
+
+  /**
+   * Takes the database for a network: what another one's log has made of it would be thrown away.
+   *
+   * @throws {BrokerError} ERR_CONFIG when it is of another one.
+   */
+  async claim(network: string): Promise<void> {
+    const owner = await this.setting(NETWORK);
+    if (owner === null) await this.setSetting(NETWORK, network);
+    if (owner === null || owner === network) return;
+    throw new BrokerError(
+      'ERR_CONFIG',
+      `registry database: expected that of network ${network} or an empty one, got that of ${owner}`,
+    );
   }
 
   async setting(key: string): Promise<string | null> {
