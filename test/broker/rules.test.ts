@@ -286,4 +286,16 @@ describe('the rest', () => {
       }),
     );
   });
+
+  test('what comes before an offence is handed on first', () => {
+    const connect = Buffer.from('101100044d5154540402003c000570726f6265', 'hex');
+    const guard = new PacketGuard({ maxConnectBytes: 512, maxPacketBytes: 1024 });
+    guard.push(connect);
+    for (const offence of ['0000', 'c00100', connect.toString('hex'), '30ffffffffff', '30808001']) {
+      const chunk = Buffer.from(`c000e000${offence}c000`, 'hex');
+      expect(guard.push(chunk)).toEqual(Buffer.from('c000e000', 'hex'));
+      expect(guard.isWaiting).toBe(true);
+      expect(guard.push(guard.takeHeld())).toMatchObject({ clause: expect.any(String) });
+    }
+  });
 });

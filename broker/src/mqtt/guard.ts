@@ -105,17 +105,14 @@ export class PacketGuard {
     let at = 0;
     let packets = 0;
     let allowed = allowance;
+    let verdict: GuardVerdict | null = null;
     this.needed = 0;
     this.waits = false;
     while (at < bytes.length) {
       const first = bytes[at]!;
-      if (!this.connectSeen && first >> 4 !== PACKET.connect) return { clause: 'first packet' };
-      if (this.connectSeen && first >> 4 === PACKET.connect) return { clause: 'MQTT-3.1.0-2' };
       const head = readLength(bytes, at + 1);
-      if (head === 'too long') return { clause: '2.2.3 remaining length' };
-      if (head === null) break;
-      const max = this.connectSeen ? this.maxPacketBytes : this.maxConnectBytes;
-      if (head.length > max) return { clause: 'size' };
+      verdict = this.judgeHead(first, head);
+      if (verdict !== null || head === null || head === 'too long') break;
       const end = head.bodyAt + head.length;
       if (end > bytes.length) {
         this.needed = end - at;
@@ -125,29 +122,50 @@ export class PacketGuard {
         this.waits = true;
         break;
       }
-      const violation = checkPacket(first, bytes.subarray(head.bodyAt, end));
-      if (violation) return violation;
-      if (!this.connectSeen) {
-        this.connectSeen = true;
-        // [MQTT-3.1.4-5] A client may send on before its CONNACK: that waits here.
-        allowed = 1;
-        const answer = this.hooks.onConnect?.(bytes.subarray(head.bodyAt, end));
-        if (answer !== undefined && 'clause' in answer) return answer;
-        if (answer !== undefined) {
-          this.maxPacketBytes = answer.maxPacketBytes;
-          this.maxFilters = answer.maxFilters ?? Number.POSITIVE_INFINITY;
-        }
-      }
+      const body = bytes.subarray(head.bodyAt, end);
+      verdict = checkPacket(first, body) ?? this.takePacket(first, body);
+      if (verdict !== null) break;
+      // [MQTT-3.1.4-5] A client may send on before its CONNACK: that waits here.
+      if (first >> 4 === PACKET.connect) allowed = 1;
       packets += 1;
-      if (first >> 4 !== PACKET.publish) {
-        const asked = countAsked(first, bytes.subarray(head.bodyAt, end));
-        if (asked > this.maxFilters) return { clause: 'filters' };
-        this.others += asked;
-      }
       at = end;
     }
-    if (at < bytes.length) this.hold(bytes.subarray(at));
+    if (verdict !== null) {
+      if (at === 0) return verdict;
+      // What came before is dealt with first; a DISCONNECT, for one, after which nothing else counts.
+      this.waits = true;
+    }
+    if (this.waits) {
+      this.rest = bytes.subarray(at);
+      this.held = this.rest.length;
+    } else if (at < bytes.length) this.hold(bytes.subarray(at));
     return at === 0 ? null : bytes.subarray(0, at);
+  }
+
+  private judgeHead(first: number, head: ReturnType<typeof readLength>): GuardVerdict | null {
+    const isConnect = first >> 4 === PACKET.connect;
+    if (!this.connectSeen && !isConnect) return { clause: 'first packet' };
+    if (this.connectSeen && isConnect) return { clause: 'MQTT-3.1.0-2' };
+    if (head === 'too long') return { clause: '2.2.3 remaining length' };
+    const max = this.connectSeen ? this.maxPacketBytes : this.maxConnectBytes;
+    return head !== null && head.length > max ? { clause: 'size' } : null;
+  }
+
+  private takePacket(first: number, body: Buffer): GuardVerdict | null {
+    if (first >> 4 === PACKET.publish) return null;
+    if (!this.connectSeen) {
+      this.connectSeen = true;
+      const answer = this.hooks.onConnect?.(body);
+      if (answer !== undefined && 'clause' in answer) return answer;
+      if (answer !== undefined) {
+        this.maxPacketBytes = answer.maxPacketBytes;
+        this.maxFilters = answer.maxFilters ?? Number.POSITIVE_INFINITY;
+      }
+    }
+    const asked = countAsked(first, body);
+    if (asked > this.maxFilters) return { clause: 'filters' };
+    this.others += asked;
+    return null;
   }
 
   /** Appends a copy, in a buffer that doubles: a packet sent byte by byte costs linear time. */

@@ -226,6 +226,10 @@ describe('wills', () => {
     await watch();
     const client = await plain.client(will(`${topic}/a`));
     await client.disconnect();
+    // Whatever comes behind it.
+    const noisy = await plain.client(will(`${topic}/b`));
+    noisy.send({ cmd: 'disconnect' }, 'c100');
+    await noisy.until(() => noisy.closed);
     await reader.ping();
     expect(reader.published).toEqual([]);
   });
