@@ -340,6 +340,10 @@ test('an owner whose device’s key is stolen ends it at once, with all that it 
   expect(await loginCode(device, next)).toBe(0);
   expect(await verdict(device, { signer: old, bootCounter: 1 })).toBe('ERR_KEY_RETIRED');
   expect(await verdict(device, { signer: next, bootCounter: 2 })).toBeNull();
+  // Also for a broker whose clock is set back to before it was said.
+  now -= DAY;
+  expect(await verdict(device, { signer: old, bootCounter: 1 })).toBe('ERR_KEY_RETIRED');
+  now += DAY;
 });
 
 describe('a spare part', () => {

@@ -171,7 +171,7 @@ export class Directory {
   private put(device: Device): void {
     const { deviceId } = device;
     this.devices.set(deviceId, device);
-    this.keys.set(deviceId, { ...keyRingOf(device), standing: 'good' });
+    this.keys.set(deviceId, { ...keyRingOf(withoutEnded(device)), standing: 'good' });
     for (const keyId of laterKeyIds(device)) this.idOfKey.set(keyId, deviceId);
   }
 
@@ -193,4 +193,12 @@ export class Directory {
     });
     return this.writing;
   }
+}
+
+/** What was over for a replaced key when the device last got a credential stays over, were the clock set back. */
+function withoutEnded(device: Device): Device {
+  const { retired, credentialIssued } = device;
+  if (retired.every(({ until }) => until > credentialIssued)) return device;
+  const ended = retired.map((key) => (key.until > credentialIssued ? key : { ...key, until: 0 }));
+  return { ...device, retired: ended };
 }
