@@ -68,7 +68,10 @@ async function start() {
     random: (bytes: number) => new Uint8Array(bytes).fill(++random),
   };
   const directory = new Directory({ ...common, registry });
-  const access = new AccessDesk({ ...common, db: heldDatabase(db, () => mayWrite) });
+  const access = new AccessDesk({
+    ...{ ...common, maxEnded: 2 },
+    db: heldDatabase(db, () => mayWrite),
+  });
   const tokens = new TokenDesk({ ...common, registry: tokenRegistry });
   const texts = new DeviceTexts({ ...common, db });
   await directory.load();
@@ -230,5 +233,33 @@ test('a text that the log says is gone is gone after a crash, and no other', asy
   const second = await start();
   expect(await second.texts.find(toHex(notes))).toBeNull();
   expect(await second.texts.find(toHex(site))).toMatchObject({ text: 'Elm Street 5' });
+  await second.kill();
+});
+
+test('of access tokens that have ended only the newest are kept, and the others let nobody in', async () => {
+  const first = await start();
+  const made: { readonly text: string; readonly hash: string }[] = [];
+  for (let i = 0; i < 6; i += 1) {
+    const wanted = { name: `of ${i}`, scopes: ['read'] as const, expiresAt: null };
+    const { text, token } = await first.access.create(wanted, ADMIN);
+    made.push({ text, hash: token.hash });
+    if (i > 0) await first.access.revoke(token.hash);
+  }
+  await first.access.create({ name: 'last', scopes: ['read'], expiresAt: null }, ADMIN);
+  const names = ['of 0', 'of 4', 'of 5', 'last'];
+  expect(first.access.list().map(({ name }) => name)).toEqual(names);
+  await first.directory.settle(entries.length);
+  await first.kill();
+
+  const second = await start();
+  expect(
+    second.access
+      .list()
+      .map(({ name }) => name)
+      .sort(),
+  ).toEqual([...names].sort());
+  expect(made.map(({ text }) => second.access.judge(text)?.name ?? null)).toEqual([
+    ...['of 0', null, null, null, null, null],
+  ]);
   await second.kill();
 });

@@ -14,7 +14,12 @@ import {
 } from '@fieldproof/protocol/registry-actions';
 import { BrokerError } from '../errors.ts';
 import { isScope, mayUse, type Scope } from '../http/scopes.ts';
-import { type AccessToken, putAccessTokens, readAccessTokens } from './access-table.ts';
+import {
+  type AccessToken,
+  putAccessTokens,
+  readAccessTokens,
+  removeAccessTokens,
+} from './access-table.ts';
 import { type ActionLogOptions, logAction } from './action-log.ts';
 import type { RegistryDatabase } from './database.ts';
 
@@ -28,6 +33,8 @@ export interface AccessDeskOptions extends ActionLogOptions {
   readonly db: RegistryDatabase;
   readonly random: (bytes: number) => Uint8Array;
   readonly onDatabaseError: (error: unknown) => void;
+  /** Tokens that were revoked or have ended which lists still show. */
+  readonly maxEnded?: number;
 }
 
 export interface NewAccessToken {
@@ -44,6 +51,10 @@ const MAX_TOKEN_CHARACTERS = 128;
 const TOKEN_BYTES = 32;
 /** Tokens that are not revoked: each presented one is compared with all of them. */
 export const MAX_ACCESS_TOKENS = 1000;
+/** Default of `maxEnded`. */
+const MAX_ENDED = 1000;
+/** Of those beyond, how many are forgotten at once. */
+const MAX_FORGOTTEN = 1000;
 /** Least characters of a hash that name a token. */
 const MIN_PREFIX = 6;
 
@@ -124,6 +135,7 @@ export class AccessDesk {
       this.#put(token);
       this.#unwritten.add(hash);
       await this.#write();
+      await this.#forgetEnded();
       return { text, token };
     });
   }
@@ -199,6 +211,19 @@ export class AccessDesk {
     this.#tokens.set(token.hash, { token, digest: fromHex(token.hash) });
   }
 
+  /** Beyond `maxEnded` the oldest go: each presented token is compared with all that are known. */
+  async #forgetEnded(): Promise<void> {
+    const { db, now, maxEnded = MAX_ENDED, onDatabaseError } = this.#options;
+    const ended = this.list().filter(
+      (token) => !isUsable(token, now()) && !this.#unwritten.has(token.hash),
+    );
+    const tooMany = Math.min(MAX_FORGOTTEN, Math.max(0, ended.length - maxEnded));
+    const hashes = ended.slice(0, tooMany).map(({ hash }) => hash);
+    if (hashes.length === 0) return;
+    for (const hash of hashes) this.#tokens.delete(hash);
+    await removeAccessTokens(db, hashes).catch(onDatabaseError);
+  }
+
   /** One after the other: `settle` must not overtake a write that may still fail. */
   #write(): Promise<void> {
     this.#writing = this.#writing.then(async () => {
@@ -208,8 +233,11 @@ export class AccessDesk {
       this.#unwritten.clear();
       this.#used.clear();
       try {
-        const tokens = all.map((hash) => this.#tokens.get(hash)!.token);
-        await putAccessTokens(this.#options.db, tokens);
+        const tokens = all.map((hash) => this.#tokens.get(hash)?.token);
+        await putAccessTokens(
+          this.#options.db,
+          tokens.filter((token) => token !== undefined),
+        );
       } catch (error) {
         for (const hash of hashes) this.#unwritten.add(hash);
         this.#options.onDatabaseError(error);

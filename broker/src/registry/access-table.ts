@@ -43,6 +43,13 @@ export async function putAccessTokens(
   });
 }
 
+export async function removeAccessTokens(
+  db: RegistryDatabase,
+  hashes: readonly string[],
+): Promise<void> {
+  await db.deleteFrom('access_tokens').where('hash', 'in', hashes).execute();
+}
+
 /** Of no end, and of no use: 0, for the columns hold numbers only. */
 function rowOf(token: AccessToken): Selectable<AccessTable> {
   return {
