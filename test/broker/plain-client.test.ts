@@ -1,7 +1,8 @@
-/** A connection of the plain broker whose peer takes what it is sent slowly, or not at all. */
+/** A connection of the plain broker whose peer takes what it is sent slowly, or not at all; what its messages keep. */
 
 import { Duplex } from 'node:stream';
 import type { PlainArrival } from '@fieldproof/broker/mqtt/front-desk';
+import { decodePackets } from '@fieldproof/broker/mqtt/plain/packets';
 import { PlainClient } from '@fieldproof/broker/mqtt/plain/plain-client';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 
@@ -62,4 +63,12 @@ test('who takes nothing after its DISCONNECT does not keep its connection', asyn
   expect([closed, connection.destroyed]).toEqual([[null], false]);
   jest.advanceTimersByTime(DRAIN_MS);
   expect(connection.destroyed).toBe(true);
+});
+
+test('a message keeps the bytes that it has, and none beside them', () => {
+  const read = Buffer.from('300400016178', 'hex');
+  const [packet] = decodePackets(read);
+  const { payload } = (packet as { message: { payload: Buffer } }).message;
+  expect(payload).toEqual(Buffer.from('x'));
+  expect(payload.buffer.byteLength).toBe(1);
 });

@@ -56,8 +56,7 @@ function decodePacket(first: number, body: Buffer): ClientPacket {
       const qos = ((first >> 1) & 3) as Qos;
       const topic = text(fields);
       const id = qos === 0 ? 0 : fields.uint16()!;
-      // A copy: the bytes belong to the socket, and the message may be kept.
-      const payload = Buffer.from(fields.rest());
+      const payload = ownCopy(fields.rest());
       return { type: 'publish', id, message: { topic, payload, qos, retain: (first & 1) === 1 } };
     }
     case PACKET.puback:
@@ -132,6 +131,16 @@ function encode(first: number, parts: readonly Buffer[]): Buffer {
     header.push(length > 0 ? byte | 0x80 : byte);
   } while (length > 0);
   return Buffer.concat([Buffer.from(header), ...parts]);
+}
+
+/**
+ * The bytes belong to the socket, and the message may be kept: with memory of its own, since a piece of Node's pool would
+ * keep 8 kB for each.
+ */
+function ownCopy(bytes: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
 }
 
 function text(fields: Fields): string {
