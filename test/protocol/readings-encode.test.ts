@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { decodeTelemetry } from '@fieldproof/protocol/readings-decode';
 import { encodeTelemetry, type Reading } from '@fieldproof/protocol/readings-encode';
 import { describe, expect, test } from '@jest/globals';
@@ -115,9 +116,10 @@ describe('telemetry payloads', () => {
     );
     fc.assert(
       fc.property(anything, (readings) => {
-        expect(comparable(decodeAll(encodeTelemetry(readings, { format })))).toEqual(
-          comparable(readings),
-        );
+        const found = comparable(decodeAll(encodeTelemetry(readings, { format })));
+        const expected = comparable(readings);
+        // As `toEqual`, in a fraction of the time where they are the same.
+        if (!isDeepStrictEqual(found, expected)) expect(found).toEqual(expected);
       }),
       { numRuns: 1500 },
     );

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { fromHex } from '@fieldproof/protocol/bytes';
 import { encode, Float, Tagged } from '@fieldproof/protocol/cbor';
 import { checkTelemetry } from '@fieldproof/protocol/readings-decode';
@@ -49,13 +50,18 @@ const codeOf = (run: () => unknown): unknown => {
   }
 };
 
+/** As `toEqual`, in a fraction of the time where they are. */
+function expectSame(fast: unknown, plain: unknown): void {
+  if (!isDeepStrictEqual(fast, plain)) expect(fast).toEqual(plain);
+}
+
 describe('the fast SenML reader', () => {
   test('accepts valid packs with the readings of the plain reader', () => {
     fc.assert(
       fc.property(validPack, (bytes) => {
         const { fast, plain } = bothReaders(bytes);
         expect(plain).not.toBe('refused');
-        expect(fast).toEqual(plain);
+        expectSame(fast, plain);
       }),
       { numRuns: 400 },
     );
@@ -65,7 +71,7 @@ describe('the fast SenML reader', () => {
     fc.assert(
       fc.property(anyPack, (bytes) => {
         const { fast, plain } = bothReaders(bytes);
-        expect(fast).toEqual(plain);
+        expectSame(fast, plain);
       }),
       { numRuns: 4000 },
     );
@@ -75,7 +81,7 @@ describe('the fast SenML reader', () => {
     fc.assert(
       fc.property(fc.oneof(validPack, anyPack), mutations, (bytes, steps) => {
         const { fast, plain } = bothReaders(mutate(bytes, steps));
-        expect(fast).toEqual(plain);
+        expectSame(fast, plain);
       }),
       { numRuns: 6000 },
     );
@@ -87,7 +93,7 @@ describe('the fast SenML reader', () => {
       fc.property(steadyPack, fc.nat(), mutations, (bytes, cut, steps) => {
         for (const each of [bytes, bytes.subarray(0, cut % bytes.length), mutate(bytes, steps)]) {
           const { fast, plain } = bothReaders(each);
-          expect(fast).toEqual(plain);
+          expectSame(fast, plain);
           if (plain !== 'refused') accepted++;
         }
       }),
