@@ -112,7 +112,7 @@ describe('the process', () => {
     expect(await failure(...PORTS)).toContain('ERR_DATA_NEWER');
   }, 120_000);
 
-  test('every command has help', async () => {
+  test('a command says how it is used', async () => {
     const { stdout } = await run(process.execPath, [BIN, 'token', '--help']);
     expect(stdout).toContain('Usage: fieldproof-broker token');
   }, 120_000);
