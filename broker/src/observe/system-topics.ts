@@ -91,7 +91,8 @@ export function systemSnapshot(sources: SystemSources): SystemSnapshot {
       entries: evidence.size,
       published: evidence.checkpoint?.size ?? 0,
       pendingBytes: evidence.pendingBytes,
-      writable: !evidence.isRefusing,
+      // As in the metrics: not for a moment between two attempts at a full disk.
+      writable: !evidence.isRefusing && evidence.problem === null,
       problem: evidence.problem?.code ?? null,
     },
     mqtt: { connections, sessions, paused, pendingBytes, refused },

@@ -1,4 +1,8 @@
-import { type SystemSnapshot, SystemTopics } from '@fieldproof/broker/observe/system-topics';
+import {
+  type SystemSnapshot,
+  SystemTopics,
+  systemSnapshot,
+} from '@fieldproof/broker/observe/system-topics';
 import { expect, test } from '@jest/globals';
 
 const SNAPSHOT: SystemSnapshot = {
@@ -35,4 +39,21 @@ test('after that only what has changed', () => {
     '$SYS/fieldproof/net/evidence',
   ]);
   expect(topics.changes(changed, 10)).toEqual([]);
+});
+
+test('a log that failed is not writable until a write goes well, also between two attempts', () => {
+  const evidence = (problem: { readonly code: string } | null) => ({
+    ...{ size: 5, pendingBytes: 0, isRefusing: false, checkpoint: null, problem },
+  });
+  const writable = (problem: { readonly code: string } | null) =>
+    systemSnapshot({
+      counters: { values: () => SNAPSHOT.verdicts },
+      evidence: evidence(problem),
+      mqtt: { status: () => SNAPSHOT.mqtt },
+      deviceCounts: () => ({ standings: SNAPSHOT.devices, online: 1 }),
+      quarantine: { count: 0 },
+      outages: { count: 0 },
+    }).evidence.writable;
+  expect(writable({ code: 'ERR_LOG_FULL' })).toBe(false);
+  expect(writable(null)).toBe(true);
 });
