@@ -96,7 +96,7 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
       const asked = error.code === 'commander.help';
       const message = asked
         ? 'expected a command, got none'
-        : error.message.replace(/^error: /, '');
+        : error.message.replace(/^error: |\.$/g, '');
       return report(new AgentError('ERR_AGENT_USAGE', message), context);
     }
     return report(error, context);

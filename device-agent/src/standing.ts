@@ -5,28 +5,12 @@
 
 import { sealAppeal } from '@fieldproof/protocol/appeal';
 import type { Signer } from '@fieldproof/protocol/envelope';
+import type { Suspension } from '@fieldproof/protocol/registry-device';
 import { AgentError, reasonOf } from './errors.ts';
 import type { HttpAnswer } from './http-call.ts';
 import type { Membership } from './membership.ts';
 
 /** Times are Unix ms. */
-export interface Suspension {
-  /** Index of the entry that says so. */
-  readonly index: number;
-  readonly at: number;
-  readonly kind: string;
-  readonly reason: string;
-  readonly evidence: readonly number[];
-  readonly until: number | null;
-  readonly appealUntil: number;
-  readonly appeal: { readonly index: number; readonly at: number } | null;
-  readonly decision: {
-    readonly at: number;
-    readonly outcome: string;
-    readonly reason: string;
-  } | null;
-}
-
 export interface Standing {
   readonly device: string;
   readonly at: number;

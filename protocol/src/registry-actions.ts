@@ -20,7 +20,6 @@ import {
   bytes,
   type Decoded,
   type Decoder,
-  finite,
   nullable,
   optional,
   record,
@@ -29,6 +28,7 @@ import {
   uint,
 } from './fields.ts';
 import { encodeMessage } from './messages.ts';
+import { stream } from './statements.ts';
 
 /** Most streams of a device, scopes of a token and entries that a suspension names. */
 export const MAX_STREAMS = 256;
@@ -41,7 +41,6 @@ const did = text(64);
 const boot = tuple<readonly [number, Uint8Array]>(uint(0xffff_ffff), bytes(4));
 const signed = bytes({ max: 8192 });
 const reason = text(256);
-const stream = record({ metric: text(128), cadenceMs: uint(), resolution: finite });
 const streams = array(stream, MAX_STREAMS);
 
 /** What `enrol` and `credential` say: the fields of the credential, and what led to it. Section 2.1. */

@@ -81,7 +81,8 @@ const hello = record({
   descriptor: uint(),
 });
 
-const stream = record({ metric: text(128), cadenceMs: uint(), resolution: finite });
+/** A wanted series, in credentials and `registry` entries. */
+export const stream = record({ metric: text(128), cadenceMs: uint(), resolution: finite });
 
 const credential = record({
   device: deviceId,

@@ -93,6 +93,7 @@ describe('rights', () => {
     await writer.disconnect();
     await reader.ping();
     expect(fromClients(reader)).toEqual([]);
+    expect(plain.status().retained).toBe(0);
   });
 
   test.each(['fpx/a', '$SYSTEM', 'a/fp/1', '$shared/a'])(

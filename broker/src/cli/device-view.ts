@@ -1,5 +1,6 @@
 /** Devices as people read them: a table, and everything about one. Pure. */
 
+import type { Suspension } from '@fieldproof/protocol/registry-device';
 import { type Column, formatFields, formatTable } from './text-layout.ts';
 
 /** Of the terminal, and of now, Unix ms. */
@@ -17,22 +18,6 @@ interface Shown {
   readonly standing: string;
   readonly online: boolean;
   readonly lastSeenMs: number | null;
-}
-
-interface ShownSuspension {
-  readonly index: number;
-  readonly at: number;
-  readonly kind: string;
-  readonly reason: string;
-  readonly evidence: readonly number[];
-  readonly until: number | null;
-  readonly appealUntil: number;
-  readonly appeal: { readonly index: number; readonly at: number } | null;
-  readonly decision: {
-    readonly at: number;
-    readonly outcome: string;
-    readonly reason: string;
-  } | null;
 }
 
 interface ShownText {
@@ -59,7 +44,7 @@ interface ShownDevice extends Shown {
   readonly firstBoot: number;
   readonly retired: readonly ShownRetiredKey[];
   readonly status: string;
-  readonly suspension: ShownSuspension | null;
+  readonly suspension: Suspension | null;
   readonly quarantined: readonly string[];
   readonly released: readonly string[];
   readonly profiles: Readonly<
@@ -77,7 +62,7 @@ interface ShownAppeal {
   readonly device: string;
   readonly name: string;
   readonly owner: string;
-  readonly suspension: ShownSuspension;
+  readonly suspension: Suspension;
   readonly text: string;
 }
 
@@ -191,7 +176,7 @@ function keyFields({ key, firstBoot, retired }: ShownDevice): (readonly [string,
 }
 
 function suspensionFields(
-  suspension: ShownSuspension | null,
+  suspension: Suspension | null,
   now: number,
 ): (readonly [string, string])[] {
   if (suspension === null) return [];

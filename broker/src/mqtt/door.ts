@@ -10,25 +10,22 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { AddressRule } from '@fieldproof/protocol/address-share-node';
+import type { BrokerConfig } from '../config.ts';
 import { RateLimiter } from '../rate-limit.ts';
 import { Crowd } from './crowd.ts';
 
-export interface DoorLimits {
-  /** Connections, logged in or not. */
-  readonly maxConnections: number;
-  readonly maxConnectionsPerAddress: number;
-  /** Connections that have not logged in yet. */
-  readonly maxPending: number;
-  readonly maxPendingPerAddress: number;
-  /** TLS handshakes under way, and how long one may take. */
-  readonly maxHandshakes: number;
-  readonly handshakeTimeoutMs: number;
-  /** New connections; ten times as many at once. 0 lifts the limit. */
-  readonly connectsPerSecond: number;
-  readonly connectsPerSecondPerAddress: number;
-  /** Refused logins of one address, after which further ones are told late. 0 lifts the limit. */
-  readonly failedLoginsPerMinute: number;
-}
+export type DoorLimits = Pick<
+  BrokerConfig,
+  | 'maxConnections'
+  | 'maxConnectionsPerAddress'
+  | 'maxPending'
+  | 'maxPendingPerAddress'
+  | 'maxHandshakes'
+  | 'handshakeTimeoutMs'
+  | 'connectsPerSecond'
+  | 'connectsPerSecondPerAddress'
+  | 'failedLoginsPerMinute'
+>;
 
 export interface DoorOptions {
   readonly limits: DoorLimits;
