@@ -37,7 +37,7 @@ export interface Load {
   verify(library: RawLibrary, messages: number): Promise<RawVerification>;
 }
 
-/** Starts `broker-main`. Limits on enrolment and on what one device or owner may send are lifted; everything else is as it comes. */
+/** Starts `broker-main`. Limits on enrolment, and without `rated` on what one device or owner may send, are lifted; everything else is as it comes. */
 export async function startBroker(
   own: Own,
   options: {
@@ -46,6 +46,8 @@ export async function startBroker(
     readonly nodeArgs?: readonly string[];
     /** With a TLS listener as well. */
     readonly tls?: boolean;
+    /** With the limits on what one device or owner may send. */
+    readonly rated?: boolean;
     /** Further settings. */
     readonly env?: Readonly<Record<string, string>>;
   },
@@ -63,9 +65,11 @@ export async function startBroker(
       FIELDPROOF_BROKER_LOG_LEVEL: 'warn',
       FIELDPROOF_BROKER_HELLO_PER_SECOND: '0',
       FIELDPROOF_BROKER_ENROL_PER_SECOND: '0',
-      FIELDPROOF_BROKER_DEVICE_MESSAGES_PER_SECOND: '0',
-      FIELDPROOF_BROKER_DEVICE_BYTES_PER_SECOND: '0',
-      FIELDPROOF_BROKER_OWNER_MESSAGES_PER_SECOND: '0',
+      ...(!options.rated && {
+        FIELDPROOF_BROKER_DEVICE_MESSAGES_PER_SECOND: '0',
+        FIELDPROOF_BROKER_DEVICE_BYTES_PER_SECOND: '0',
+        FIELDPROOF_BROKER_OWNER_MESSAGES_PER_SECOND: '0',
+      }),
       ...(options.tls && {
         FIELDPROOF_BROKER_LAN: '1',
         FIELDPROOF_BROKER_LAN_HOST: '127.0.0.1',

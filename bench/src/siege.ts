@@ -1,7 +1,7 @@
 /**
  * What a siege costs honest devices: PUBACK latency at a steady rate with and without one, in the same run. Slow
  * CONNECTs, TLS handshakes that do not end and half packets hold connections; garbage, false logins and forged
- * messages flood. Attackers come from other addresses than the devices.
+ * messages flood. Attackers come from other addresses than the devices. All limits are as they are shipped.
  */
 
 import { startModule } from './child.ts';
@@ -62,7 +62,9 @@ export const siege: Benchmark = ({ short, progress, profileFolder }) =>
   withResources(async (own) => {
     const { runs, messages, rate, scale } = short ? SHORT : FULL;
     const folder = temporaryFolder(own);
-    const broker = await startBroker(own, { folder, profileFolder, tls: true, env: STRANGERS_ENV });
+    const broker = await startBroker(own, {
+      ...{ folder, profileFolder, tls: true, rated: true, env: STRANGERS_ENV },
+    });
     const { http, mqttPort } = broker;
     const total = (2 * runs + 1) * messages;
     progress(`signing ${total} batches`);

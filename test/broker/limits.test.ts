@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { Flooder } from '../pressure/support/flooder.ts';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
 import { TestDevice, until } from './support/device.ts';
+import { connectPacket, publishPacket, RawMqtt } from './support/raw-mqtt.ts';
 
 describe('rates', () => {
   const RATE = 50;
@@ -212,6 +213,14 @@ describe('the table of limits in broker/README.md', () => {
       await expectReject(device, 'ERR_RATE_DEVICE', false);
       expect(device.rejects.at(-1)!.retryAfterMs).toBeGreaterThan(1000);
     },
+    'refused messages of a device, such as forged ones': async () => {
+      const device = await connected();
+      const forged = device.seal({ kind: 'event' });
+      forged[forged.length - 1]! ^= 1;
+      for (let n = 0; n < 40; n++) device.publish('event', forged).catch(() => {});
+      await until(() => status().mqtt.overRate === 1, 'it is left unread');
+      expect(status().verdicts.rejectedByCode.ERR_SIGNATURE_INVALID).toBeGreaterThan(0);
+    },
     "messages of an owner's devices": async () => {
       const one = await connected();
       const other = await connected(one.owner);
@@ -317,6 +326,27 @@ describe('the table of limits in broker/README.md', () => {
     for (const [file, says] of Object.values(ELSEWHERE)) {
       expect(readFileSync(resolve(import.meta.dirname, file), 'utf8')).toContain(says);
     }
+  });
+
+  test('who is not read is not taken for silent, however short its keep-alive; who is silent is', async () => {
+    const device = await connected();
+    await device.close();
+    const login = { clientId: device.id, username: device.id };
+    const password = Buffer.from(await device.loginPassword());
+    const client = new RawMqtt(broker.running.addresses.mqtt);
+    client.send(connectPacket({ ...login, password, keepalive: 1 }));
+    await client.next('connack');
+    holdDisk();
+    for (let messageId = 1; messageId <= MAX_IN_FLIGHT; messageId++) {
+      const payload = Buffer.from(device.seal({ kind: 'event' }));
+      client.send({ ...publishPacket(device.topic('event'), '', { qos: 1, messageId }), payload });
+    }
+    await until(() => status().mqtt.full === 1, 'it is not read');
+    await new Promise((done) => setTimeout(done, 2500));
+    expect(client.closed).toBe(false);
+    release();
+    for (let n = 0; n < MAX_IN_FLIGHT; n++) await client.next('puback');
+    await client.until(() => client.closed, 'the end of the silent');
   });
 
   test.each(Object.entries(PROVOKED))('%s', async (_name, provoke) => {

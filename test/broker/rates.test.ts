@@ -74,6 +74,35 @@ describe('the rate of a device', () => {
     expect(rates.take(device, 1)).toBeNull();
   });
 
+  test('a message that was refused for what it is counts as ten; nobody waits longer than a burst lasts', () => {
+    const { rates, clock } = ratesOf({ deviceMessagesPerSecond: 10, ownerMessagesPerSecond: 20 });
+    const [forger, other] = [{ deviceId: 'a/1' }, { deviceId: 'a/2' }];
+    const forge = () => {
+      expect(rates.take(forger, 1)).toBeNull();
+      rates.refused(forger);
+    };
+    for (let n = 0; n < 10; n++) forge();
+    expect(rates.take(forger, 1)).toMatchObject({ code: 'ERR_RATE_DEVICE' });
+    // Of the two hundred of its owner a hundred are left.
+    expect(passing(rates, other, { count: 200 })).toBe(100);
+    clock.ms += 1000;
+    forge();
+    expect(rates.take(forger, 1)).not.toBeNull();
+    for (let n = 0; n < 1000; n++) rates.refused(forger);
+    clock.ms += 10_000;
+    expect(rates.take(forger, 1)).not.toBeNull();
+    clock.ms += 100;
+    expect(rates.take(forger, 1)).toBeNull();
+  });
+
+  test('a limit that is lifted is not lowered by refusals', () => {
+    const { rates } = ratesOf();
+    const device = { deviceId: 'a/1' };
+    for (let n = 0; n < 100; n++) rates.refused(device);
+    expect(passing(rates, device, { count: 50 })).toBe(50);
+    expect(rates.allowance(device)).toBe(Number.POSITIVE_INFINITY);
+  });
+
   test('a new connection finds the bucket of the one before; another device has its own', () => {
     const { rates } = ratesOf({ deviceMessagesPerSecond: 10 });
     passing(rates, { deviceId: 'a/1' }, { count: 100 });

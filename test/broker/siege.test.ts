@@ -24,6 +24,7 @@ test('honest devices are served, new ones get in, attackers are cut', async () =
       folder: temporaryFolder(own),
       profileFolder: null,
       tls: true,
+      rated: true,
       env: {
         ...STRANGERS_ENV,
         FIELDPROOF_BROKER_MAX_PENDING_PER_ADDRESS: '10',

@@ -168,7 +168,7 @@ describe('a suspension', () => {
         network,
         signer: log,
         verifier: createSyncVerifier(network, verify),
-        rates: { take: () => null },
+        rates: { take: () => null, refused: () => {} },
         counters: new Counters(),
         publishDown: (_id: string, _kind: string, message: { readonly envelope: Uint8Array }) =>
           rejects.push(message.envelope),

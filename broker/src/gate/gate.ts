@@ -15,7 +15,7 @@ import type { Counters } from './counters.ts';
 import type { EnvelopeKey, Evidence, Known } from './evidence.ts';
 import type { Rates } from './rates.ts';
 import type { Receipts } from './receipts.ts';
-import { isPermanent, sealReject } from './rejects.ts';
+import { isPermanent, isSendersFault, sealReject } from './rejects.ts';
 import { type Fault, seedBytes, type VerifiedStamp } from './rules.ts';
 import type { DeviceKey, PublishDown, Session, Slot } from './session.ts';
 import { judgeTopic, type Publish, type TopicVerdict } from './topic-rules.ts';
@@ -27,7 +27,7 @@ export interface GateOptions {
   readonly signer: Signer;
   readonly evidence: Evidence;
   readonly verifier: Verifier;
-  readonly rates: Pick<Rates, 'take'>;
+  readonly rates: Pick<Rates, 'take' | 'refused'>;
   readonly counters: Counters;
   readonly clones: CloneWatch;
   readonly receipts: Receipts;
@@ -267,8 +267,9 @@ export class Gate {
 
   /** A refusal is settled when its signed notice is published; one that leaves a hole does not name the seq. */
   private reject(session: Session, slot: Slot, fault: Fault, isSettled = true): void {
-    const { counters, publishDown, network, signer } = this.options;
+    const { counters, publishDown, network, signer, rates } = this.options;
     counters.countRejected(fault.code);
+    if (isSendersFault(fault.code)) rates.refused(session);
     const { deviceId } = session;
     this.options.onRejected?.(deviceId, fault);
     const stamp = isSettled ? slot.judgement!.stamp : null;

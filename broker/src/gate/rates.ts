@@ -46,6 +46,8 @@ interface DeviceBucket extends Bucket {
 }
 
 const BURST_SECONDS = 10;
+/** Messages as which one counts that was refused for what it is: its check, and the signature of its reject. */
+const REFUSED_COST = 10;
 const BYTES_BURST_SECONDS = 16;
 /** Signed refusals of one device: a sender that honours them needs one a second. */
 const DEVICE_NOTICES = { perSecond: 10, burst: 10 };
@@ -112,6 +114,17 @@ export class Rates {
   /** Counts packets that are no messages, such as PINGREQ: they have no verdict, but take as much of the rate. */
   spend(rated: Rated, packets: number): void {
     this.refilled(rated).device.messages -= packets;
+  }
+
+  /**
+   * Counts a message that was taken and then refused by the sender's own fault, such as a forged one: it takes as much
+   * of the rates as ten. So a flood of them costs a tenth; who sent it waits at most as long as a burst lasts.
+   */
+  refused(rated: Rated): void {
+    const { deviceMessagesPerSecond, ownerMessagesPerSecond } = this.limits;
+    const { device, owner } = this.refilled(rated);
+    device.messages = indebted(device.messages, deviceMessagesPerSecond);
+    if (owner !== null) owner.messages = indebted(owner.messages, ownerMessagesPerSecond);
   }
 
   /**
@@ -207,6 +220,11 @@ function remember<T>(buckets: Map<string, T>, name: string, bucket: T): void {
   buckets.delete(name);
   buckets.set(name, bucket);
   if (buckets.size > MAX_BUCKETS) buckets.delete(buckets.keys().next().value!);
+}
+
+/** What is left after a refusal. */
+function indebted(messages: number, perSecond: number): number {
+  return Math.max(-perSecond * BURST_SECONDS, messages - (REFUSED_COST - 1));
 }
 
 /** Seconds since a bucket was looked at; none when the clock was set back. */

@@ -19,6 +19,14 @@ export function isPermanent(code: string): boolean {
   return !Object.hasOwn(RETRY_AFTER_MS, code);
 }
 
+/** Codes that say nothing about the sender: it did not know, or has paid for it already. */
+const NO_FAULT = new Set(['ERR_RATE_DEVICE', 'ERR_RATE_OWNER', 'ERR_LOG_FULL', 'ERR_INTERNAL']);
+
+/** Whether the sender is to blame, so that the refusal counts against its rate. Section 1.6. */
+export function isSendersFault(code: string): boolean {
+  return !NO_FAULT.has(code);
+}
+
 /** Seals the reject of one envelope; `stamp` only when its signature verified. */
 export function sealReject(
   fault: Fault,

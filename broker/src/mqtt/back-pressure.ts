@@ -105,6 +105,12 @@ export class BackPressure {
     return true;
   }
 
+  /** Whether a connection is not read now, for whatever reason of this one. */
+  isHeld(connection: Duplex): boolean {
+    const intake = this.intakes.get(connection) ?? NOTHING;
+    return connection.writableNeedDrain || intake.isFull || this.paused.has(connection);
+  }
+
   private isFull({ messages, bytes }: Intake): boolean {
     return messages >= this.limits.maxInFlight || bytes >= this.limits.maxInFlightBytes;
   }

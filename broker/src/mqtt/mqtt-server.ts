@@ -78,6 +78,13 @@ export class MqttServer implements DeviceDestination {
   private readonly clients = new Map<string, Client>();
   private readonly rateHolds = new RateHolds();
   private readonly flows: FlowContext;
+  /** [MQTT-3.1.2-24], but who is not read is not silent. */
+  private readonly onSilence = (client: KeptAlive): void => {
+    const { conn } = client;
+    if (this.options.backPressure.isHeld(conn) || this.rateHolds.has(conn)) {
+      client._keepaliveTimer?.refresh();
+    } else client.emit('error', new Error('keep alive timeout'));
+  };
   private stateListener: (topic: string, payload: Uint8Array) => void = () => {};
 
   private constructor(options: MqttServerOptions, aedes: (server: MqttServer) => Aedes) {
@@ -226,6 +233,7 @@ export class MqttServer implements DeviceDestination {
       }
       this.options.door.loggedIn(client.conn);
       forgetConnect(client);
+      watchSilence(client, this.onSilence);
       this.clients.set(client.id, client);
       this.publishState(client.id, true);
       this.options.onSession(session);
@@ -278,6 +286,20 @@ const PARSER_SETTINGS = Object.freeze({ protocolVersion: 4 });
 function forgetConnect(client: Client): void {
   const { _parser: parser } = client as Client & { readonly _parser?: { settings?: object } };
   if (parser !== undefined) parser.settings = PARSER_SETTINGS;
+}
+
+/** Fields that Aedes keeps of the keep-alive. */
+type KeptAlive = Client & {
+  _keepaliveTimer: NodeJS.Timeout | null;
+  readonly _keepaliveInterval: number;
+};
+
+/** Has `onSilence` told of a client instead of Aedes' own listener; Aedes refreshes and clears the timer as before. */
+function watchSilence(client: Client, onSilence: (client: KeptAlive) => void): void {
+  const kept = client as KeptAlive;
+  if (!kept._keepaliveTimer) return;
+  clearTimeout(kept._keepaliveTimer);
+  kept._keepaliveTimer = setTimeout(onSilence, kept._keepaliveInterval, kept);
 }
 
 interface FlowContext extends Pick<MqttServerOptions, 'backPressure' | 'rates'> {

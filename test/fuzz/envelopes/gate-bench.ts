@@ -107,7 +107,7 @@ export class GateBench {
     const gate = new Gate({
       ...{ network, signer, evidence, verifier, counters, receipts, publishDown, deviceKey, now },
       clones,
-      rates: { take: () => null },
+      rates: { take: () => null, refused: () => {} },
       suspendedUntil: () => null,
       mayDiagnose: () => options.mayDiagnose,
       onClone: (_device, { boot }) => quarantined.push(boot),
