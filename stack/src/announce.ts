@@ -33,6 +33,9 @@ export function summary(
     ['Dashboard', `${network.control.url}/#token=${secrets.controlToken}`],
     ['Editor', `${network.flows.url}   user admin, password ${secrets.editorPassword}`],
     ['MQTT', [network.broker.mqtt, network.broker.mqtts].filter(Boolean).join('   ')],
+    ...(network.broker.plain === null
+      ? []
+      : [['MQTT tools', `${network.broker.plain}   the plain profile`] as const]),
     ['Evidence log', `${network.broker.http}/log/evidence/checkpoint`],
     ['Network', network.network],
     ['Store', secrets.store],

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BrokerAdmin, createJoinLine, onLoopback } from './broker-admin.ts';
+import { brokerSettings, brokerSettingsAgain, portSetting } from './broker-settings.ts';
 import { type ChildEvent, type Ready, SupervisedProcess } from './child-process.ts';
 import { type DataFolder, replaceFile } from './data-folder.ts';
 import { DEMO_FLEET, LOCAL_AGENT } from './demo-fleet.ts';
@@ -23,6 +24,8 @@ export interface RunningNetwork {
     readonly mqtt: string;
     readonly https: string | null;
     readonly mqtts: string | null;
+    /** Of the plain profile; null without --plain. */
+    readonly plain: string | null;
     readonly tokenFile: string;
   };
   readonly control: { readonly url: string; readonly tokenFile: string };
@@ -67,29 +70,12 @@ export class Network {
     const port = (offset: number): number => (portBase === 0 ? 0 : portBase + offset);
 
     const brokerReady = await this.#run('broker', '@fieldproof/broker/broker-main', {
-      env: {
-        FIELDPROOF_BROKER_DATA_DIR: folder.broker,
-        FIELDPROOF_BROKER_HTTP_PORT: String(port(0)),
-        FIELDPROOF_BROKER_CONTROL_PORT: String(port(1)),
-        FIELDPROOF_BROKER_MQTT_PORT: String(port(3)),
-        FIELDPROOF_BROKER_MQTTS_PORT: String(port(4)),
-        FIELDPROOF_BROKER_HTTPS_PORT: String(port(5)),
-        FIELDPROOF_BROKER_LAN: lan ? '1' : '0',
-      },
-      // Everybody knows these addresses by now.
-      envAgain: ({ addresses }) => {
-        const { http, https, mqtt, mqtts } = addresses as Record<string, string | null>;
-        return {
-          ...portSetting('FIELDPROOF_BROKER_HTTP_PORT', http),
-          ...portSetting('FIELDPROOF_BROKER_HTTPS_PORT', https),
-          ...portSetting('FIELDPROOF_BROKER_MQTT_PORT', mqtt),
-          ...portSetting('FIELDPROOF_BROKER_MQTTS_PORT', mqtts),
-        };
-      },
+      env: brokerSettings(this.#options, folder.broker),
+      envAgain: brokerSettingsAgain,
     });
     const { network, addresses } = brokerReady as unknown as {
       network: string;
-      addresses: { http: string; mqtt: string; https: string | null; mqtts: string | null };
+      addresses: Omit<RunningNetwork['broker'], 'tokenFile'>;
     };
     const broker = { ...addresses, tokenFile: join(folder.broker, 'tokens', 'admin') };
     const serviceToken = join(folder.broker, 'tokens', 'service');
@@ -223,13 +209,6 @@ export class Network {
 /** Reads a secret that a process left for people of this machine. */
 export function readSecret(path: string): string {
   return readFileSync(path, 'utf8').trim();
-}
-
-/** The port of an address, as a setting; none where there is no such listener. */
-function portSetting(name: string, address: unknown): Readonly<Record<string, string>> {
-  if (typeof address !== 'string') return {};
-  const { port } = new URL(address);
-  return port === '' ? {} : { [name]: port };
 }
 
 /** A full disk must not end the supervisor: what it writes is for others to read. */

@@ -10,7 +10,9 @@ export interface StartOptions {
   readonly demo: boolean;
   /** Whether TLS listeners for other machines open. */
   readonly lan: boolean;
-  /** First of six ports in a row, or 0 for free ones. */
+  /** Whether the plain profile opens, for MQTT tools of this machine. */
+  readonly plain: boolean;
+  /** First of nine ports in a row, or 0 for free ones. */
   readonly portBase: number;
   /** Longest pause before a process that died is started again, ms. */
   readonly maxRestartPauseMs: number;
@@ -18,6 +20,8 @@ export interface StartOptions {
 }
 
 export const DEFAULT_PORT_BASE = 7880;
+/** The last of its ports is eight above it. */
+const MAX_PORT_BASE = 65_527;
 
 const IS_SOURCE = import.meta.url.endsWith('.ts');
 const START = IS_SOURCE ? 'npm start' : 'fieldproof-network';
@@ -31,7 +35,8 @@ Examples:
   INFLUX_URL=http://127.0.0.1:8086 ${START}
 
 Ports, from --port-base: +0 broker HTTP, +1 control (dashboard, API), +2 Node-RED editor,
-+3 MQTT on loopback, +4 MQTT over TLS and +5 HTTPS (both only with --lan).`;
++3 MQTT on loopback, +4 MQTT over TLS and +5 HTTPS (both only with --lan),
++8 MQTT for any tool of this machine (only with --plain).`;
 
 /**
  * @returns the options, or null when only help was asked for (and printed).
@@ -46,7 +51,8 @@ export function parseOptions(
     .option('--data <dir>', 'data folder', env.FIELDPROOF_DATA ?? './data')
     .option('--no-demo', 'without the demo fleet that replays recorded data')
     .option('--lan', 'open TLS listeners for the local network and print the join line', false)
-    .option('--port-base <port>', 'first of six ports; 0 takes free ones', port, DEFAULT_PORT_BASE)
+    .option('--plain', 'open the plain profile for MQTT tools of this machine', false)
+    .option('--port-base <port>', 'first of nine ports; 0 takes free ones', port, DEFAULT_PORT_BASE)
     .option(
       '--max-restart-pause <ms>',
       'longest pause before a process that died is started again',
@@ -65,15 +71,16 @@ export function parseOptions(
   if (command.args.length > 0) {
     throw new StackError('ERR_OPTION', `unexpected argument ${command.args[0]}`);
   }
-  const { data, demo, lan, portBase, maxRestartPause } = command.opts<{
+  const { data, demo, lan, plain, portBase, maxRestartPause } = command.opts<{
     data: string;
     demo: boolean;
     lan: boolean;
+    plain: boolean;
     portBase: number;
     maxRestartPause: number;
   }>();
   return {
-    ...{ data, demo, lan, portBase },
+    ...{ data, demo, lan, plain, portBase },
     maxRestartPauseMs: maxRestartPause,
     influxUrl: influxUrl(env.INFLUX_URL),
   };
@@ -89,8 +96,8 @@ function pause(text: string): number {
 
 function port(text: string): number {
   const value = Number(text);
-  if (!/^\d{1,5}$/.test(text) || (value !== 0 && (value < 1024 || value > 65_530))) {
-    throw new InvalidArgumentError('expected 0 or a port from 1024 to 65530.');
+  if (!/^\d{1,5}$/.test(text) || (value !== 0 && (value < 1024 || value > MAX_PORT_BASE))) {
+    throw new InvalidArgumentError(`expected 0 or a port from 1024 to ${MAX_PORT_BASE}.`);
   }
   return value;
 }

@@ -7,6 +7,7 @@ describe('the options of npm start', () => {
       data: './data',
       demo: true,
       lan: false,
+      plain: false,
       portBase: 7880,
       maxRestartPauseMs: 30_000,
       influxUrl: null,
@@ -16,7 +17,7 @@ describe('the options of npm start', () => {
   test('are read from flags and the environment', () => {
     const options = parseOptions(
       [
-        ...['--no-demo', '--lan', '--data', '/x', '--port-base', '9000'],
+        ...['--no-demo', '--lan', '--plain', '--data', '/x', '--port-base', '9000'],
         ...['--max-restart-pause', '200'],
       ],
       {
@@ -27,6 +28,7 @@ describe('the options of npm start', () => {
       data: '/x',
       demo: false,
       lan: true,
+      plain: true,
       portBase: 9000,
       maxRestartPauseMs: 200,
       influxUrl: 'http://127.0.0.1:8086/fieldproof',
@@ -44,7 +46,7 @@ describe('the options of npm start', () => {
     ['a port that is no number', ['--port-base', 'http'], {}],
     ['a pause that is too short', ['--max-restart-pause', '1'], {}],
     ['a port below 1024', ['--port-base', '80'], {}],
-    ['a port above 65530', ['--port-base', '65531'], {}],
+    ['a port above 65527', ['--port-base', '65528'], {}],
     ['an INFLUX_URL that is no address', [], { INFLUX_URL: 'localhost' }],
     ['an INFLUX_URL of another scheme', [], { INFLUX_URL: 'ftp://x/y' }],
   ])('refuse %s', (_name, args, env) => {

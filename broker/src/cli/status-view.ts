@@ -1,5 +1,6 @@
 /** `fieldproof-broker status` for people: what is wrong first, then the numbers. Pure. */
 
+import type { PlainStatus } from '../mqtt/plain/plain-broker.ts';
 import type { OpenProblem } from '../observe/health.ts';
 import { formatFields } from './text-layout.ts';
 
@@ -22,6 +23,7 @@ interface ShownStatus {
     readonly connections: number;
     readonly refused: Readonly<Record<string, number>>;
   };
+  readonly plain?: PlainStatus;
   readonly tls?: { readonly daysLeft: number } | null;
   /** Of a broker that answers with them. */
   readonly problems?: readonly OpenProblem[];
@@ -35,7 +37,7 @@ const MAX_SHOWN = 8;
 export function formatStatus(value: unknown, width = 80): string {
   const { network, uptimeMs, devices, addresses, verdicts, evidence, mqtt, ...rest } =
     value as ShownStatus;
-  const { tls = null, problems = [] } = rest;
+  const { tls = null, plain = null, problems = [] } = rest;
   const served = Object.values(addresses).filter((address) => address !== null && address !== '');
   const { received, accepted, duplicate, rejected, inFlight } = verdicts;
   const unpublished = evidence.entries - evidence.published;
@@ -57,6 +59,7 @@ export function formatStatus(value: unknown, width = 80): string {
       'evidence',
       `${evidence.entries} entries${unpublished > 0 ? `, ${unpublished} not yet published` : ''}`,
     ],
+    ...(plain === null || !isInUse(plain, addresses) ? [] : plainFields(plain)),
     ...(tls === null ? [] : [['certificate', `${tls.daysLeft} days left`] as const]),
   ];
   return formatFields(fields, width);
@@ -64,6 +67,30 @@ export function formatStatus(value: unknown, width = 80): string {
 
 function problemField({ part, code, detail, remedy }: OpenProblem): readonly [string, string] {
   return ['PROBLEM', `${part}: ${code}\n${detail}\n${remedy}`];
+}
+
+/** Whether its listener is open, or somebody came in by another one with an access token. */
+function isInUse(
+  { sessions, received }: PlainStatus,
+  addresses: ShownStatus['addresses'],
+): boolean {
+  return typeof addresses.plain === 'string' || sessions > 0 || received > 0;
+}
+
+function plainFields(plain: PlainStatus): readonly (readonly [string, string])[] {
+  const { online, sessions, subscriptions, received, delivered, retained, queued } = plain;
+  const lines = [
+    `${online} online, ${sessions} sessions, ${subscriptions} subscriptions`,
+    `${received} received, ${delivered} delivered`,
+    `${retained} retained, ${queued} queued (${formatBytes(plain.queuedBytes)})`,
+  ];
+  return [['plain', lines.join('\n')], ...listField('', plain.refused)];
+}
+
+function formatBytes(bytes: number): string {
+  return bytes < 1024 * 1024
+    ? `${Math.ceil(bytes / 1024)} KiB`
+    : `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 }
 
 /** Counts by name, one line each. */

@@ -63,6 +63,26 @@ test('problems come first, with what to do, and everything fits 80 columns', () 
   expect(shown).toContain(`${12 + 11 + 10 + 9} others`);
 });
 
+test('the plain profile has its numbers where it is open, or in use', () => {
+  const plain = {
+    ...{ sessions: 5, online: 3, subscriptions: 7, retained: 2, retainedBytes: 600, queued: 4 },
+    ...{ queuedBytes: 3_500_000, overRate: 0, received: 90, delivered: 250 },
+    refused: { ERR_PLAIN_FORBIDDEN: 6, ERR_PLAIN_QUEUE: 8 },
+  };
+  const addresses = { ...STATUS.addresses, plain: 'mqtt://127.0.0.1:7888' };
+  const lines = formatStatus({ ...STATUS, addresses, plain }).split('\n');
+  expect(lines.slice(-6, -1)).toEqual([
+    'plain        3 online, 5 sessions, 7 subscriptions',
+    '             90 received, 250 delivered',
+    '             2 retained, 4 queued (3.3 MiB)',
+    '             8 ERR_PLAIN_QUEUE',
+    '             6 ERR_PLAIN_FORBIDDEN',
+  ]);
+  expect(formatStatus({ ...STATUS, plain })).toContain('3 online, 5 sessions');
+  const unused = { ...plain, sessions: 0, received: 0 };
+  expect(formatStatus({ ...STATUS, plain: unused })).not.toContain('plain');
+});
+
 test('an answer of an earlier version is shown without what it lacks', () => {
   const { problems: _, tls: __, ...early } = STATUS;
   expect(formatStatus(early)).toContain('network      h7dz6lhl');
