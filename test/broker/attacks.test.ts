@@ -7,7 +7,8 @@ import { senml, TestDevice, until } from './support/device.ts';
 let broker: TestBroker;
 
 beforeEach(async () => {
-  broker = await startTestBroker();
+  // Rates have suites of their own.
+  broker = await startTestBroker({ deviceMessagesPerSecond: 0, ownerMessagesPerSecond: 0 });
 });
 
 afterEach(async () => {
