@@ -134,9 +134,14 @@ export const BROKER_ERRORS = {
     remedy: 'Send Authorization: Bearer <token>; the tokens are in the data folder.',
   },
   ERR_SCOPE: {
-    what: 'The bearer token does not open this, or would give what it has not itself.',
+    what: 'The bearer token does not open this, or would give or end what it has not itself.',
     remedy:
       'Use a token of the scope that the message names; fieldproof-broker access create makes one.',
+  },
+  ERR_OUTLIVES: {
+    what: 'A token would be valid for longer than the one with which it is made.',
+    remedy:
+      'Leave days or hours out, and it ends with yours at the latest; for longer ask somebody whose token lasts longer, or use tokens/admin of the data folder.',
   },
   ERR_ADMIN_LOCAL: {
     what: 'Administration is served to this machine, or over TLS.',

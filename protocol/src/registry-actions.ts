@@ -104,7 +104,11 @@ const ACTIONS = {
     compromised: optional(bool),
   }),
   'token-revoke': record({}),
-  access: record({ scopes: array(text(32), MAX_SCOPES), expires: nullable(uint()) }),
+  access: record({
+    scopes: array(text(32), MAX_SCOPES),
+    expires: nullable(uint()),
+    by: optional(hash),
+  }),
   'access-revoke': record({}),
 } as const satisfies Readonly<Record<string, Decoder<unknown>>>;
 

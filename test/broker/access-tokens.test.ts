@@ -16,6 +16,7 @@ interface Shown {
   readonly name: string;
   readonly scopes: readonly string[];
   readonly usable: boolean;
+  readonly expiresAt: number | null;
   readonly lastUsedAt: number | null;
 }
 
@@ -163,13 +164,91 @@ describe('an access token', () => {
     await create(['keys', 'mqtt'], {}, all);
   });
 
+  test('makes none that outlives it, and by itself one that ends with it', async () => {
+    const { token, access } = await create(['access', 'read', 'enrol'], { days: 10 });
+    const end = access.expiresAt!;
+    for (const days of [11, 3650, null]) {
+      const body = { name: 'eve', scopes: ['read'], days };
+      const answer = await call('POST', '/admin/access', { token, body });
+      expect(answer).toMatchObject({ status: 403, body: { code: 'ERR_OUTLIVES' } });
+      expect(answer.body.remedy).toContain('tokens/admin');
+    }
+    expect((await create(['read'], {}, token)).access.expiresAt).toBe(end);
+    expect((await create(['read'], { days: 9 }, token)).access.expiresAt).toBeLessThan(end);
+    const line = (hours?: number) =>
+      call('POST', '/admin/tokens', { token, body: hours === undefined ? {} : { hours } });
+    expect((await line(24 * 11)).body.code).toBe('ERR_OUTLIVES');
+    expect((await line(24)).status).toBe(201);
+    clock = 9.9 * DAY_MS;
+    expect((await line()).body.token.expiresAt).toBe(end);
+    expect((await line(24)).body.code).toBe('ERR_OUTLIVES');
+    clock = 0;
+  });
+
+  test('shows and ends only such as open nothing more than it does', async () => {
+    const { token } = await create(['access', 'read']);
+    const { access: wider } = await create(['read', 'keys'], { name: 'wider' });
+    const { access: all } = await create(['admin'], { name: 'all' });
+    const { access: equal } = await create(['read', 'access'], { name: 'equal' });
+    const seen = (await call('GET', '/admin/access', { token })).body.tokens as readonly Shown[];
+    expect(seen.some(({ hash }) => hash === equal.hash)).toBe(true);
+    for (const { scopes } of seen) {
+      expect(scopes.filter((scope) => scope !== 'access' && scope !== 'read')).toEqual([]);
+    }
+    for (const { hash } of [wider, all]) {
+      const answer = await call('DELETE', `/admin/access/${hash}`, { token });
+      expect(answer).toMatchObject({ status: 403, body: { code: 'ERR_SCOPE' } });
+    }
+    expect((await call('DELETE', `/admin/access/${equal.hash}`, { token })).status).toBe(200);
+    expect((await list()).filter(({ name, usable }) => usable && name !== 'equal')).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ hash: wider.hash }),
+        expect.objectContaining({ hash: all.hash }),
+      ]),
+    );
+  });
+
+  test('takes with it what was made with it when it is revoked, over generations and a lost database', async () => {
+    const parent = await create(['access', 'read'], { name: 'parent' });
+    const child = await create(['access', 'read'], { name: 'child' }, parent.token);
+    const grandchild = await create(['read'], { name: 'grandchild' }, child.token);
+    const other = await create(['access', 'read'], { name: 'other' });
+    expect((await logged(child.token)).actions[0]).toMatchObject({
+      by: Uint8Array.from(Buffer.from(parent.access.hash, 'hex')),
+    });
+    await dropDatabase();
+    const { judgeAccessToken } = broker.running;
+    const isIn = ({ token }: { token: string }) => judgeAccessToken(token) !== null;
+    expect([parent, child, grandchild, other].map(isIn)).toEqual([true, true, true, true]);
+    const answer = await call('DELETE', `/admin/access/${parent.access.hash}`);
+    expect(answer.body.alsoRevoked).toEqual([child.access.hash, grandchild.access.hash]);
+    expect([parent, child, grandchild, other].map(isIn)).toEqual([false, false, false, true]);
+    expect((await logged(grandchild.token)).actions.at(-1)).toMatchObject({
+      action: 'access-revoke',
+    });
+  });
+
+  test('makes nothing more when it was revoked while the request waited', async () => {
+    const { token, access } = await create(['access', 'read'], { name: 'thief' });
+    const [ended, made] = await Promise.all([
+      call('DELETE', `/admin/access/${access.hash}`),
+      ...Array.from({ length: 8 }, () =>
+        call('POST', '/admin/access', { token, body: { name: 'spare', scopes: ['read'] } }),
+      ),
+    ]);
+    expect(ended.status).toBe(200);
+    expect([201, 401]).toContain(made?.status);
+    const spares = (await list()).filter(({ name, usable }) => name === 'spare' && usable);
+    expect(spares).toEqual([]);
+  });
+
   test('lets nobody in once it is revoked, or past its end', async () => {
     const { token, access } = await create(['read'], { days: 1 });
     const { token: kept } = await create(['read'], { days: null });
     const status = async (text: string) =>
       (await call('GET', '/admin/status', { token: text })).status;
     const { judgeAccessToken } = broker.running;
-    expect(judgeAccessToken(token)).toEqual({ name: 'ann', scopes: ['read'] });
+    expect(judgeAccessToken(token)).toMatchObject({ name: 'ann', scopes: ['read'] });
     clock = DAY_MS + 1000;
     expect([await status(token), await status(kept)]).toEqual([401, 200]);
     expect(judgeAccessToken(token)).toBeNull();
@@ -237,13 +316,16 @@ describe('an access token', () => {
     const { token: ended, access: other } = await create(['read'], { name: 'dave' });
     await call('DELETE', `/admin/access/${other.hash}`);
     await broker.restart();
-    expect(broker.running.judgeAccessToken(token)).toEqual({
+    expect(broker.running.judgeAccessToken(token)).toMatchObject({
       name: 'carol',
       scopes: ['read', 'mqtt'],
     });
     await dropDatabase();
     const name = access.hash.slice(0, 12);
-    expect(broker.running.judgeAccessToken(token)).toEqual({ name, scopes: ['read', 'mqtt'] });
+    expect(broker.running.judgeAccessToken(token)).toMatchObject({
+      name,
+      scopes: ['read', 'mqtt'],
+    });
     expect(broker.running.judgeAccessToken(ended)).toBeNull();
     expect((await list()).find(({ hash }) => hash === access.hash)).toMatchObject({ name: '' });
   });

@@ -27,7 +27,7 @@ const signer = signerFromSeed(new Uint8Array(32).fill(9));
 const key = (fill: number) => signerFromSeed(new Uint8Array(32).fill(fill)).publicKey;
 const idOf = (fill: number) => deviceIdFromPublicKey(key(fill));
 const OWNER = `did:key:${idOf(200)}`;
-const ADMIN = { name: 'admin', scopes: ['admin'] as const };
+const ADMIN = { name: 'admin', scopes: ['admin'] as const, hash: null, expiresAt: null };
 
 let file: string;
 let files = 0;
@@ -147,7 +147,7 @@ test('what was revoked stays so after a crash, whatever the database took behind
   const place = { uses: 1, expiresAt: NOW + 1, group: 'default', cell: '' };
   const { secret, token: enrolment } = await first.tokens.create(place);
   first.holdTokens(Promise.reject(new Error('refused')));
-  await first.access.revoke(token.hash);
+  await first.access.revoke(token.hash, ADMIN);
   await expect(first.tokens.revoke(enrolment.hash)).rejects.toMatchObject({
     code: 'ERR_REGISTRY_DATABASE',
   });
@@ -208,7 +208,7 @@ test('a write of access tokens that is under way is not taken for done', async (
       refuse = reject;
     }),
   );
-  const revoked = first.access.revoke(token.hash);
+  const revoked = first.access.revoke(token.hash, ADMIN);
   while (entries.length < 2) await new Promise(setImmediate);
   await new Promise(setImmediate);
   const settled = first.access.settle();
@@ -243,7 +243,7 @@ test('of access tokens that have ended only the newest are kept, and the others 
     const wanted = { name: `of ${i}`, scopes: ['read'] as const, expiresAt: null };
     const { text, token } = await first.access.create(wanted, ADMIN);
     made.push({ text, hash: token.hash });
-    if (i > 0) await first.access.revoke(token.hash);
+    if (i > 0) await first.access.revoke(token.hash, ADMIN);
   }
   await first.access.create({ name: 'last', scopes: ['read'], expiresAt: null }, ADMIN);
   const names = ['of 0', 'of 4', 'of 5', 'last'];

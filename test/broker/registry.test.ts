@@ -187,6 +187,7 @@ function contract(open: () => Promise<RegistryDatabase>): void {
     const token: AccessToken = {
       ...{ hash: 'ab'.repeat(32), name: 'Ann “am Dach” Müller', scopes: ['read', 'mqtt'] },
       ...{ createdAt: 1_795_000_000_000, expiresAt: null, revoked: false, lastUsedAt: null },
+      madeBy: 'ef'.repeat(32),
     };
     const later: AccessToken = {
       ...{ ...token, revoked: true },

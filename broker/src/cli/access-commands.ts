@@ -7,7 +7,7 @@ import { type CommonFlags, common, createClient, print } from './common.ts';
 interface CreateFlags extends CommonFlags {
   readonly name: string;
   readonly scope: readonly string[];
-  readonly days: number | null;
+  readonly days?: number | null;
 }
 
 interface ShownAccess {
@@ -30,13 +30,17 @@ export function addAccessCommands(program: Command): void {
   common(access.command('create').description('make a token; it is shown once'))
     .requiredOption('--name <name>', 'of whom; kept in the database only, not in the log')
     .requiredOption('--scope <scopes>', SCOPES.join(','), (text) => text.split(','))
-    .option('--days <n>', 'how long it is valid, or none for ever', daysOf, 90)
+    .option(
+      '--days <n>',
+      'how long it is valid, or none for ever (default 90, and no longer than the token of --token)',
+      daysOf,
+    )
     .action(async (flags: CreateFlags) => {
       const { name, scope: scopes, days } = flags;
       const answer = await createClient(flags).call('POST', '/admin/access', {
         name,
         scopes,
-        days,
+        ...(days !== undefined && { days }),
       });
       print(flags, answer, formatCreated);
     });
@@ -50,8 +54,11 @@ export function addAccessCommands(program: Command): void {
   ).action(async (hash: string, flags: CommonFlags) => {
     const path = `/admin/access/${encodeURIComponent(hash)}`;
     print(flags, await createClient(flags).call('DELETE', path), (value) => {
-      const token = value as ShownAccess;
-      return `revoked ${token.hash.slice(0, SHOWN_HASH)}, ${token.name || 'name not known'}`;
+      const token = value as ShownAccess & { readonly alsoRevoked: readonly string[] };
+      return [
+        `revoked ${token.hash.slice(0, SHOWN_HASH)}, ${token.name || 'name not known'}`,
+        ...token.alsoRevoked.map((made) => `revoked ${made.slice(0, SHOWN_HASH)}, made with it`),
+      ].join('\n');
     });
   });
 }

@@ -1,15 +1,15 @@
 /** `fieldproof-broker devices swap`, `transfer` and `unenrol`. */
 
 import { readFileSync } from 'node:fs';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { BrokerError } from '../errors.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
 import { formatDevice } from './device-view.ts';
 import { findDeviceUrl } from './find-device.ts';
-import { formatJoinLine } from './token-commands.ts';
+import { formatJoinLine, hoursOption } from './token-commands.ts';
 
 interface SwapFlags extends CommonFlags {
-  readonly hours: number;
+  readonly hours?: number;
   readonly host?: string;
   readonly compromised?: boolean;
 }
@@ -26,7 +26,7 @@ export function addIdentityCommands(devices: Command): void {
     devices
       .command('swap <device>')
       .description('print a join line for the hardware that takes its place and keeps its history')
-      .addOption(new Option('--hours <n>', 'how long it is valid').default(24).argParser(Number))
+      .addOption(hoursOption())
       .option('--host <name>', 'how devices reach this machine')
       .option('--compromised', 'nothing that the old hardware still sends counts from then on'),
   ).action(swap);
@@ -55,16 +55,16 @@ async function swap(device: string, flags: SwapFlags): Promise<void> {
   const { hours, host, compromised = false } = flags;
   const client = createClient(flags);
   const answer = await client.call('POST', `${await findDeviceUrl(client, device)}/swap`, {
-    hours,
     compromised,
+    ...(hours !== undefined && { hours }),
     ...(host !== undefined && { host }),
   });
   print(flags, answer, (value) => {
     const { joinLine, token } = value as {
       readonly joinLine: string;
-      readonly token: { readonly device: string };
+      readonly token: { readonly device: string; readonly expiresAt: number };
     };
-    return `${formatJoinLine(joinLine)}\n\nvalid for ${hours} h, for one device of the same owner, which becomes ${token.device}`;
+    return `${formatJoinLine(joinLine)}\n\nvalid until ${new Date(token.expiresAt).toISOString()}, for one device of the same owner, which becomes ${token.device}`;
   });
 }
 

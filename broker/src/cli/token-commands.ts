@@ -7,7 +7,7 @@ import { formatTokens } from './format.ts';
 
 interface TokenFlags extends CommonFlags {
   readonly uses: number;
-  readonly hours: number;
+  readonly hours?: number;
   readonly group?: string;
   readonly cell?: string;
   readonly host?: string;
@@ -38,14 +38,18 @@ async function createToken(flags: TokenFlags): Promise<void> {
   const { uses, hours, group, cell, host } = flags;
   const answer = await createClient(flags).call('POST', '/admin/tokens', {
     uses,
-    hours,
+    ...(hours !== undefined && { hours }),
     ...(group !== undefined && { group }),
     ...(cell !== undefined && { cell }),
     ...(host !== undefined && { host }),
   });
   print(flags, answer, (value) => {
-    const { joinLine } = value as { readonly joinLine: string };
-    return `${formatJoinLine(joinLine)}\n\nvalid for ${hours} h, ${uses} device(s)`;
+    const { joinLine, token } = value as {
+      readonly joinLine: string;
+      readonly token: { readonly expiresAt: number };
+    };
+    const end = new Date(token.expiresAt).toISOString();
+    return `${formatJoinLine(joinLine)}\n\nvalid until ${end}, ${uses} device(s)`;
   });
 }
 
@@ -54,12 +58,17 @@ export function formatJoinLine(joinLine: string): string {
   return `${joinLine}\n\n${renderUnicodeCompact(joinLine)}`;
 }
 
+export function hoursOption(): Option {
+  const text = 'how long it is valid (default 24, and no longer than the token of --token)';
+  return new Option('--hours <n>', text).argParser(Number);
+}
+
 function tokenFlags(command: Command): Command {
   return command
     .addOption(
       new Option('--uses <n>', 'devices that may join with it').default(1).argParser(Number),
     )
-    .addOption(new Option('--hours <n>', 'how long it is valid').default(24).argParser(Number))
+    .addOption(hoursOption())
     .option('--group <name>', 'group of those devices')
     .option('--cell <h3>', 'their cell when they state none')
     .option('--host <name>', 'how devices reach this machine');

@@ -60,7 +60,7 @@ export function loadAccess(
     const hash = sha256(text);
     let found: AccessIdentity | null = null;
     for (const { name, hash: own, scopes } of tokens) {
-      if (timingSafeEqual(own, hash)) found = { name, scopes };
+      if (timingSafeEqual(own, hash)) found = { name, scopes, hash: null, expiresAt: null };
     }
     return found ?? judgeNamed(text);
   };

@@ -22,6 +22,11 @@ export function mayUse(scopes: readonly Scope[], scope: Scope): boolean {
   return scopes.includes(scope) || scopes.includes('admin');
 }
 
+/** Whether scopes open all that others do. */
+export function coverScopes(own: readonly Scope[], others: readonly Scope[]): boolean {
+  return others.every((scope) => mayUse(own, scope));
+}
+
 export function isScope(text: unknown): text is Scope {
   return (SCOPES as readonly unknown[]).includes(text);
 }

@@ -13,7 +13,7 @@ import {
   type UnknownAction,
 } from '@fieldproof/protocol/registry-actions';
 import { BrokerError } from '../errors.ts';
-import { isScope, mayUse, type Scope } from '../http/scopes.ts';
+import { coverScopes, isScope, mayUse, type Scope } from '../http/scopes.ts';
 import {
   type AccessToken,
   putAccessTokens,
@@ -27,6 +27,10 @@ import type { RegistryDatabase } from './database.ts';
 export interface AccessIdentity {
   readonly name: string;
   readonly scopes: readonly Scope[];
+  /** SHA-256 of its text, hex; null for one of a file, which stands above all others. */
+  readonly hash: string | null;
+  /** Unix ms; null: it does not end by itself. */
+  readonly expiresAt: number | null;
 }
 
 export interface AccessDeskOptions extends ActionLogOptions {
@@ -40,8 +44,8 @@ export interface AccessDeskOptions extends ActionLogOptions {
 export interface NewAccessToken {
   readonly name: string;
   readonly scopes: readonly Scope[];
-  /** Unix ms; null: it does not end by itself. */
-  readonly expiresAt: number | null;
+  /** Unix ms; null: it does not end by itself. Absent: 90 days, or with its maker where that is sooner. */
+  readonly expiresAt?: number | null;
 }
 
 /** Makes a token of ours known as one, to people and to programs that look for leaked secrets. */
@@ -57,6 +61,7 @@ const MAX_ENDED = 1000;
 const MAX_FORGOTTEN = 1000;
 /** Least characters of a hash that name a token. */
 const MIN_PREFIX = 6;
+const DEFAULT_LIFE_MS = 90 * 86_400_000;
 
 export class AccessDesk {
   readonly #options: AccessDeskOptions;
@@ -94,15 +99,22 @@ export class AccessDesk {
     if (found === null || !isUsable(found, now)) return null;
     this.#put({ ...found, lastUsedAt: now });
     this.#used.add(found.hash);
-    return { name: found.name || found.hash.slice(0, 12), scopes: found.scopes };
+    const { hash, name, scopes, expiresAt } = found;
+    return { name: name || hash.slice(0, 12), scopes, hash, expiresAt };
+  }
+
+  /** Those that somebody may see and end: none opens more than theirs does. Oldest first. */
+  listFor(reader: AccessIdentity): readonly AccessToken[] {
+    return this.list().filter(({ scopes }) => coverScopes(reader.scopes, scopes));
   }
 
   /**
    * Makes a token.
    *
-   * @param maker - who asks: nobody gives what they have not.
+   * @param maker - who asks: nobody gives what they have not, nor for longer than they have it.
    * @returns its text, which is kept nowhere.
-   * @throws {BrokerError} ERR_SCOPE, ERR_REQUEST, ERR_LOG_FULL.
+   * @throws {BrokerError} ERR_SCOPE, ERR_OUTLIVES, ERR_UNAUTHORIZED when the maker's has ended meanwhile, ERR_REQUEST,
+   * ERR_LOG_FULL.
    */
   create(
     wanted: NewAccessToken,
@@ -110,6 +122,7 @@ export class AccessDesk {
   ): Promise<{ readonly text: string; readonly token: AccessToken }> {
     return this.#inTurn(async () => {
       const { random, now } = this.#options;
+      this.#requireUsable(maker);
       const scopes = [...new Set(wanted.scopes)];
       if (scopes.length === 0)
         throw new BrokerError('ERR_REQUEST', 'scopes: expected at least one');
@@ -127,11 +140,16 @@ export class AccessDesk {
       }
       const text = `${ACCESS_TOKEN_PREFIX}${toBase64url(random(TOKEN_BYTES))}`;
       const hash = toHex(digestOf(text));
-      const { name, expiresAt } = wanted;
-      const action = { action: 'access' as const, subject: hash, scopes, expires: expiresAt };
+      const { name } = wanted;
+      const expiresAt = endWithin(maker, wanted.expiresAt, now() + DEFAULT_LIFE_MS);
+      const madeBy = maker.hash;
+      const action: RegistryAction = {
+        ...{ action: 'access', subject: hash, scopes, expires: expiresAt },
+        ...(madeBy !== null && { by: fromHex(madeBy) }),
+      };
       const { at } = await logAction(action, this.#options);
-      const made = { revoked: false, lastUsedAt: null };
-      const token: AccessToken = { hash, name, scopes, createdAt: at, expiresAt, ...made };
+      const made = { createdAt: at, revoked: false, lastUsedAt: null };
+      const token: AccessToken = { hash, name, scopes, expiresAt, madeBy, ...made };
       this.#put(token);
       this.#unwritten.add(hash);
       await this.#write();
@@ -141,13 +159,19 @@ export class AccessDesk {
   }
 
   /**
-   * Ends a token.
+   * Ends a token, and those that were made with it.
    *
    * @param prefix - of its hash; as much as names one.
-   * @throws {BrokerError} ERR_NOT_FOUND, ERR_REQUEST when it names several, ERR_LOG_FULL.
+   * @param revoker - who asks: nobody ends what opens more than theirs does.
+   * @returns it, and the others.
+   * @throws {BrokerError} ERR_NOT_FOUND, ERR_SCOPE, ERR_UNAUTHORIZED, ERR_REQUEST when it names several, ERR_LOG_FULL.
    */
-  revoke(prefix: string): Promise<AccessToken> {
+  revoke(
+    prefix: string,
+    revoker: AccessIdentity,
+  ): Promise<{ readonly token: AccessToken; readonly others: readonly AccessToken[] }> {
     return this.#inTurn(async () => {
+      this.#requireUsable(revoker);
       const named = this.list().filter(({ hash, revoked }) => !revoked && hash.startsWith(prefix));
       const [token, another] = named;
       if (prefix.length < MIN_PREFIX || another !== undefined) {
@@ -162,12 +186,22 @@ export class AccessDesk {
           `access token ${prefix.slice(0, 64)}: there is none`,
         );
       }
-      await logAction({ action: 'access-revoke', subject: token.hash }, this.#options);
-      const revoked = { ...this.#tokens.get(token.hash)!.token, revoked: true };
-      this.#put(revoked);
-      this.#unwritten.add(token.hash);
+      if (!coverScopes(revoker.scopes, token.scopes)) {
+        throw new BrokerError(
+          'ERR_SCOPE',
+          `access token ${token.hash.slice(0, 12)}: expected a token of ${token.scopes.join(', ')} to end it`,
+        );
+      }
+      // The token itself last: what a crash or a full disk leaves of this is done by asking again.
+      const ended = [...this.#madeWith(token.hash), token.hash];
+      for (const hash of ended) {
+        await logAction({ action: 'access-revoke', subject: hash }, this.#options);
+        this.#put({ ...this.#tokens.get(hash)!.token, revoked: true });
+        this.#unwritten.add(hash);
+      }
       await this.#write();
-      return revoked;
+      const [own, ...others] = ended.reverse().map((hash) => this.#tokens.get(hash)!.token);
+      return { token: own!, others };
     });
   }
 
@@ -186,6 +220,7 @@ export class AccessDesk {
             scopes: action.scopes.filter(isScope).slice(0, MAX_SCOPES),
             createdAt: at,
             expiresAt: action.expires,
+            madeBy: action.by === undefined ? null : toHex(action.by),
             revoked: false,
             lastUsedAt: null,
           })
@@ -205,6 +240,26 @@ export class AccessDesk {
   async settle(): Promise<boolean> {
     await this.#write();
     return this.#unwritten.size === 0;
+  }
+
+  /** Hashes of the tokens in force that were made with one, or with one of those; the youngest generation first. */
+  #madeWith(hash: string): readonly string[] {
+    const found = [hash];
+    // Grows while it is walked.
+    for (const maker of found) {
+      for (const { hash: made, madeBy, revoked } of this.list()) {
+        if (madeBy === maker && !revoked && !found.includes(made)) found.push(made);
+      }
+    }
+    return found.slice(1).reverse();
+  }
+
+  /** A request may have waited behind the one that ended its own token. */
+  #requireUsable({ hash, name }: AccessIdentity): void {
+    if (hash === null) return;
+    const token = this.#tokens.get(hash)?.token;
+    if (token !== undefined && isUsable(token, this.#options.now())) return;
+    throw new BrokerError('ERR_UNAUTHORIZED', `authorization: the token of ${name} has ended`);
   }
 
   #put(token: AccessToken): void {
@@ -256,6 +311,25 @@ export class AccessDesk {
 /** Whether a token lets its bearer in at a time, Unix ms. */
 export function isUsable({ revoked, expiresAt }: AccessToken, at: number): boolean {
   return !revoked && (expiresAt === null || at < expiresAt);
+}
+
+/**
+ * When what is made with a token ends.
+ *
+ * @param wanted - Unix ms; null: not by itself; undefined: at `fallback`, or with the maker's where that is sooner.
+ * @throws {BrokerError} ERR_OUTLIVES when that is after the maker's own end.
+ */
+export function endWithin<Wanted extends number | null>(
+  { expiresAt: end }: Pick<AccessIdentity, 'expiresAt'>,
+  wanted: Wanted | undefined,
+  fallback: number,
+): Wanted | number {
+  if (end === null) return wanted === undefined ? fallback : wanted;
+  if (wanted === undefined) return Math.min(fallback, end);
+  if (wanted !== null && wanted <= end) return wanted;
+  const own = new Date(end).toISOString();
+  const got = wanted === null ? 'none' : new Date(wanted).toISOString();
+  throw new BrokerError('ERR_OUTLIVES', `end: expected ${own} or before, got ${got}`);
 }
 
 function digestOf(text: string): Uint8Array {

@@ -15,6 +15,8 @@ export interface AccessToken {
   readonly createdAt: number;
   /** Null: it does not end by itself. */
   readonly expiresAt: number | null;
+  /** Hash of the token with which it was made, hex; null: of none that is known. */
+  readonly madeBy: string | null;
   readonly revoked: boolean;
   /** Null: never, as far as is known. Within a minute. */
   readonly lastUsedAt: number | null;
@@ -58,6 +60,7 @@ function rowOf(token: AccessToken): Selectable<AccessTable> {
     scopes: token.scopes.join(' '),
     created_at: token.createdAt,
     expires_at: token.expiresAt ?? 0,
+    made_by: token.madeBy ?? '',
     revoked: token.revoked ? 1 : 0,
     used_at: token.lastUsedAt ?? 0,
   };
@@ -70,6 +73,7 @@ function tokenOf(row: Selectable<AccessTable>): AccessToken {
     scopes: row.scopes.split(' ').filter(isScope),
     createdAt: row.created_at,
     expiresAt: row.expires_at || null,
+    madeBy: row.made_by || null,
     revoked: row.revoked !== 0,
     lastUsedAt: row.used_at || null,
   };

@@ -65,6 +65,8 @@ export interface AccessTable {
   expires_at: Int;
   /** 0 or 1. */
   revoked: Int;
+  /** Hash of the token with which it was made; empty: of none that is known. */
+  made_by: string;
   /** Last use, within a minute; 0: none. */
   used_at: Int;
 }
@@ -234,6 +236,11 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .addColumn('revoked', 'bigint', (column) => column.notNull())
         .addColumn('used_at', 'bigint', (column) => column.notNull())
         .execute();
+    },
+  },
+  '006_access_makers': {
+    up: async (db: Kysely<unknown>) => {
+      await addColumn(db, 'access_tokens', 'made_by');
     },
   },
 };

@@ -15,21 +15,22 @@ export interface AccessRoutesOptions {
 }
 
 const DAY_MS = 86_400_000;
-const DEFAULT_DAYS = 90;
 const MAX_DAYS = 3650;
 
 export function addAccessRoutes(app: FastifyInstance, options: AccessRoutesOptions): void {
   const { access, accessDesk, now } = options;
 
-  app.get('/admin/access', { config: { scope: 'access' } }, async () => ({
-    tokens: accessDesk.list().map((token) => showAccess(token, now())),
+  app.get('/admin/access', { config: { scope: 'access' } }, async (request) => ({
+    tokens: accessDesk.listFor(access(request, 'access')).map((token) => showAccess(token, now())),
   }));
 
   app.post('/admin/access', { config: { scope: 'access' } }, async (request, reply) => {
     const maker = access(request, 'access');
     const days = daysIn(request);
-    const expiresAt = days === null ? null : now() + days * DAY_MS;
-    const wanted = { name: nameIn(request), scopes: scopesIn(request), expiresAt };
+    const wanted = {
+      ...{ name: nameIn(request), scopes: scopesIn(request) },
+      ...(days !== undefined && { expiresAt: days === null ? null : now() + days * DAY_MS }),
+    };
     const { text, token } = await accessDesk.create(wanted, maker);
     reply.code(201).header('cache-control', 'no-store');
     return { token: text, access: showAccess(token, now()) };
@@ -37,7 +38,11 @@ export function addAccessRoutes(app: FastifyInstance, options: AccessRoutesOptio
 
   app.delete('/admin/access/:hash', { config: { scope: 'access' } }, async (request) => {
     const { hash } = request.params as { readonly hash: string };
-    return showAccess(await accessDesk.revoke(hash.toLowerCase()), now());
+    const { token, others } = await accessDesk.revoke(
+      hash.toLowerCase(),
+      access(request, 'access'),
+    );
+    return { ...showAccess(token, now()), alsoRevoked: others.map((other) => other.hash) };
   });
 }
 
@@ -60,9 +65,10 @@ function scopesIn(request: FastifyRequest): readonly Scope[] {
   throw new BrokerError('ERR_REQUEST', `scopes: expected a list of ${SCOPES.join(', ')}`);
 }
 
-/** Null: without an end. */
-function daysIn(request: FastifyRequest): number | null {
-  const { days = DEFAULT_DAYS } = bodyOf(request);
+/** Null: without an end; undefined: not said. */
+function daysIn(request: FastifyRequest): number | null | undefined {
+  const { days } = bodyOf(request);
+  if (days === undefined) return undefined;
   const isWhole = Number.isInteger(days) && (days as number) >= 1 && (days as number) <= MAX_DAYS;
   if (days === null || isWhole) return days as number | null;
   throw new BrokerError('ERR_REQUEST', `days: expected an integer from 1 to ${MAX_DAYS}, or null`);

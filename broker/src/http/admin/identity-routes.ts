@@ -7,15 +7,9 @@ import { BrokerError } from '../../errors.ts';
 import { requireEnrolled } from '../../registry/desk.ts';
 import type { EnrolmentDesk } from '../../registry/enrolment.ts';
 import type { TransferDesk } from '../../registry/transfer.ts';
-import { bodyOf, integerIn, textIn } from './body-fields.ts';
+import { bodyOf, textIn } from './body-fields.ts';
 import { type DeviceRoutesOptions, requireDevice, showDevice } from './device-routes.ts';
-import {
-  HOUR_MS,
-  joinLineFor,
-  MAX_HOURS,
-  showToken,
-  type TokenRoutesOptions,
-} from './token-routes.ts';
+import { endIn, joinLineFor, showToken, type TokenRoutesOptions } from './token-routes.ts';
 
 export interface IdentityRoutesOptions extends DeviceRoutesOptions, TokenRoutesOptions {
   readonly desk: Pick<EnrolmentDesk, 'unenrol'>;
@@ -32,9 +26,8 @@ export function addIdentityRoutes(app: FastifyInstance, options: IdentityRoutesO
       directory,
       requireDevice(directory, request).deviceId,
     );
-    const hours = integerIn(request, 'hours', { fallback: 24, max: MAX_HOURS });
     const compromised = flagIn(request, 'compromised');
-    const expiresAt = now() + hours * HOUR_MS;
+    const expiresAt = endIn(request, options);
     const place = { device: deviceId, compromised, group, cell };
     const { secret, token } = await options.tokenDesk.create({ uses: 1, expiresAt, ...place });
     const joinLine = joinLineFor(secret, request, options);

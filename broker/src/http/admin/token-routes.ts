@@ -4,9 +4,11 @@ import { isIP } from 'node:net';
 import { formatJoinLine } from '@fieldproof/protocol/join-line';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { BrokerError } from '../../errors.ts';
+import { endWithin } from '../../registry/access-desk.ts';
 import { checkCell, checkLabel } from '../../registry/device-fields.ts';
 import type { Registry, Token } from '../../registry/registry.ts';
 import type { TokenDesk } from '../../registry/token-desk.ts';
+import type { Access } from '../access.ts';
 import { bodyOf, integerIn, textIn } from './body-fields.ts';
 
 /** Where a join line may send a device. */
@@ -19,6 +21,7 @@ export interface JoinAddress {
 }
 
 export interface TokenRoutesOptions {
+  readonly access: Access;
   readonly network: string;
   readonly rootKey: Uint8Array;
   readonly registry: Registry;
@@ -28,10 +31,11 @@ export interface TokenRoutesOptions {
   readonly now: () => number;
 }
 
-export const HOUR_MS = 3_600_000;
+const HOUR_MS = 3_600_000;
 const MAX_USES = 1_000_000;
+const DEFAULT_HOURS = 24;
 /** Longest life of a token. */
-export const MAX_HOURS = 24 * 366;
+const MAX_HOURS = 24 * 366;
 
 export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions): void {
   const { registry, tokenDesk, now } = options;
@@ -42,10 +46,9 @@ export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions
 
   app.post('/admin/tokens', { config: { scope: 'enrol' } }, async (request, reply) => {
     const uses = integerIn(request, 'uses', { fallback: 1, max: MAX_USES });
-    const hours = integerIn(request, 'hours', { fallback: 24, max: MAX_HOURS });
     const { secret, token } = await tokenDesk.create({
       uses,
-      expiresAt: now() + hours * HOUR_MS,
+      expiresAt: endIn(request, options),
       group: checkLabel('group', bodyOf(request).group ?? 'default'),
       cell: checkCell(bodyOf(request).cell ?? ''),
     });
@@ -59,6 +62,21 @@ export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions
     await tokenDesk.revoke(hash);
     return reply.code(204).send();
   });
+}
+
+/**
+ * When a token ends that a request asks for by its `hours`: not after the one with which it asks.
+ *
+ * @throws {BrokerError} ERR_REQUEST, ERR_OUTLIVES.
+ */
+export function endIn(
+  request: FastifyRequest,
+  { access, now }: Pick<TokenRoutesOptions, 'access' | 'now'>,
+): number {
+  const hours = integerIn(request, 'hours', { fallback: DEFAULT_HOURS, max: MAX_HOURS });
+  const end = now() + hours * HOUR_MS;
+  const isSaid = (bodyOf(request).hours ?? null) !== null;
+  return endWithin(access(request, 'enrol'), isSaid ? end : undefined, end);
 }
 
 /** The line with which a device joins, for the host that the request names or the default one. */
