@@ -1,8 +1,9 @@
 /**
  * What an idle connected device costs the broker: resident memory, from 1,000 to 10,000 of them over TCP, beside Mosquitto;
- * and throughput with all of them connected, beside that with the ten that send alone. TLS apart.
+ * and throughput with all of them connected, beside that of a second broker to which only the ten that send are. TLS apart.
  *
- * Memory is read after a garbage collection. The devices were enrolled before, so the registry is not in the figure.
+ * Memory is read after a garbage collection. The devices were enrolled before, so the registry is not in the figure. The
+ * two brokers take turns, so that a machine that is faster for a while is so for both.
  */
 
 import { enrolInBulk } from './bulk-enrolment.ts';
@@ -11,9 +12,10 @@ import { findProgram } from './find-program.ts';
 import type { IdleOrder } from './idle-main.ts';
 import type { Benchmark } from './main.ts';
 import { startMosquitto } from './mosquitto.ts';
-import { type BrokerUnderTest, type Load, startBroker, startLoad } from './network-under-test.ts';
+import { type BrokerUnderTest, startBroker, startLoad } from './network-under-test.ts';
 import { type Own, temporaryFolder, withResources } from './resources.ts';
 import { type BenchCase, benchCase, median } from './result.ts';
+import { type Side, takeTurns } from './turns.ts';
 
 interface Sizes {
   /** Connected when the first and the last figure are taken. */
@@ -22,15 +24,18 @@ interface Sizes {
   /** Over TLS besides: the figure is the difference that they make. */
   readonly tls: number;
   readonly messages: number;
-  readonly runs: number;
+  /** Turns of each broker, after `WARM_UP`. */
+  readonly turns: number;
+  /** Processes that hold the idle clients, so that no limit on open files stands in the way. */
+  readonly holders: number;
 }
 
-const FULL: Sizes = { from: 1000, to: 10_000, tls: 2000, messages: 10_000, runs: 3 };
-const SHORT: Sizes = { from: 50, to: 200, tls: 50, messages: 500, runs: 1 };
+const FULL: Sizes = { from: 1000, to: 10_000, tls: 2000, messages: 10_000, turns: 7, holders: 4 };
+const SHORT: Sizes = { from: 5, to: 25, tls: 5, messages: 100, turns: 1, holders: 1 };
+/** Turns that do not count: collections of garbage, of which there are some before, throw compiled code away. */
+const WARM_UP = 2;
 const SENDERS = 10;
 const WINDOW = 500;
-/** Processes that hold the idle clients, so that no limit on open files stands in the way. */
-const HOLDERS = 4;
 /** What is still being freed is freed after this. */
 const SETTLE_MS = 1500;
 const GOAL_BYTES = 12_000;
@@ -40,30 +45,10 @@ export const connections: Benchmark = ({ short, progress, profileFolder }) =>
   withResources(async (own) => {
     const sizes = short ? SHORT : FULL;
     const folder = temporaryFolder(own);
-    const seeds = await enrolDevices(folder, sizes.to + sizes.tls);
-    const broker = await startBroker(own, {
-      folder,
-      profileFolder,
-      tls: true,
-      nodeArgs: ['--expose-gc', '--import', new URL('./memory-probe.mjs', import.meta.url).href],
-    });
-    const batches = ((2 * sizes.runs + 1) * sizes.messages) / SENDERS;
-    progress(`signing ${batches * SENDERS} batches`);
-    const load = await startLoad(own, {
-      type: 'fleet',
-      http: broker.http,
-      mqttPort: broker.mqttPort,
-      joinLine: await broker.joinLine(SENDERS),
-      devices: SENDERS,
-      batchesPerDevice: batches,
-      format: 'senml',
-    });
-    const holders = await startHolders(own);
+    const seeds = await enrolDevices(folder, sizes);
+    const broker = await startSide(own, { folder, profileFolder });
+    const holders = await startHolders(own, sizes.holders);
     await prepare(holders, broker, seeds);
-
-    await throughput(broker, load, { ...sizes, runs: 1 });
-    const alone = await throughput(broker, load, sizes);
-    progress(`${SENDERS} connected: ${Math.round(median(alone.perSecond))} messages/s`);
     const idle = { port: broker.mqttPort, tls: false };
     await connect(holders, sizes.from, idle);
     const first = await memoryOf(broker.child);
@@ -71,8 +56,16 @@ export const connections: Benchmark = ({ short, progress, profileFolder }) =>
     const last = await memoryOf(broker.child);
     const each = perClient(first, last, sizes.to - sizes.from);
     progress(`${sizes.to} connected: ${Math.round(each.rss)} bytes each`);
-    const crowded = await throughput(broker, load, sizes);
-    progress(`${sizes.to} connected: ${Math.round(median(crowded.perSecond))} messages/s`);
+
+    const alone = await startSide(own, { folder: temporaryFolder(own), profileFolder: null });
+    progress(`signing ${2 * batchesOf(sizes)} batches`);
+    const turns = await takeTurns(
+      { alone: await withLoad(own, alone, sizes), crowded: await withLoad(own, broker, sizes) },
+      { warmUp: WARM_UP, turns: sizes.turns, messages: sizes.messages, window: WINDOW },
+    );
+    progress(
+      `${Math.round(median(turns.crowded.perSecond))} messages/s, alone ${Math.round(median(turns.alone.perSecond))}`,
+    );
     const before = await memoryOf(broker.child);
     await connect(holders, sizes.tls, { port: broker.mqttsPort!, tls: true });
     const tls = perClient(before, await memoryOf(broker.child), sizes.tls);
@@ -94,8 +87,8 @@ export const connections: Benchmark = ({ short, progress, profileFolder }) =>
       benchCase({
         case: `${SENDERS} devices send, ${sizes.to} more are connected`,
         unit: 'messages/s',
-        values: crowded.perSecond,
-        peers: { [ALONE]: median(alone.perSecond) },
+        values: turns.crowded.perSecond,
+        peers: { [ALONE]: median(turns.alone.perSecond) },
         goal: { on: 'ratio', min: 0.9, peer: ALONE },
       }),
     ];
@@ -105,7 +98,7 @@ export const connections: Benchmark = ({ short, progress, profileFolder }) =>
       notes: [
         'Every device has logged in with nonce and signature and has subscribed to its own topics; none sends. Enrolment is not in the figure.',
         `Of each over TCP, on the heap of V8 ${kb(each.heapUsed)}, outside it, as far as Node counts it, ${kb(each.external)}; over TLS ${kb(tls.heapUsed)} and ${kb(tls.external)}. The kernel's socket buffers are in none of these figures, nor in those of the peer.`,
-        `CPU time of the broker: ${alone.cpuMicros} µs a message with ${SENDERS} connected, ${crowded.cpuMicros} µs with ${sizes.to} more.`,
+        `CPU time of the broker, median of ${sizes.turns} turns: ${Math.round(median(turns.alone.cpuMicros))} µs a message with ${SENDERS} connected, ${Math.round(median(turns.crowded.cpuMicros))} µs with ${sizes.to} more.`,
         `Resident memory of the broker with ${sizes.from}: ${Math.round(first.rss / 1e6)} MB, with ${sizes.to}: ${Math.round(last.rss / 1e6)} MB.`,
         ...(peer === null ? ['Mosquitto is not installed on this machine: no peer.'] : []),
       ],
@@ -120,9 +113,9 @@ interface Memory {
   readonly external: number;
 }
 
-async function startHolders(own: Own): Promise<Child[]> {
+async function startHolders(own: Own, count: number): Promise<Child[]> {
   const holders: Child[] = [];
-  for (let n = 0; n < HOLDERS; n++) {
+  for (let n = 0; n < count; n++) {
     const holder = await startModule({ name: 'idle', module: '@fieldproof/bench/idle-main' });
     own(() => holder.stop());
     holders.push(holder);
@@ -131,11 +124,11 @@ async function startHolders(own: Own): Promise<Child[]> {
 }
 
 /** A broker's data folder with so many devices, and some more for each time that they are dealt unevenly. */
-function enrolDevices(folder: string, devices: number): Promise<string[]> {
+function enrolDevices(folder: string, { to, tls, holders }: Sizes): Promise<string[]> {
   return withResources(async (own) => {
     const broker = await startBroker(own, { folder, profileFolder: null, tls: true });
     await broker.child.stop();
-    return enrolInBulk(broker.dataDir, devices + 3 * HOLDERS);
+    return enrolInBulk(broker.dataDir, to + tls + 3 * holders);
   });
 }
 
@@ -172,20 +165,28 @@ async function connect(
   await Promise.all(connected);
 }
 
-async function throughput(
-  broker: BrokerUnderTest,
-  load: Load,
-  { runs, messages }: Sizes,
-): Promise<{ readonly perSecond: number[]; readonly cpuMicros: number }> {
-  const perSecond: number[] = [];
-  const cpu: number[] = [];
-  for (let run = 0; run < runs; run++) {
-    const before = broker.child.cpuSeconds();
-    const result = await load.run({ order: 'run', messages, window: WINDOW, rate: null });
-    cpu.push((1e6 * (broker.child.cpuSeconds() - before)) / messages);
-    perSecond.push(messages / result.seconds);
-  }
-  return { perSecond, cpuMicros: Math.round(median(cpu)) };
+function batchesOf({ messages, turns }: Sizes): number {
+  return messages * (turns + WARM_UP);
+}
+
+/** A broker with the probe. */
+async function startSide(
+  own: Own,
+  { folder, profileFolder }: { readonly folder: string; readonly profileFolder: string | null },
+): Promise<BrokerUnderTest> {
+  const probe = new URL('./memory-probe.mjs', import.meta.url).href;
+  const nodeArgs = ['--expose-gc', '--import', probe];
+  return startBroker(own, { folder, profileFolder, tls: true, nodeArgs });
+}
+
+async function withLoad(own: Own, broker: BrokerUnderTest, sizes: Sizes): Promise<Side> {
+  const load = await startLoad(own, {
+    ...{ type: 'fleet', http: broker.http, mqttPort: broker.mqttPort, format: 'senml' },
+    joinLine: await broker.joinLine(SENDERS),
+    devices: SENDERS,
+    batchesPerDevice: batchesOf(sizes) / SENDERS,
+  });
+  return { broker: broker.child, load };
 }
 
 /** After garbage collections, with pauses in which what they free is given back. */
@@ -207,7 +208,7 @@ async function measurePeer(own: Own, sizes: Sizes): Promise<number | null> {
   const program = findProgram('mosquitto');
   if (program === null) return null;
   const { child, mqttPort } = await startMosquitto(own, program);
-  const holders = await startHolders(own);
+  const holders = await startHolders(own, sizes.holders);
   const idle = { port: mqttPort, tls: false };
   await connect(holders, sizes.from, idle);
   await pause();
