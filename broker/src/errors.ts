@@ -279,6 +279,10 @@ export const BROKER_ERRORS = {
     what: 'The plain profile has as many sessions as it may, offline ones included.',
     remedy: 'End some with a clean session, or raise plainMaxSessions.',
   },
+  ERR_PLAIN_USER_SESSIONS: {
+    what: 'A user of the plain profile has as many sessions as one may, offline ones included.',
+    remedy: 'End some with a clean session, or raise plainMaxSessionsPerUser.',
+  },
   ERR_PLAIN_SESSION_EXPIRED: {
     what: 'A session of the plain profile was offline for too long, and was ended.',
     remedy: 'Connect in time, or raise plainSessionExpiryMs.',

@@ -8,6 +8,8 @@ const DAY_MS = 86_400_000;
 let plain: PlainTest;
 let counter = 0;
 let ahead = 0;
+/** The time stands still there, so that no rate comes back. */
+let stoppedAt: number | null = null;
 const lines: { event?: string; code?: string; times?: number; remedy?: string }[] = [];
 
 beforeAll(async () => {
@@ -16,6 +18,7 @@ beforeAll(async () => {
       logLevel: 'warn',
       plainDenied: ['test/nosubscribe', 'secret/#'],
       plainMaxSessions: 12,
+      plainMaxSessionsPerUser: 4,
       plainMaxSubscriptions: 3,
       plainMaxTopicLevels: 10,
       plainMaxTopicBytes: 100,
@@ -30,7 +33,7 @@ beforeAll(async () => {
       plainPacketsPerSecond: 100,
     },
     {
-      now: () => Date.now() + ahead,
+      now: () => (stoppedAt ?? Date.now()) + ahead,
       logDestination: { write: (line: string) => void lines.push(JSON.parse(line)) },
     },
   );
@@ -55,6 +58,24 @@ function fromClients({ published }: RawMqtt) {
   return published.filter(
     ({ topic, payload }) => !topic.startsWith(counters) || String(payload) === 'forged',
   );
+}
+
+/** What a client sends is too fast however slow this machine is, until that is seen; then time goes on. */
+async function countedAtOnce(code: string, action: () => Promise<unknown>): Promise<number> {
+  stoppedAt = Date.now();
+  try {
+    return await counted(code, async () => {
+      const before = plain.status().refused[code] ?? 0;
+      const acted = action();
+      while ((plain.status().refused[code] ?? 0) === before) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      stoppedAt = null;
+      await acted;
+    });
+  } finally {
+    stoppedAt = null;
+  }
 }
 
 /** A kept session that is offline, with a subscription. */
@@ -179,6 +200,43 @@ describe('limits', () => {
     await (await plain.client()).disconnect();
   });
 
+  test('sessions of a user: return code 3 for one more, offline ones included; others are let in', async () => {
+    const { body } = await plain.broker.admin('POST', '/admin/access', {
+      name: 'anna',
+      scopes: ['mqtt'],
+    });
+    const password = Buffer.from((body as { readonly token: string }).token);
+    // Whatever name a token is used under, it is one user.
+    const login = (changes = {}) => ({ username: 'anna', password, ...changes });
+    const kept = [fresh(), fresh()];
+    for (const clientId of kept) {
+      await (await plain.client({ ...login(), clientId, clean: false })).disconnect();
+    }
+    const online = [
+      await plain.client(login()),
+      await plain.client({ ...login(), username: 'token' }),
+    ];
+    const code = await counted('ERR_PLAIN_USER_SESSIONS', async () => {
+      const raw = plain.dial().send(connectPacket(login()));
+      await raw.until(() => raw.closed);
+      expect(raw.hex).toBe('20020003');
+    });
+    expect(code).toBe(1);
+    // Its own sessions are open to it, and those of others are not taken.
+    await (await plain.client({ ...login(), clientId: kept[0]!, clean: false })).disconnect();
+    const others: RawMqtt[] = [];
+    while (plain.status().sessions < 12) others.push(await plain.client());
+    expect(others).toHaveLength(8);
+    for (const client of [...online, ...others]) await client.disconnect();
+    // A clean session with its id ends a kept one, which makes room.
+    await (await plain.client({ ...login(), clientId: kept[0]! })).disconnect();
+    const three = [await plain.client(login()), await plain.client(login())];
+    three.push(await plain.client(login()));
+    for (const client of three) await client.disconnect();
+    await (await plain.client({ ...login(), clientId: kept[1]! })).disconnect();
+    expect(plain.status().sessions).toBe(0);
+  });
+
   test('subscriptions: SUBACK 0x80 for a fourth, not for one of the three again', async () => {
     const client = await plain.client();
     const code = await counted('ERR_PLAIN_SUBSCRIPTIONS', async () => {
@@ -296,7 +354,7 @@ describe('limits', () => {
     const topic = fresh();
     await reader.subscribe([topic, 0]);
     const flood = Array.from({ length: 1100 }, (_, i) => publishPacket(topic, String(i)));
-    const code = await counted('ERR_PLAIN_RATE', async () => {
+    const code = await countedAtOnce('ERR_PLAIN_RATE', async () => {
       writer.send(...flood);
       await reader.until(() => reader.published.length === flood.length);
     });
@@ -341,7 +399,7 @@ describe('limits', () => {
     };
     tell('x');
     const client = await plain.client();
-    const code = await counted('ERR_PLAIN_RATE', async () => {
+    const code = await countedAtOnce('ERR_PLAIN_RATE', async () => {
       await client.subscribe([`${topic}/#`, 0]);
       await client.ping();
     });

@@ -10,24 +10,16 @@ import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import type { Will } from '../connect-packet.ts';
 import type { Flow, PlainArrival, PlainDestination } from '../front-desk.ts';
-import { RateHolds } from '../rate-holds.ts';
 import type { Refusals } from '../refusals.ts';
+import { answer } from './answer.ts';
+import { Distribution } from './distribution.ts';
 import { LimitCounter, type LimitCounterOptions } from './limit-counter.ts';
-import {
-  type ClientPacket,
-  encodeAck,
-  encodeConnack,
-  encodeSuback,
-  type Message,
-  PINGRESP,
-  type Qos,
-} from './packets.ts';
+import { PacketRates } from './packet-rates.ts';
+import { encodeConnack } from './packets.ts';
 import { PlainClient } from './plain-client.ts';
-import { Retained } from './retained.ts';
-import { isReadable, judgeFilter, judgeTopic, type PlainRights } from './rights.ts';
-import { PlainSession, type QueueTotals } from './session.ts';
+import type { PlainSession } from './session.ts';
+import { PlainSessions } from './sessions.ts';
 import type { PlainSettings } from './settings.ts';
-import { SubscriptionTree } from './topic-tree.ts';
 
 export interface PlainBrokerOptions {
   readonly network: string;
@@ -61,43 +53,28 @@ export interface PlainStatus {
   readonly refused: Readonly<Record<string, number>>;
 }
 
-const BURST_SECONDS = 10;
 const SWEEP_INTERVAL_MS = 10_000;
-const FAILURE = 0x80;
-/** So many retained messages that a subscription brings take as much of the rate as one packet. */
-const RETAINED_PER_PACKET = 10;
-
-interface Bucket {
-  tokens: number;
-  at: number;
-}
 
 export class PlainBroker implements PlainDestination {
   private readonly options: PlainBrokerOptions;
-  private readonly rights: PlainRights;
   private readonly limits: LimitCounter;
-  private readonly retained: Retained;
-  private readonly tree = new SubscriptionTree<PlainSession>();
-  private readonly sessions = new Map<string, PlainSession>();
+  private readonly sessions: PlainSessions;
+  private readonly distribution: Distribution;
+  private readonly rates: PacketRates;
   private readonly clients = new Map<PlainSession, PlainClient>();
-  private readonly totals: QueueTotals = { messages: 0, bytes: 0 };
-  private readonly rateHolds = new RateHolds();
-  private readonly buckets = new WeakMap<Duplex, Bucket>();
   private readonly sweeper: NodeJS.Timeout;
-  private received = 0;
-  private delivered = 0;
 
   constructor(options: PlainBrokerOptions) {
     const { network, settings, now, onLimit } = options;
     this.options = options;
-    this.rights = {
-      network,
-      denied: settings.plainDenied,
-      maxTopicLevels: settings.plainMaxTopicLevels,
-      maxTopicBytes: settings.plainMaxTopicBytes,
-    };
     this.limits = new LimitCounter({ now, onLimit });
-    this.retained = new Retained(settings);
+    this.sessions = new PlainSessions({ settings, limits: this.limits, now });
+    this.distribution = new Distribution({ network, settings, limits: this.limits });
+    this.rates = new PacketRates({
+      packetsPerSecond: settings.plainPacketsPerSecond,
+      now,
+      onHeld: () => this.limits.count('ERR_PLAIN_RATE', ''),
+    });
     this.sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL_MS).unref();
   }
 
@@ -106,63 +83,33 @@ export class PlainBroker implements PlainDestination {
   }
 
   flow(connection: Duplex): Flow {
-    const { plainPacketsPerSecond: rate } = this.options.settings;
-    const bucket: Bucket = { tokens: rate * BURST_SECONDS, at: this.options.now() };
-    this.buckets.set(connection, bucket);
-    const allowance = () => {
-      if (rate === 0) return Number.POSITIVE_INFINITY;
-      const now = this.options.now();
-      const gained = (Math.max(0, now - bucket.at) / 1000) * rate;
-      bucket.tokens = Math.min(rate * BURST_SECONDS, bucket.tokens + gained);
-      bucket.at = now;
-      return Math.max(0, Math.floor(bucket.tokens));
-    };
-    const rated = { allowance };
-    return {
-      holds: () => {
-        if (connection.writableNeedDrain) return true;
-        const before = this.rateHolds.count;
-        const holds = this.rateHolds.holds(connection, rated);
-        if (this.rateHolds.count > before) this.limits.count('ERR_PLAIN_RATE', '');
-        return holds;
-      },
-      allowance,
-      onOthers: (packets) => this.spend(connection, packets),
-      end: () => this.rateHolds.forget(connection),
-    };
+    return this.rates.flow(connection);
   }
 
   /** Takes over a guarded connection of which nothing was read. @returns whether it was let in. */
   handle(connection: Duplex, arrival: PlainArrival): boolean {
     const { connect, login } = arrival;
-    const { settings } = this.options;
+    const { sessions } = this;
     const id = connect.clientId === '' ? `plain-${randomUUID()}` : connect.clientId;
-    const refuse = (connack: 2 | 3 | 5): false => {
+    const will = connect.will && this.distribution.judgeWill(connect.will.topic);
+    const declined = will ? { code: will, connack: 5 as const } : sessions.judge(id, login.name);
+    if (declined !== null) {
+      const { code, connack } = declined;
+      this.limits.count(code, id);
       this.options.refusals.count(`CONNACK ${connack}`);
       connection.end(encodeConnack(connack, false), () => connection.destroy());
       return false;
-    };
-    const problem = connect.will && judgeTopic(connect.will.topic, this.rights);
-    if (problem) {
-      this.limits.count(problem, id);
-      return refuse(5);
-    }
-    const before = this.sessions.get(id);
-    if (before !== undefined && before.owner !== login.name) {
-      this.limits.count('ERR_PLAIN_CLIENT_ID', id);
-      return refuse(2);
-    }
-    if (before === undefined && this.sessions.size >= settings.plainMaxSessions) {
-      this.limits.count('ERR_PLAIN_SESSIONS', id);
-      return refuse(3);
     }
     // [MQTT-3.1.4-2]: whoever has this id already is sent away.
+    const before = sessions.get(id);
     if (before !== undefined) this.clients.get(before)?.close('MQTT-3.1.4-2');
-    const kept = this.sessions.get(id);
+    const kept = sessions.get(id);
     const sessionPresent = !connect.clean && kept !== undefined;
     // [MQTT-3.1.2-6]
     if (kept !== undefined && !sessionPresent) this.endSession(kept);
-    const session = sessionPresent ? kept : this.beginSession(id, arrival);
+    const session = sessionPresent
+      ? kept
+      : sessions.begin({ id, owner: login.name, clean: connect.clean });
     this.enter(connection, { arrival, session, sessionPresent });
     return true;
   }
@@ -173,25 +120,24 @@ export class PlainBroker implements PlainDestination {
    * @param retain - kept until the next of its topic; these are not limited, so topics must be few.
    */
   announce(topic: string, payload: Uint8Array, retain: boolean): void {
-    const message = { topic, payload: Buffer.from(payload), qos: 0, retain } as const;
-    if (retain) this.retained.keep(message, true);
-    this.distribute(message);
+    this.distribution.announce({ topic, payload: Buffer.from(payload), qos: 0, retain });
   }
 
   status(): PlainStatus {
+    const { sessions, distribution } = this;
     let subscriptions = 0;
-    for (const session of this.sessions.values()) subscriptions += session.subscriptions.size;
+    for (const session of sessions.all()) subscriptions += session.subscriptions.size;
     return {
-      sessions: this.sessions.size,
+      sessions: sessions.count,
       online: this.clients.size,
       subscriptions,
-      retained: this.retained.count,
-      retainedBytes: this.retained.bytes,
-      queued: this.totals.messages,
-      queuedBytes: this.totals.bytes,
-      overRate: this.rateHolds.count,
-      received: this.received,
-      delivered: this.delivered,
+      retained: distribution.retained.count,
+      retainedBytes: distribution.retained.bytes,
+      queued: sessions.totals.messages,
+      queuedBytes: sessions.totals.bytes,
+      overRate: this.rates.held,
+      received: distribution.received,
+      delivered: distribution.delivered,
       refused: this.limits.values(),
     };
   }
@@ -205,7 +151,7 @@ export class PlainBroker implements PlainDestination {
     for (const client of [...this.clients.values()]) {
       if (!client.arrival.login.isGood()) client.close('access token');
     }
-    for (const session of [...this.sessions.values()]) {
+    for (const session of this.sessions.all()) {
       const { offlineSince } = session;
       if (offlineSince !== null && now() - offlineSince > settings.plainSessionExpiryMs) {
         this.limits.count('ERR_PLAIN_SESSION_EXPIRED', session.clientId);
@@ -217,7 +163,7 @@ export class PlainBroker implements PlainDestination {
   /** Ends every connection, without wills: nobody is there to read them. */
   stop(): void {
     clearInterval(this.sweeper);
-    this.rateHolds.stop();
+    this.rates.stop();
     const clients = [...this.clients];
     this.clients.clear();
     for (const [, client] of clients) client.close('stop');
@@ -238,15 +184,19 @@ export class PlainBroker implements PlainDestination {
       arrival,
       maxUnsentBytes,
       drainTimeoutMs,
-      isHeld: () => connection.writableNeedDrain || this.rateHolds.has(connection),
+      isHeld: () => connection.writableNeedDrain || this.rates.isHeld(connection),
       onPacket: (packet) => {
         // [MQTT-3.1.2-10]
         if (packet.type === 'disconnect') will = null;
-        this.process(packet, { client, session, connection });
+        answer(packet, conversation);
       },
       onDrain: () => session.pump(),
       onClosed: (reason) => this.leave(client, { session, will, reason }),
     });
+    const conversation = {
+      ...{ client, session, distribution: this.distribution },
+      spend: (packets: number) => this.rates.spend(connection, packets),
+    };
     this.clients.set(session, client);
     client.write(encodeConnack(0, sessionPresent));
     client.start();
@@ -277,159 +227,11 @@ export class PlainBroker implements PlainDestination {
     session.detach();
     if (session.clean) this.endSession(session);
     // [MQTT-3.1.2-8]
-    if (will !== null) this.publish(will, clientId);
-  }
-
-  private beginSession(id: string, { connect, login }: PlainArrival): PlainSession {
-    const { settings, now } = this.options;
-    const session = new PlainSession(
-      { id, owner: login.name, clean: connect.clean },
-      {
-        limits: settings,
-        totals: this.totals,
-        now,
-        onLimited: (code, clientId) => this.limits.count(code, clientId),
-      },
-    );
-    this.sessions.set(id, session);
-    return session;
+    if (will !== null) this.distribution.publish(will, clientId);
   }
 
   private endSession(session: PlainSession): void {
-    for (const filter of session.subscriptions.keys()) this.tree.delete(filter, session);
-    session.end();
-    this.sessions.delete(session.clientId);
-  }
-
-  private process(
-    packet: ClientPacket,
-    from: {
-      readonly client: PlainClient;
-      readonly session: PlainSession;
-      readonly connection: Duplex;
-    },
-  ): void {
-    const { client, session, connection } = from;
-    switch (packet.type) {
-      case 'publish':
-        this.spend(connection, 1);
-        this.takePublish(packet, client, session);
-        return;
-      case 'puback':
-        session.acknowledge(packet.id);
-        return;
-      case 'pubrec':
-        session.received(packet.id);
-        return;
-      case 'pubrel':
-        session.incoming.delete(packet.id);
-        client.write(encodeAck('pubcomp', packet.id));
-        return;
-      case 'pubcomp':
-        session.complete(packet.id);
-        return;
-      case 'subscribe':
-        this.spend(connection, this.subscribe(packet, client, session) / RETAINED_PER_PACKET);
-        return;
-      case 'unsubscribe':
-        for (const filter of packet.filters) {
-          if (session.subscriptions.delete(filter)) this.tree.delete(filter, session);
-        }
-        client.write(encodeAck('unsuback', packet.id));
-        return;
-      case 'pingreq':
-        client.write(PINGRESP);
-        return;
-      case 'disconnect':
-        client.close(null);
-        return;
-      case 'connect':
-        // The desk has judged it.
-        return;
-    }
-  }
-
-  private takePublish(
-    { message, id }: ClientPacket & { readonly type: 'publish' },
-    client: PlainClient,
-    session: PlainSession,
-  ): void {
-    if (message.qos === 2) {
-      // [MQTT-4.3.3-2]: once, however often it is sent.
-      if (!session.incoming.has(id)) {
-        session.incoming.add(id);
-        this.publish(message, session.clientId);
-      }
-      client.write(encodeAck('pubrec', id));
-      return;
-    }
-    this.publish(message, session.clientId);
-    if (message.qos === 1) client.write(encodeAck('puback', id));
-  }
-
-  /** A message of a client, or its will. */
-  private publish(message: Message, clientId: string): void {
-    this.received += 1;
-    const problem = judgeTopic(message.topic, this.rights);
-    if (problem !== null) {
-      this.limits.count(problem, clientId);
-      return;
-    }
-    if (message.retain && !this.retained.keep(message, false)) {
-      this.limits.count('ERR_PLAIN_RETAINED', clientId);
-    }
-    this.distribute(message);
-  }
-
-  private distribute(message: Message): void {
-    if (!isReadable(message.topic, this.rights)) return;
-    for (const [session, granted] of this.tree.match(message.topic)) {
-      // [MQTT-3.8.4-6]; [MQTT-3.3.1-9]: not as a retained one.
-      this.delivered += 1;
-      session.deliver(message, message.qos < granted ? message.qos : granted, false);
-    }
-  }
-
-  /** @returns how many retained messages it brought. */
-  private subscribe(
-    { id, filters }: ClientPacket & { readonly type: 'subscribe' },
-    client: PlainClient,
-    session: PlainSession,
-  ): number {
-    const { subscriptions } = session;
-    /** Each once, however often it is in the packet: one packet has room for 65,000 times `#`. */
-    const granted = new Map<string, Qos>();
-    const codes = filters.map(({ filter, qos }) => {
-      const problem = judgeFilter(filter, this.rights);
-      if (problem !== null) {
-        this.limits.count(problem, session.clientId);
-        return FAILURE;
-      }
-      const isNew = !subscriptions.has(filter);
-      if (isNew && subscriptions.size >= this.options.settings.plainMaxSubscriptions) {
-        this.limits.count('ERR_PLAIN_SUBSCRIPTIONS', session.clientId);
-        return FAILURE;
-      }
-      subscriptions.set(filter, qos);
-      this.tree.set(filter, session, qos);
-      granted.set(filter, qos);
-      return qos;
-    });
-    client.write(encodeSuback(id, codes));
-    let brought = 0;
-    for (const [filter, qos] of granted) {
-      for (const message of this.retained.match(filter)) {
-        brought += 1;
-        if (!isReadable(message.topic, this.rights)) continue;
-        this.delivered += 1;
-        session.deliver(message, message.qos < qos ? message.qos : qos, true);
-      }
-    }
-    return brought;
-  }
-
-  private spend(connection: Duplex, packets: number): void {
-    const bucket = this.buckets.get(connection);
-    if (bucket !== undefined) bucket.tokens -= packets;
+    this.distribution.forget(session);
+    this.sessions.end(session);
   }
 }

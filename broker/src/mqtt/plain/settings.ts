@@ -9,6 +9,8 @@ export interface PlainSettings {
   /** Filters that are refused, with the topics that they match. */
   readonly plainDenied: readonly string[];
   readonly plainMaxSessions: number;
+  /** Of one access token's name; the anonymous may have all. */
+  readonly plainMaxSessionsPerUser: number;
   /** How long a session may be offline. */
   readonly plainSessionExpiryMs: number;
   /** Subscriptions of one session. */
@@ -40,6 +42,7 @@ export const PLAIN_DEFAULTS: PlainSettings = {
   plainAuth: 'anonymous',
   plainDenied: [],
   plainMaxSessions: 1000,
+  plainMaxSessionsPerUser: 200,
   plainSessionExpiryMs: 7 * 86_400_000,
   plainMaxSubscriptions: 100,
   plainMaxTopicLevels: 100,
@@ -59,6 +62,7 @@ export const PLAIN_DEFAULTS: PlainSettings = {
 export const PLAIN_RANGES: Readonly<Record<string, readonly [number, number]>> = {
   plainPort: [-1, 65_535],
   plainMaxSessions: [1, 1_000_000],
+  plainMaxSessionsPerUser: [1, 1_000_000],
   plainSessionExpiryMs: [1000, 366 * 86_400_000],
   plainMaxSubscriptions: [1, 100_000],
   plainMaxTopicLevels: [1, 1000],
