@@ -7,6 +7,7 @@ import pino, { type DestinationStream, type LogFn, type Logger } from 'pino';
 import { LINE_LIMITS, LineLimit, type LineLimits } from './observe/line-limit.ts';
 import type { LogRing } from './observe/log-ring.ts';
 import { Scrubber } from './observe/scrubber.ts';
+import { plainJson } from './plain-text.ts';
 
 export type { Logger } from 'pino';
 
@@ -63,7 +64,7 @@ export function createLogger(level: string, options: LogOptions = {}): Logger {
   }
 
   const write = (line: string) => {
-    const clean = scrubber.scrub(line);
+    const clean = plainJson(scrubber.scrub(line));
     ring?.push(clean);
     destination.write(clean);
   };

@@ -6,7 +6,7 @@ import { decodeEnrolmentAnswer, openCredential } from '@fieldproof/protocol/stat
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import LibsqlDatabase from 'libsql';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
-import type { TestDevice } from './support/device.ts';
+import { TestDevice } from './support/device.ts';
 import { readRegistryLog } from './support/registry-log.ts';
 
 const CELL = '871fa4aa4ffffff';
@@ -180,4 +180,53 @@ test('what is not enrolled is a problem', async () => {
     const answer = await broker.admin('POST', `/admin/devices/z6MkNobody/${path}`, {});
     expect(answer).toMatchObject({ status: 404, body: { code: 'ERR_DEVICE_UNKNOWN' } });
   }
+});
+
+describe('a text with an escape or a change of direction', () => {
+  const TEXT = 'sold \u202e\u001b[2J';
+
+  test('gets into no entry of the log, whatever the request is', async () => {
+    const before = (await readRegistryLog(broker, device.id)).length;
+    const requests: readonly (readonly [string, object])[] = [
+      ['unenrol', { reason: TEXT }],
+      ['unenrol', { reason: { toString: 1 } }],
+      ['unenrol', { reason: ' ' }],
+      ['unenrol', {}],
+      ['transfer', { reason: TEXT, owner: 'did:key:z6Mk', ownership: '' }],
+      ['suspend', { reason: TEXT }],
+      ['suspend', { reason: 'x', kind: TEXT }],
+      ['resume', { reason: TEXT }],
+      ['release', { boot: '1.a1b2c3d4', reason: TEXT }],
+      ['rename', { name: TEXT }],
+      ['site', { group: TEXT }],
+      ['site', { text: TEXT }],
+      ['notes', { text: TEXT }],
+    ];
+    for (const [path, body] of requests) {
+      const answer = await post(path, body);
+      expect([path, answer]).toMatchObject([path, { status: 400 }]);
+    }
+    for (const body of [{ group: TEXT }, { group: 7 }]) {
+      expect(await broker.admin('POST', '/admin/tokens', body)).toMatchObject({ status: 400 });
+    }
+    const named = { name: TEXT, scopes: ['read'] };
+    expect(await broker.admin('POST', '/admin/access', named)).toMatchObject({ status: 400 });
+    expect(await readRegistryLog(broker, device.id)).toHaveLength(before);
+  });
+
+  test('in an enrolment spends no use of its token; in a renewal what was known of the program stays', async () => {
+    const { http, mqtt } = broker.running.addresses;
+    const newcomer = new TestDevice({ http, mqtt, network: broker.running.network });
+    const line = await broker.joinLine(1);
+    for (const changes of [{ name: 'a\u202eb' }, { name: '   ' }, { agent: 'a/1 \u001b[2J' }]) {
+      const response = await newcomer.enrolRequest(line, changes);
+      expect(response.status).toBe(400);
+      expect(await response.json()).toMatchObject({ code: 'ERR_REQUEST' });
+    }
+    expect((await newcomer.enrolRequest(line, { agent: 'good/1' })).status).toBe(200);
+    const agent = 'evil/2 \u001b[2J';
+    expect((await newcomer.enrolRequest(line, { token: null, agent })).status).toBe(200);
+    const { body } = await broker.admin('GET', `/admin/devices/${newcomer.id}`);
+    expect(body).toMatchObject({ agent: 'good/1' });
+  });
 });

@@ -112,6 +112,11 @@ function heldDatabase(db: RegistryDatabase, until: () => Promise<void>): Registr
   });
 }
 
+/** The last transactions fail until `isUp` says otherwise. */
+function unsteadyDatabase(db: RegistryDatabase, isUp: () => boolean): RegistryDatabase {
+  return heldDatabase(db, () => (isUp() ? Promise.resolve() : Promise.reject(new Error('down'))));
+}
+
 function enrolmentOf(fill: number): RegistryAction {
   return {
     action: 'enrol',
@@ -179,6 +184,57 @@ test('an entry that the database has already is not applied a second time', asyn
   const third = await start();
   expect([third.applied, third.directory.get(idOf(1))]).toEqual([0, device]);
   await third.kill();
+});
+
+test('while the database is down the newest of each device waits for it, with every key that was its own', async () => {
+  const db = await openRegistryDatabase({ url: '', file });
+  let isUp = true;
+  const registry = new Registry(unsteadyDatabase(db, () => isUp));
+  let sizes: number[] = [];
+  const { apply } = registry;
+  registry.apply = (devices, births, keys) => {
+    sizes.push(devices.length);
+    return apply.call(registry, devices, births, keys);
+  };
+  const directory = new Directory({
+    ...{ network: 'h7dz6lhl', signer, evidence, registry, now: () => NOW },
+    onDatabaseError: () => {},
+  });
+  await directory.record(enrolmentOf(1));
+  await directory.record(enrolmentOf(100));
+  isUp = false;
+  sizes = [];
+  for (let i = 0; i < 40; i += 1) {
+    await directory.record(rotationTo(2 + i, 10 * (i + 1)));
+    await directory.record({ action: 'rename', subject: idOf(100), name: `roof ${i}` });
+  }
+  expect(Math.max(...sizes)).toBe(2);
+  isUp = true;
+  const last = await directory.record(rotationTo(60, 1000));
+  expect(await registry.device(idOf(1))).toEqual(last);
+  expect(await registry.device(idOf(100))).toMatchObject({ name: 'roof 39' });
+  const known = (await registry.keys()).map(({ keyId }) => keyId);
+  const all = [...Array.from({ length: 40 }, (_, i) => idOf(2 + i)), idOf(60)];
+  expect([...known].sort()).toEqual([...all].sort());
+  await db.destroy();
+});
+
+test('enrolment tokens are not made or ended while the database owes others: nothing waits without bound', async () => {
+  const first = await start();
+  const place = { uses: 1, expiresAt: NOW + 1, group: 'default', cell: '' };
+  const { token } = await first.tokens.create(place);
+  first.holdTokens(Promise.reject(new Error('refused')));
+  await expect(first.tokens.revoke(token.hash)).rejects.toMatchObject({
+    code: 'ERR_REGISTRY_DATABASE',
+  });
+  const size = entries.length;
+  for (let i = 0; i < 5; i += 1) {
+    await expect(first.tokens.create(place)).rejects.toMatchObject({
+      code: 'ERR_REGISTRY_DATABASE',
+    });
+  }
+  expect(entries).toHaveLength(size);
+  await first.kill();
 });
 
 test('a device, or a key of it, that a shorter log does not name is none', async () => {

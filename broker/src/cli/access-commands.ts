@@ -2,6 +2,7 @@
 
 import { type Command, InvalidArgumentError } from 'commander';
 import { SCOPES } from '../http/scopes.ts';
+import { plainLine } from '../plain-text.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
 
 interface CreateFlags extends CommonFlags {
@@ -56,7 +57,7 @@ export function addAccessCommands(program: Command): void {
     print(flags, await createClient(flags).call('DELETE', path), (value) => {
       const token = value as ShownAccess & { readonly alsoRevoked: readonly string[] };
       return [
-        `revoked ${token.hash.slice(0, SHOWN_HASH)}, ${token.name || 'name not known'}`,
+        `revoked ${token.hash.slice(0, SHOWN_HASH)}, ${plainLine(token.name) || 'name not known'}`,
         ...token.alsoRevoked.map((made) => `revoked ${made.slice(0, SHOWN_HASH)}, made with it`),
       ].join('\n');
     });
@@ -72,9 +73,8 @@ function daysOf(text: string): number | null {
 
 function formatCreated(value: unknown): string {
   const { token, access } = value as { readonly token: string; readonly access: ShownAccess };
-  return [token, '', `for ${access.name}: ${access.scopes.join(', ')}; ${endOf(access)}`].join(
-    '\n',
-  );
+  const scopes = access.scopes.join(', ');
+  return [token, '', `for ${plainLine(access.name)}: ${scopes}; ${endOf(access)}`].join('\n');
 }
 
 function formatList(value: unknown): string {
@@ -82,7 +82,7 @@ function formatList(value: unknown): string {
   if (tokens.length === 0) return 'no access tokens besides those in the data folder';
   return tokens
     .flatMap((token) => [
-      `${token.hash.slice(0, SHOWN_HASH)}  ${token.name || '(name not known)'}  ${stateOf(token)}`,
+      `${token.hash.slice(0, SHOWN_HASH)}  ${plainLine(token.name) || '(name not known)'}  ${stateOf(token)}`,
       `${''.padEnd(SHOWN_HASH)}  ${token.scopes.join(', ')}; ${usedOf(token)}`,
     ])
     .join('\n');

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { FieldproofError } from '@fieldproof/protocol/errors';
 import { BrokerError } from '../errors.ts';
 import { tokenFile } from '../http/access.ts';
+import { plainLine } from '../plain-text.ts';
 
 export interface AdminClient {
   /** @throws {FieldproofError} with the code of the problem details; ERR_BROKER_UNREACHABLE. */
@@ -37,13 +38,25 @@ export function createAdminClient(options: {
       const response = await fetch(`${url}${path}`, init).catch((cause: unknown) => {
         throw new BrokerError('ERR_BROKER_UNREACHABLE', `${url}: no answer`, { cause });
       });
-      const text = await response.text();
-      const answer: unknown = text === '' ? null : JSON.parse(text);
-      if (response.ok) return answer;
-      const { code, detail } = answer as { readonly code: string; readonly detail: string };
-      throw new FieldproofError(code, detail);
+      const answer = parseAnswer(await response.text());
+      if (response.ok && answer !== undefined) return answer;
+      const { code, detail } = (answer ?? {}) as { readonly code?: unknown; detail?: unknown };
+      if (typeof code !== 'string' || typeof detail !== 'string') {
+        const message = `${url}: expected the answer of a broker, got another with status ${response.status}`;
+        throw new BrokerError('ERR_BROKER_UNREACHABLE', message);
+      }
+      throw new FieldproofError(plainLine(code), plainLine(detail));
     },
   };
+}
+
+/** Undefined: none of a broker. */
+function parseAnswer(text: string): unknown {
+  try {
+    return text === '' ? null : JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function read(path: string): string {

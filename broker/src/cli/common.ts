@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { CONFIG_DEFAULTS } from '../config.ts';
+import { plainJson, plainLines } from '../plain-text.ts';
 import { type AdminClient, createAdminClient } from './admin-client.ts';
 import type { View } from './device-view.ts';
 
@@ -36,12 +37,15 @@ export function createClient({ data, url, token }: CommonFlags): AdminClient {
   });
 }
 
-/** One line or block for a person, or JSON with `--json`. */
+/** One line or block for a person, or JSON with `--json`; neither moves the cursor, whatever a device or a broker says. */
 export function print(
   flags: Pick<CommonFlags, 'json'>,
   value: unknown,
   format: (value: unknown, view: View) => string,
 ): void {
   const view = { width: process.stdout.columns ?? DEFAULT_WIDTH, now: Date.now() };
-  process.stdout.write(`${flags.json ? JSON.stringify(value, null, 2) : format(value, view)}\n`);
+  const text = flags.json
+    ? plainJson(JSON.stringify(value, null, 2))
+    : plainLines(format(value, view));
+  process.stdout.write(`${text}\n`);
 }

@@ -12,6 +12,7 @@ import { describeDescriptor, descriptorChanges } from '../descriptor-changes.ts'
 import { descriptorProblem } from '../descriptor-desk.ts';
 import { DEFAULT_DAYS, MAX_DAYS, readDraft, refused, signDraft } from '../descriptor-draft.ts';
 import { BrokerError } from '../errors.ts';
+import { plainLine } from '../plain-text.ts';
 import { parseRootKey, readBytes, readRootFile, writeNewFile } from '../root-key.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
 import { type StartFlags, settingsFlags, settingsOf } from './start-command.ts';
@@ -137,7 +138,7 @@ async function draft(flags: DraftFlags): Promise<void> {
   const changes = current === null ? [] : descriptorChanges(current, body);
   const value = { file, ...jsonOf(body), changes };
   print(flags, value, () => {
-    const said = current === null ? describe(body) : changes.map((line) => `changes    ${line}`);
+    const said = current === null ? describe(body) : changes.map(changeLine);
     return [`draft      ${file}, version ${body.version} of ${body.network}`, ...said].join('\n');
   });
 }
@@ -176,8 +177,7 @@ function sign(file: string, flags: SignFlags): void {
   writeNewFile(out, envelope, 0o644);
   const changes = current === null ? [] : descriptorChanges(current, descriptor);
   print(flags, { file: out, ...jsonOf(descriptor), changes }, () => {
-    const said =
-      current === null ? describe(descriptor) : changes.map((line) => `changes    ${line}`);
+    const said = current === null ? describe(descriptor) : changes.map(changeLine);
     return [`signed     ${out}, valid for ${days} days`, ...said].join('\n');
   });
 }
@@ -216,13 +216,20 @@ function formatShown(value: unknown): string {
   return [
     ...describe(descriptor),
     `${'signature'.padEnd(18)} ${signature}`,
-    ...changes.map((line) => `${'changes'.padEnd(18)} ${line}`),
+    ...changes.map((line) => `${'changes'.padEnd(18)} ${plainLine(line)}`),
     ...(problem === null ? [] : ['', `to do: ${problem}`]),
   ].join('\n');
 }
 
+/** A draft comes from a server: a line break in it must not look like another line. */
+function changeLine(line: string): string {
+  return `changes    ${plainLine(line)}`;
+}
+
 function describe(descriptor: Descriptor): readonly string[] {
-  return describeDescriptor(descriptor).map(([name, value]) => `${name.padEnd(18)} ${value}`);
+  return describeDescriptor(descriptor).map(
+    ([name, value]) => `${name.padEnd(18)} ${plainLine(value)}`,
+  );
 }
 
 function jsonOf(descriptor: Descriptor): object {

@@ -1,5 +1,7 @@
 /** What the command line shows to people. Pure. */
 
+import { plainLine } from '../plain-text.ts';
+
 interface ShownToken {
   readonly hash: string;
   readonly uses: number;
@@ -15,7 +17,7 @@ export function formatTokens(value: unknown): string {
   return tokens
     .map(({ hash, used, uses, group, expiresAt, usable }) => {
       const state = usable ? 'usable' : 'spent';
-      return `${hash}  ${state}  ${used}/${uses}  ${group}  until ${new Date(expiresAt).toISOString()}`;
+      return `${hash}  ${state}  ${used}/${uses}  ${plainLine(group)}  until ${new Date(expiresAt).toISOString()}`;
     })
     .join('\n');
 }

@@ -2,6 +2,7 @@
 
 import { Command } from 'commander';
 import { describeFailure } from '../errors.ts';
+import { plainLines } from '../plain-text.ts';
 import { addAccessCommands } from './access-commands.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
 import { addDescriptorCommands } from './descriptor-commands.ts';
@@ -24,7 +25,7 @@ export async function runCommand(args: readonly string[]): Promise<void> {
   try {
     await createProgram().parseAsync(args, { from: 'user' });
   } catch (error) {
-    process.stderr.write(`${describeFailure(error)}\n`);
+    process.stderr.write(`${plainLines(describeFailure(error))}\n`);
     process.exitCode = 1;
   }
 }

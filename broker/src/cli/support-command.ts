@@ -6,7 +6,7 @@ import { FieldproofError } from '@fieldproof/protocol/errors';
 import type { Command } from 'commander';
 import { BrokerError } from '../errors.ts';
 import { collectBundle, describeBundle } from '../observe/support-bundle.ts';
-import { type CommonFlags, common, createClient } from './common.ts';
+import { type CommonFlags, common, createClient, print } from './common.ts';
 
 interface SupportFlags extends CommonFlags {
   readonly out?: string;
@@ -33,9 +33,9 @@ async function writeBundle(flags: SupportFlags): Promise<void> {
   const bytes = gzipSync(JSON.stringify(bundle, null, 1));
   // `wx`: nobody else's file, nor one that a link leads to.
   writeFileSync(out, bytes, { mode: 0o600, flag: 'wx' });
-  const lines = [`${out}, ${bytes.length} bytes:`, ...describeBundle(bundle)];
-  const shown = flags.json ? JSON.stringify({ out, bytes: bytes.length }) : lines.join('\n');
-  process.stdout.write(`${shown}\n`);
+  print(flags, { out, bytes: bytes.length }, () =>
+    [`${out}, ${bytes.length} bytes:`, ...describeBundle(bundle)].join('\n'),
+  );
 }
 
 /** A broker that is down is what such a file is often about. */

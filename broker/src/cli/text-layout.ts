@@ -1,5 +1,7 @@
 /** Tables and paragraphs that fit a terminal. Pure. What comes from devices and owners loses its control characters. */
 
+import { plainLine } from '../plain-text.ts';
+
 const GAP = '  ';
 const WIDE =
   /[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Emoji_Presentation}\uff01-\uff60]/u;
@@ -21,11 +23,6 @@ export function widthOf(text: string): number {
   return width;
 }
 
-/** A text of one line that cannot move the cursor. */
-export function plainText(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069]+/gu, ' ');
-}
-
 /** A text of at most a width, cut with an ellipsis. */
 export function cut(text: string, width: number): string {
   if (widthOf(text) <= width) return text;
@@ -45,7 +42,7 @@ export function formatTable<Row>(
   columns: readonly Column<Row>[],
   width: number,
 ): string {
-  const cells = rows.map((row) => columns.map(({ of }) => plainText(of(row))));
+  const cells = rows.map((row) => columns.map(({ of }) => plainLine(of(row))));
   const widths = columns.map(({ title }, i) =>
     Math.max(widthOf(title), ...cells.map((line) => widthOf(line[i]!))),
   );
@@ -76,7 +73,7 @@ export function formatFields(
     .flatMap(([label, value]) =>
       value
         .split('\n')
-        .flatMap((line) => wrap(plainText(line), room))
+        .flatMap((line) => wrap(plainLine(line), room))
         .map((line, i) => `${pad(i === 0 ? label : '', labels)}${GAP}${line}`.trimEnd()),
     )
     .join('\n');

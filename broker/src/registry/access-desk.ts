@@ -114,7 +114,7 @@ export class AccessDesk {
    * @param maker - who asks: nobody gives what they have not, nor for longer than they have it.
    * @returns its text, which is kept nowhere.
    * @throws {BrokerError} ERR_SCOPE, ERR_OUTLIVES, ERR_UNAUTHORIZED when the maker's has ended meanwhile, ERR_REQUEST,
-   * ERR_LOG_FULL.
+   * ERR_REGISTRY_DATABASE, ERR_LOG_FULL.
    */
   create(
     wanted: NewAccessToken,
@@ -133,6 +133,10 @@ export class AccessDesk {
           'ERR_SCOPE',
           `scopes: expected some of ${own}, got ${missing.join(', ')}`,
         );
+      }
+      if (this.#unwritten.size >= MAX_ACCESS_TOKENS) {
+        const message = 'access token: the database has yet to take others';
+        throw new BrokerError('ERR_REGISTRY_DATABASE', message);
       }
       const active = this.list().filter((token) => isUsable(token, now())).length;
       if (active >= MAX_ACCESS_TOKENS) {

@@ -3,23 +3,41 @@
 import { MAX_STREAMS } from '@fieldproof/protocol/registry-actions';
 import type { Stream } from '@fieldproof/protocol/registry-device';
 import { BrokerError } from '../errors.ts';
+import { isPlainLine, isPlainText } from '../plain-text.ts';
 
 /** Longest text of a site and of notes, in UTF-16 units. */
 export const MAX_TEXT = 4096;
 
-const LABEL = /^\P{Cc}{1,64}$/u;
-const REASON = /^\P{Cc}{1,256}$/u;
+const MAX_LABEL = 64;
+const MAX_REASON = 256;
+/** What a device says of its program. docs/spec/identity.md 5.1. */
+const MAX_AGENT = 128;
 const KIND = /^[A-Za-z][A-Za-z0-9._-]{0,31}$/;
 const CELL = /^(?:[0-9a-f]{15})?$/;
 /** docs/spec/telemetry.md 1.1, 1.2. */
 const METRIC = /^(?:[a-z][a-z0-9_-]{0,31}\/)?[A-Za-z0-9][A-Za-z0-9:._/-]{0,63}$/;
-/** Of control characters, those that a text of several lines needs. */
-const TEXT = /^[\P{Cc}\n\t]*$/u;
+const ONE_LINE = 'without control characters and changes of direction';
 
-/** A device's name or group. @throws {BrokerError} ERR_REQUEST, as all functions here. */
+/** A name or group. @throws {BrokerError} ERR_REQUEST, as all functions here. */
 export function checkLabel(key: 'name' | 'group', value: unknown): string {
-  if (isText(value, 64) && LABEL.test(value)) return value;
-  throw refused(key, '1 to 64 characters without control characters');
+  if (isText(value, MAX_LABEL) && isPlainLine(value) && value.trim() !== '') return value;
+  throw refused(key, `1 to ${MAX_LABEL} characters, not all of them spaces, ${ONE_LINE}`);
+}
+
+/** The program of a device and its version; may be empty. */
+export function checkAgent(value: unknown): string {
+  if (isAgent(value)) return value;
+  throw refused('agent', `at most ${MAX_AGENT} characters ${ONE_LINE}`);
+}
+
+export function isAgent(value: unknown): value is string {
+  return isText(value, MAX_AGENT) && isPlainLine(value);
+}
+
+/** What an owner says in an appeal, of a form that the protocol takes: it is shown to operators. */
+export function checkAppealText(value: string): void {
+  if (isPlainText(value) && value.trim() !== '') return;
+  throw refused('text', 'a text without changes of direction');
 }
 
 /** An H3 index, or empty. */
@@ -30,8 +48,8 @@ export function checkCell(value: unknown): string {
 
 /** Why something is done to a device: it is logged. */
 export function checkReason(value: unknown): string {
-  if (isText(value, 256) && REASON.test(value)) return value;
-  throw refused('reason', '1 to 256 characters without control characters');
+  if (isText(value, MAX_REASON) && isPlainLine(value) && value.trim() !== '') return value;
+  throw refused('reason', `1 to ${MAX_REASON} characters, not all of them spaces, ${ONE_LINE}`);
 }
 
 /** What a suspension is for: `operator`, a code, or a word. docs/spec/registry.md 4.1. */
@@ -43,8 +61,11 @@ export function checkKind(value: unknown): string {
 /** A text about a device; null for none. */
 export function checkText(value: unknown): string | null {
   if (value === null || value === '') return null;
-  if (isText(value, MAX_TEXT) && TEXT.test(value)) return value;
-  throw refused('text', `at most ${MAX_TEXT} characters, of control characters line feed and tab`);
+  if (isText(value, MAX_TEXT) && isPlainText(value)) return value;
+  throw refused(
+    'text',
+    `at most ${MAX_TEXT} characters, of control characters line feed and tab, and no changes of direction`,
+  );
 }
 
 /** Wanted series, each metric once. */

@@ -37,9 +37,10 @@ export class Directory {
   private readonly keys = new Map<string, DeviceKey>();
   /** By the id of a key that is or was the device's, and is not its id. */
   private readonly idOfKey = new Map<string, string>();
-  /** Devices whose rows the database has yet to take, in log order. */
-  private unwritten: Device[] = [];
-  /** The same of births, by device: only the newest of each counts. */
+  /** What the database has yet to take; however long it is down, of each device only the latest counts. */
+  private unwritten = new Map<string, Device>();
+  /** Devices by the ids of their later keys: one that a device has forgotten meanwhile is taken by no other. */
+  private unwrittenKeys = new Map<string, string>();
   private unwrittenBirths = new Map<string, FreshBirths>();
   private readonly turns = new Turns();
   private writing: Promise<void> = Promise.resolve();
@@ -146,7 +147,8 @@ export class Directory {
       throw new BrokerError('ERR_DEVICE_UNKNOWN', `device ${subject}: not enrolled`);
     }
     this.put(device);
-    this.unwritten.push(device);
+    this.unwritten.set(subject, device);
+    for (const keyId of laterKeyIds(device)) this.unwrittenKeys.set(keyId, subject);
     await this.write();
     this.options.onRecorded?.(action.action, device);
     return device;
@@ -164,7 +166,7 @@ export class Directory {
    */
   async settle(size: number): Promise<void> {
     await this.write();
-    if (this.unwritten.length > 0 || this.unwrittenBirths.size > 0) return;
+    if (this.unwritten.size > 0 || this.unwrittenBirths.size > 0) return;
     await this.options.registry.markApplied(size - 1).catch(this.options.onDatabaseError);
   }
 
@@ -179,14 +181,17 @@ export class Directory {
   private write(): Promise<void> {
     this.writing = this.writing.then(async () => {
       const devices = this.unwritten;
+      const keys = this.unwrittenKeys;
       const births = this.unwrittenBirths;
-      if (devices.length === 0 && births.size === 0) return;
-      this.unwritten = [];
+      if (devices.size === 0 && births.size === 0) return;
+      this.unwritten = new Map();
+      this.unwrittenKeys = new Map();
       this.unwrittenBirths = new Map();
       try {
-        await this.options.registry.apply(devices, [...births.values()]);
+        await this.options.registry.apply([...devices.values()], [...births.values()], keys);
       } catch (error) {
-        this.unwritten = [...devices, ...this.unwritten];
+        this.unwritten = new Map([...devices, ...this.unwritten]);
+        this.unwrittenKeys = new Map([...keys, ...this.unwrittenKeys]);
         this.unwrittenBirths = new Map([...births, ...this.unwrittenBirths]);
         this.options.onDatabaseError(error);
       }

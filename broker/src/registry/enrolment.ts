@@ -14,6 +14,7 @@ import {
   type DeskOptions,
   requireEnrolled,
 } from './desk.ts';
+import { checkAgent, checkLabel, isAgent } from './device-fields.ts';
 import { checkHistory, firstBootOfSwap } from './key-rules.ts';
 import type { Device, Token } from './registry.ts';
 
@@ -119,7 +120,8 @@ export class EnrolmentDesk {
       cell: known.cell,
       streams: known.streams,
       ...credentialLife(this.options),
-      agent: enrolment.agent ?? known.agent,
+      // A device is not kept out for what it says of its program now.
+      agent: isAgent(enrolment.agent) ? enrolment.agent : known.agent,
       ...(isOwner && { ownership: enrolment.ownership }),
     });
   }
@@ -133,6 +135,9 @@ export class EnrolmentDesk {
         `device ${deviceId}: not enrolled, token is null`,
       );
     }
+    // Before a use of the token is taken: both get into the log and before people's eyes.
+    const name = checkLabel('name', enrolment.name);
+    const agent = checkAgent(enrolment.agent ?? '');
     const token = await registry.useToken(enrolment.token, now());
     // Not before: whoever has neither a device nor a token must not fill the set of used ones.
     nonces.use(enrolment.nonce);
@@ -141,12 +146,12 @@ export class EnrolmentDesk {
       subject: deviceId,
       key: enrolment.key,
       owner: enrolment.owner,
-      name: enrolment.name,
+      name,
       group: token.group,
       cell: enrolment.cell ?? token.cell,
       streams: [],
       ...credentialLife(this.options),
-      agent: enrolment.agent ?? '',
+      agent,
       ownership: enrolment.ownership,
       token: fromHex(token.hash),
     });

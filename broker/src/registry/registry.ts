@@ -88,8 +88,14 @@ export class Registry {
   /**
    * Writes devices as `registry` entries left them, and fresh births, in one transaction. How far the log is applied is
    * not its to say: entries about tokens in between may be missing still.
+   *
+   * @param keys - devices by the ids of keys that were theirs, besides those that the devices name.
    */
-  async apply(devices: readonly Device[], births: readonly FreshBirths[] = []): Promise<void> {
+  async apply(
+    devices: readonly Device[],
+    births: readonly FreshBirths[] = [],
+    keys: ReadonlyMap<string, string> = new Map(),
+  ): Promise<void> {
     if (devices.length === 0 && births.length === 0) return;
     await this.db.transaction().execute(async (tx) => {
       for (const device of devices) {
@@ -100,11 +106,15 @@ export class Registry {
           .values(row)
           .onConflict((conflict) => conflict.column('device_id').doUpdateSet(rest))
           .execute();
-        const keys = keyRowsOf(device);
-        if (keys.length === 0) continue;
+      }
+      const keyRows = [
+        ...devices.flatMap(keyRowsOf),
+        ...[...keys].map(([key_id, device_id]) => ({ key_id, device_id })),
+      ];
+      for (const row of keyRows) {
         await tx
           .insertInto('device_keys')
-          .values(keys)
+          .values(row)
           .onConflict((conflict) => conflict.doNothing())
           .execute();
       }

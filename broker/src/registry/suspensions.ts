@@ -11,6 +11,7 @@ import { isSuspended } from '@fieldproof/protocol/registry-device';
 import { BrokerError } from '../errors.ts';
 import type { Nonces } from '../nonces.ts';
 import { checkRequestLength, DAY_MS } from './desk.ts';
+import { checkAppealText } from './device-fields.ts';
 import type { Directory } from './directory.ts';
 import { type EvidenceReader, requireEvidence } from './evidence-about.ts';
 import type { Device } from './registry.ts';
@@ -103,13 +104,15 @@ export class SuspensionDesk {
    *
    * @param statement - COSE_Sign1 by the owner key.
    * @throws {ProtocolError} when it is malformed or its signature does not verify.
-   * @throws {BrokerError} ERR_DEVICE_UNKNOWN, ERR_NONCE_INVALID, ERR_APPEAL_CLOSED, ERR_LOG_FULL.
+   * @throws {BrokerError} ERR_DEVICE_UNKNOWN, ERR_NONCE_INVALID, ERR_REQUEST, ERR_APPEAL_CLOSED,
+   * ERR_LOG_FULL.
    */
   async appeal(statement: Uint8Array): Promise<RecordedAppeal> {
     const { network, directory, nonces } = this.options;
     checkRequestLength(statement);
     const ownerKey = (id: string) => publicKeyFromDidKey(directory.require(id).owner);
-    const { device, nonce } = openAppeal(statement, { network, verify, ownerKey });
+    const { device, nonce, text } = openAppeal(statement, { network, verify, ownerKey });
+    checkAppealText(text);
     nonces.check(nonce);
     return directory.inTurn(device, async () => {
       // The owner may have changed while others had their turn.

@@ -42,6 +42,7 @@ export class TokenDesk {
     wanted: Omit<NewToken, 'createdAt'>,
   ): Promise<{ readonly secret: Uint8Array; readonly token: Token }> {
     const { registry, random } = this.#options;
+    await this.#requireDatabase();
     const secret = random(TOKEN_BYTES);
     const hash = tokenHash(secret);
     const { uses, expiresAt, group, cell, device = '', compromised = false } = wanted;
@@ -65,6 +66,7 @@ export class TokenDesk {
       throw new BrokerError('ERR_NOT_FOUND', `token ${hash.slice(0, 64)}: there is none`);
     }
     if (known.revoked) return;
+    await this.#requireDatabase();
     await logAction({ action: 'token-revoke', subject: hash }, this.#options);
     await this.#apply(() => registry.revokeToken(hash));
   }
@@ -107,6 +109,12 @@ export class TokenDesk {
   async settle(): Promise<boolean> {
     await this.#write();
     return this.#unwritten.length === 0;
+  }
+
+  /** While it is down nothing more is logged that it would have to take, or the two would grow without bound. */
+  async #requireDatabase(): Promise<void> {
+    if (await this.settle()) return;
+    throw new BrokerError('ERR_REGISTRY_DATABASE', 'token: the database has yet to take others');
   }
 
   async #apply(change: Change): Promise<void> {

@@ -103,6 +103,8 @@ export class TestDevice {
       readonly token?: null;
       readonly nonce?: Uint8Array;
       readonly cell?: string;
+      readonly name?: string;
+      readonly agent?: string;
     } = {},
   ): Promise<Response> {
     const join = parseJoinLine(joinLine);
@@ -116,7 +118,8 @@ export class TestDevice {
         key: signer.publicKey,
         owner: didKeyFromPublicKey(owner.publicKey),
         ownership: sealOwnership(this.id, { network, signer: owner }),
-        name: 'test device',
+        name: changes.name ?? 'test device',
+        ...(changes.agent !== undefined && { agent: changes.agent }),
         ...(changes.cell !== undefined && { cell: changes.cell }),
       },
       { network, signer },

@@ -4,9 +4,10 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { BrokerError } from '../../errors.ts';
 import { type AccessDesk, isUsable } from '../../registry/access-desk.ts';
 import type { AccessToken } from '../../registry/access-table.ts';
+import { checkLabel } from '../../registry/device-fields.ts';
 import type { Access } from '../access.ts';
 import { isScope, SCOPES, type Scope } from '../scopes.ts';
-import { bodyOf, textIn } from './body-fields.ts';
+import { bodyOf } from './body-fields.ts';
 
 export interface AccessRoutesOptions {
   readonly access: Access;
@@ -52,9 +53,7 @@ function showAccess(token: AccessToken, now: number): object {
 }
 
 function nameIn(request: FastifyRequest): string {
-  const name = textIn(request, 'name', { max: 64 });
-  if (/^\P{Cc}{1,64}$/u.test(name)) return name;
-  throw new BrokerError('ERR_REQUEST', 'name: expected 1 to 64 characters of text');
+  return checkLabel('name', bodyOf(request).name);
 }
 
 function scopesIn(request: FastifyRequest): readonly Scope[] {

@@ -5,6 +5,7 @@ import { publicKeyFromDidKey } from '@fieldproof/protocol/did-key';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { BrokerError } from '../../errors.ts';
 import { requireEnrolled } from '../../registry/desk.ts';
+import { checkReason } from '../../registry/device-fields.ts';
 import type { EnrolmentDesk } from '../../registry/enrolment.ts';
 import type { TransferDesk } from '../../registry/transfer.ts';
 import { bodyOf, textIn } from './body-fields.ts';
@@ -40,21 +41,16 @@ export function addIdentityRoutes(app: FastifyInstance, options: IdentityRoutesO
     const device = await options.transfers.transferByOperator(deviceId, {
       owner: ownerIn(request),
       ownership: ownershipIn(request),
-      reason: reasonIn(request),
+      reason: checkReason(bodyOf(request).reason),
     });
     return showDevice(device, options);
   });
 
   app.post('/admin/devices/:id/unenrol', { config: { scope: 'enrol' } }, async (request) => {
     const { deviceId } = requireDevice(directory, request);
-    return showDevice(await options.desk.unenrol(deviceId, reasonIn(request)), options);
+    const reason = checkReason(bodyOf(request).reason);
+    return showDevice(await options.desk.unenrol(deviceId, reason), options);
   });
-}
-
-function reasonIn(request: FastifyRequest): string {
-  const reason = textIn(request, 'reason', { max: 256 });
-  if (reason.trim() !== '') return reason;
-  throw new BrokerError('ERR_REQUEST', 'reason: expected a text, it is logged');
 }
 
 function ownerIn(request: FastifyRequest): string {
