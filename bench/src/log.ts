@@ -7,7 +7,8 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type AppendOutcome, EvidenceLog } from '@fieldproof/broker/evidence/evidence-log';
+import { EvidenceLog } from '@fieldproof/broker/evidence/evidence-log';
+import type { AppendOutcome } from '@fieldproof/broker/evidence/log-contract';
 import { type Checkpoint, encodeCheckpoint } from '@fieldproof/protocol/checkpoint';
 import type { BatchEntry } from '@fieldproof/protocol/log-entries';
 import { nativeSha256 } from '@fieldproof/protocol/merkle-node';
@@ -107,7 +108,7 @@ async function proveSome(opened: EvidenceLog, proofs: number): Promise<Float64Ar
   const times = new Float64Array(proofs);
   for (let i = 0; i < proofs; i += 1) {
     const start = performance.now();
-    await opened.inclusionProof(Math.floor((i * size) / proofs), size);
+    await opened.proofs.inclusion(Math.floor((i * size) / proofs), size);
     times[i] = performance.now() - start;
   }
   return times;

@@ -7,7 +7,6 @@
 
 import { join } from 'node:path';
 import { equalBytes } from '@fieldproof/protocol/bytes';
-import type { Checkpoint } from '@fieldproof/protocol/checkpoint';
 import { type Frame, frameSize } from '@fieldproof/protocol/frame';
 import {
   type BatchEntry,
@@ -15,115 +14,37 @@ import {
   encodeBatchEntry,
   encodeEvidenceEntry,
 } from '@fieldproof/protocol/log-entries';
-import { nativeHasher, nativeSha256 } from '@fieldproof/protocol/merkle-node';
-import { consistencyProof, type GetNode, inclusionProof } from '@fieldproof/protocol/merkle-proof';
-import { getNodeFromTiles } from '@fieldproof/protocol/tlog-tile';
+import { nativeSha256 } from '@fieldproof/protocol/merkle-node';
 import { BrokerError } from '../errors.ts';
 import { AcknowledgedMark } from './acknowledged-mark.ts';
 import { type BatchIndex, type EntryRef, type EnvelopeKey, tellWaiting } from './batch-index.ts';
 import { removeProbe } from './disk-probe.ts';
 import { type FileLayer, nodeFiles, replaceFile } from './file-layer.ts';
 import type { ReleaseLock } from './file-lock.ts';
+import {
+  type AppendOutcome,
+  EVIDENCE_LOG_DEFAULTS,
+  type EvidenceLogOptions,
+  type EvidenceLogSettings,
+  type Judgement,
+  type ReceiptParts,
+  type SettledReject,
+  type StartReport,
+} from './log-contract.ts';
+import { LogProofs } from './log-proofs.ts';
 import { type LogFolders, readState, type StartState } from './log-start.ts';
 import type { LogTree } from './log-tree.ts';
 import { loadCheckpoint, type PublishedCheckpoint, Publisher } from './publisher.ts';
 import { type Commit, Recorder } from './recorder.ts';
 import { encodeReject } from './reject-log.ts';
-import { type DroppedTail, type ReplayResult, resumeWriter } from './segment-replay.ts';
+import { type ReplayResult, resumeWriter } from './segment-replay.ts';
 import { digestOfOurs, type SegmentStore } from './segment-store.ts';
-import { type Boot, type BootReceipt, MAX_UNACKNOWLEDGED, seedNumber } from './settlement.ts';
+import { type Boot, MAX_UNACKNOWLEDGED, seedNumber } from './settlement.ts';
 import { encodeSnapshot } from './snapshot.ts';
 import { type TailOptions, TailRing, tail } from './tail.ts';
 import { TileReader } from './tile-reader.ts';
 
 const NO_BODY = new Uint8Array(0);
-
-export interface EvidenceLogSettings {
-  /** A segment is closed when the next commit would make it longer; at most 64 MiB. */
-  readonly segmentBytes: number;
-  /** Under load a commit begins this long after the last one began. */
-  readonly commitIntervalMs: number;
-  /** A commit begins at once when so much is waiting. */
-  readonly commitBytes: number;
-  /** `isFull` from so much on. */
-  readonly maxPendingBytes: number;
-  /** After the disk has refused, entries are refused this long before it is tried again. */
-  readonly retryMs: number;
-  /** How often a disk that has refused is probed while nothing is to be written. */
-  readonly probeMs: number;
-  /** Memory for tails that are near the end. */
-  readonly ringBytes: number;
-  readonly publishIntervalMs: number;
-  /** The least time between two snapshots of a running broker. */
-  readonly snapshotIntervalMs: number;
-}
-
-export const EVIDENCE_LOG_DEFAULTS: EvidenceLogSettings = {
-  segmentBytes: 64 << 20,
-  commitIntervalMs: 5,
-  commitBytes: 4 << 20,
-  maxPendingBytes: 64 << 20,
-  retryMs: 1000,
-  probeMs: 1000,
-  ringBytes: 32 << 20,
-  publishIntervalMs: 1000,
-  snapshotIntervalMs: 60_000,
-};
-
-export interface EvidenceLogOptions {
-  /** All files of the log lie below it. */
-  readonly folder: string;
-  /** `fieldproof/<network>/evidence`. */
-  readonly origin: string;
-  /** Signs a checkpoint with the key `log`; the same text for the same head. */
-  readonly sign: (checkpoint: Checkpoint) => string | Promise<string>;
-  /** A clock that never steps, ms. Default performance.now. */
-  readonly monotonicMs?: () => number;
-  /** Told of what goes wrong in the background and is tried again. */
-  readonly onFailure?: (error: unknown) => void;
-  /** Told of every commit of entries, ms from its start until it was durable. */
-  readonly onCommitted?: (durationMs: number) => void;
-  /** Told of every checkpoint when it is durable. */
-  readonly onPublished?: () => void;
-  readonly files?: FileLayer;
-  readonly settings?: Partial<EvidenceLogSettings>;
-}
-
-/** What the start found. */
-export interface StartReport {
-  readonly size: number;
-  /** Bytes of a torn write that were cut off the evidence. */
-  readonly droppedBytes: number;
-  /** What was cut off, of the evidence and of the rejects. */
-  readonly dropped: readonly DroppedTail[];
-  /** Frames that were read to rebuild the state. */
-  readonly replayed: number;
-  readonly usedSnapshot: boolean;
-}
-
-/** Whether an envelope is recorded already. */
-export type Judgement = 'new' | 'duplicate' | 'equivocation';
-
-/** How an append ended. `refused` is transient: ERR_LOG_FULL. */
-export type AppendOutcome =
-  | { readonly kind: 'accepted'; readonly index: number; readonly leafHash: Uint8Array }
-  | { readonly kind: 'duplicate' | 'equivocation' }
-  | { readonly kind: 'refused'; readonly error: BrokerError };
-
-/** An authentic envelope that was rejected for good. */
-export interface SettledReject extends EnvelopeKey {
-  readonly code: string;
-}
-
-/** What a receipt says beside its time; settlement.md section 3.1. */
-export interface ReceiptParts {
-  readonly boots: readonly BootReceipt[];
-  /** The device's newest entry; null when it has none. */
-  readonly entry: EntryRef | null;
-  /** `[shard, size, root]`; empty before the first checkpoint. */
-  readonly heads: readonly (readonly [0, number, Uint8Array])[];
-  readonly checkpoint: string | null;
-}
 
 type OnFailure = (error: unknown) => void;
 
@@ -132,6 +53,8 @@ export class EvidenceLog {
   readonly report: StartReport;
   /** Folder of the published files: serve it below `/log/evidence/`. */
   readonly publishedFolder: string;
+  /** Proofs about what is published. */
+  readonly proofs: LogProofs;
   readonly #files: FileLayer;
   readonly #folders: LogFolders;
   readonly #settings: EvidenceLogSettings;
@@ -144,7 +67,6 @@ export class EvidenceLog {
   readonly #recorder: Recorder;
   readonly #rejects: Recorder;
   readonly #publisher: Publisher;
-  readonly #tiles: TileReader;
   readonly #release: ReleaseLock;
   #lastSnapshot: number;
   #closing: Promise<void> | undefined;
@@ -161,7 +83,10 @@ export class EvidenceLog {
     this.#index = state.index;
     this.#store = state.store;
     this.#ring = new TailRing(settings.ringBytes);
-    this.#tiles = new TileReader(files, folders.published);
+    this.proofs = new LogProofs(
+      new TileReader(files, folders.published),
+      () => this.checkpoint?.size ?? 0,
+    );
     this.#lastSnapshot = this.#monotonicMs();
     this.publishedFolder = folders.published;
     this.report = {
@@ -449,28 +374,6 @@ export class EvidenceLog {
     return equalBytes(nativeSha256(body), digest) ? body : undefined;
   }
 
-  /**
-   * The inclusion proof of an entry in the tree of a size that is published (RFC 6962 section 2.1.1).
-   *
-   * @throws {BrokerError} ERR_INDEX_RANGE unless index < size <= published size.
-   */
-  async inclusionProof(index: number, size: number): Promise<Uint8Array[]> {
-    checkRange('size', size, { from: 1, to: this.checkpoint?.size ?? 0 });
-    checkRange('index', index, { from: 0, to: size - 1 });
-    return await inclusionProof(index, size, this.#nodes(size), nativeHasher);
-  }
-
-  /**
-   * The consistency proof between two sizes that are published (RFC 6962 section 2.1.2).
-   *
-   * @throws {BrokerError} ERR_INDEX_RANGE unless 1 <= size1 <= size2 <= published size.
-   */
-  async consistencyProof(size1: number, size2: number): Promise<Uint8Array[]> {
-    checkRange('size2', size2, { from: 1, to: this.checkpoint?.size ?? 0 });
-    checkRange('size1', size1, { from: 1, to: size2 });
-    return await consistencyProof(size1, size2, this.#nodes(size2), nativeHasher);
-  }
-
   /** Publishes what is durable now, without waiting for the interval. */
   async publish(): Promise<void> {
     await this.#publisher.publish();
@@ -535,11 +438,6 @@ export class EvidenceLog {
     onOutcome(outcome);
   }
 
-  #nodes(size: number): GetNode {
-    const readTile = this.#tiles.forPublished(this.checkpoint?.size ?? 0);
-    return getNodeFromTiles(size, readTile, nativeHasher);
-  }
-
   #isSnapshotDue(): boolean {
     const due = this.#lastSnapshot + this.#settings.snapshotIntervalMs;
     return this.#monotonicMs() >= due;
@@ -593,13 +491,4 @@ function refusal(error = new BrokerError('ERR_LOG_FULL', 'the disk refuses to be
   readonly error: BrokerError;
 } {
   return { kind: 'refused', error };
-}
-
-function checkRange(
-  name: string,
-  value: number,
-  { from, to }: { readonly from: number; readonly to: number },
-): void {
-  if (Number.isSafeInteger(value) && value >= from && value <= to) return;
-  throw new BrokerError('ERR_INDEX_RANGE', `${name}: expected ${from} to ${to}, got ${value}`);
 }

@@ -1,12 +1,9 @@
 /** An evidence log with entries to append, for tests. */
 
 import { createHash } from 'node:crypto';
-import {
-  type AppendOutcome,
-  EvidenceLog,
-  type EvidenceLogSettings,
-} from '@fieldproof/broker/evidence/evidence-log';
+import { EvidenceLog } from '@fieldproof/broker/evidence/evidence-log';
 import type { FileLayer } from '@fieldproof/broker/evidence/file-layer';
+import type { AppendOutcome, EvidenceLogSettings } from '@fieldproof/broker/evidence/log-contract';
 import { encode, Tagged } from '@fieldproof/protocol/cbor';
 import { type Checkpoint, encodeCheckpoint } from '@fieldproof/protocol/checkpoint';
 import type { BatchEntry } from '@fieldproof/protocol/log-entries';

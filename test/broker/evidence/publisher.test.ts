@@ -68,7 +68,7 @@ describe('published files', () => {
         const proof = await consistencyProof(before.size, size, nodesOf(files, size));
         const claim = { size1: before.size, size2: size, root1: before.root, root2: head.root };
         verifyConsistency({ ...claim, proof });
-        expect(await log.consistencyProof(before.size, size)).toEqual(proof);
+        expect(await log.proofs.consistency(before.size, size)).toEqual(proof);
       }
       before = head;
     }
@@ -91,10 +91,10 @@ describe('published files', () => {
     for (const size of [1, 3, 255, 256, 300, 599, 600]) {
       const root = rootFromLeafHashes(leaves.slice(0, size));
       for (const index of [0, size >> 1, size - 1]) {
-        const proof = await log.inclusionProof(index, size);
+        const proof = await log.proofs.inclusion(index, size);
         verifyInclusion({ index, size, leafHash: leaves[index]!, proof, root });
       }
-      const proof = await log.consistencyProof(size, 600);
+      const proof = await log.proofs.consistency(size, 600);
       verifyConsistency({
         size1: size,
         size2: 600,
@@ -109,7 +109,7 @@ describe('published files', () => {
       [600, 600],
       [-1, 5],
     ] as const) {
-      await expect(log.inclusionProof(index, size)).rejects.toMatchObject({
+      await expect(log.proofs.inclusion(index, size)).rejects.toMatchObject({
         code: 'ERR_INDEX_RANGE',
       });
     }

@@ -1,4 +1,4 @@
-import type { AppendOutcome } from '@fieldproof/broker/evidence/evidence-log';
+import type { AppendOutcome } from '@fieldproof/broker/evidence/log-contract';
 import { Recorder, type RecorderOptions } from '@fieldproof/broker/evidence/recorder';
 import { describe, expect, test } from '@jest/globals';
 import { until } from '../../support/network.ts';
