@@ -2,11 +2,11 @@
  * A real InfluxDB 1.x server for tests: own folders, free ports, always stopped.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
+import { findProgram } from '@fieldproof/bench/find-program';
+import { freePorts } from '@fieldproof/bench/free-ports';
 
 export interface Influxd {
   /** `http://127.0.0.1:port`. */
@@ -21,14 +21,7 @@ export interface Influxd {
 
 /** Path of the `influxd` program, undefined when it is not installed. */
 export function findInfluxd(): string | undefined {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    const path = join(folder, 'influxd');
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {}
-  }
-  return undefined;
+  return findProgram('influxd') ?? undefined;
 }
 
 /** Starts a server. `auth` makes it ask for the user `admin` with password `pass word/@`. */
@@ -101,18 +94,4 @@ async function start(program: string, config: string, url: string): Promise<Chil
   }
   kill();
   throw new Error(`influxd: expected an answer at ${url}, got\n${log}`);
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve) => {
-          server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port));
-        }),
-    ),
-  );
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }
