@@ -308,6 +308,10 @@ export const BROKER_ERRORS = {
     what: 'A message waits: its receiver in the plain profile has as many unacknowledged ones as it may.',
     remedy: 'Nothing is lost; acknowledge faster, or raise plainMaxInFlight.',
   },
+  ERR_PLAIN_UNSENT: {
+    what: 'Messages wait: clients of the plain profile together have not taken as much as they may of what they were sent.',
+    remedy: 'Let clients read faster, or raise plainMaxUnsentTotalBytes.',
+  },
   ERR_PLAIN_RATE: {
     what: 'A client of the plain profile sent packets faster than it may, and was read more slowly.',
     remedy: 'Nothing is lost; to let it be faster raise plainPacketsPerSecond.',

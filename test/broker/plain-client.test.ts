@@ -4,10 +4,16 @@ import { Duplex } from 'node:stream';
 import type { PlainArrival } from '@fieldproof/broker/mqtt/front-desk';
 import { decodePackets } from '@fieldproof/broker/mqtt/plain/packets';
 import { PlainClient } from '@fieldproof/broker/mqtt/plain/plain-client';
+import { Unsent } from '@fieldproof/broker/mqtt/plain/unsent';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 
 const DRAIN_MS = 1000;
 const PIECE = Buffer.alloc(1000);
+const LIMITS = {
+  maxUnsentBytes: 1_000_000,
+  plainMaxUnsentTotalBytes: 10_000_000,
+  drainTimeoutMs: DRAIN_MS,
+};
 
 beforeEach(() => {
   jest.useFakeTimers({ doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask'] });
@@ -15,6 +21,11 @@ beforeEach(() => {
 afterEach(() => {
   jest.useRealTimers();
 });
+
+/** What was written in one go is on its way after it. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
 
 function start() {
   const taking: (() => void)[] = [];
@@ -27,17 +38,18 @@ function start() {
   const client = new PlainClient(connection, {
     arrival: { connect: { keepAliveSeconds: 0 } } as PlainArrival,
     drainTimeoutMs: DRAIN_MS,
-    maxUnsentBytes: 1_000_000,
+    unsent: new Unsent({ limits: LIMITS, now: Date.now, onFull: () => {} }),
     isHeld: () => false,
     onPacket: () => {},
-    onDrain: () => {},
+    onRoom: () => {},
     onClosed: (reason) => void closed.push(reason),
   });
   client.start();
   /** The peer takes one piece. */
   const take = async () => {
+    await turn();
     taking.shift()!();
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
   };
   return { connection, client, closed, take };
 }
@@ -59,7 +71,7 @@ test('who takes nothing after its DISCONNECT does not keep its connection', asyn
   const { connection, client, closed } = start();
   client.write(PIECE);
   client.close(null);
-  await new Promise((resolve) => setImmediate(resolve));
+  await turn();
   expect([closed, connection.destroyed]).toEqual([[null], false]);
   jest.advanceTimersByTime(DRAIN_MS);
   expect(connection.destroyed).toBe(true);

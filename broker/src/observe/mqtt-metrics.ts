@@ -40,6 +40,7 @@ export function plainFamilies(plain: PlainStatus): readonly Family[] {
     gauge('plain_retained_bytes', 'What they hold.', plain.retainedBytes),
     gauge('plain_queued_messages', 'On their way to clients, or waiting.', plain.queued),
     gauge('plain_queued_bytes', 'What they hold.', plain.queuedBytes),
+    gauge('plain_unsent_bytes', 'Sent to them and not taken.', plain.unsentBytes),
     gauge('plain_over_rate_connections', 'Plain clients held back by a rate.', plain.overRate),
     counter('plain_messages_received_total', 'PUBLISH packets of plain clients.', plain.received),
     counter('plain_messages_delivered_total', 'PUBLISH packets sent to them.', plain.delivered),

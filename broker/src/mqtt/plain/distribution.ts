@@ -5,6 +5,7 @@
 
 import type { LimitCounter } from './limit-counter.ts';
 import type { Message, Qos } from './packets.ts';
+import { Publication } from './publication.ts';
 import { Retained } from './retained.ts';
 import { isReadable, judgeFilter, judgeTopic, type PlainRights, type Refusal } from './rights.ts';
 import type { PlainSession } from './session.ts';
@@ -103,7 +104,7 @@ export class Distribution {
         brought += 1;
         if (!isReadable(message.topic, this.rights)) continue;
         this.deliveredCount += 1;
-        session.deliver(message, message.qos < qos ? message.qos : qos, true);
+        session.deliver(new Publication(message), message.qos < qos ? message.qos : qos, true);
       }
     }
     return brought;
@@ -131,10 +132,11 @@ export class Distribution {
 
   private distribute(message: Message): void {
     if (!isReadable(message.topic, this.rights)) return;
+    const publication = new Publication(message);
     for (const [session, granted] of this.tree.match(message.topic)) {
       // [MQTT-3.8.4-6]; [MQTT-3.3.1-9]: not as a retained one.
       this.deliveredCount += 1;
-      session.deliver(message, message.qos < granted ? message.qos : granted, false);
+      session.deliver(publication, message.qos < granted ? message.qos : granted, false);
     }
   }
 }

@@ -20,6 +20,7 @@ import { PlainClient } from './plain-client.ts';
 import type { PlainSession } from './session.ts';
 import { PlainSessions } from './sessions.ts';
 import type { PlainSettings } from './settings.ts';
+import { Unsent } from './unsent.ts';
 
 export interface PlainBrokerOptions {
   readonly network: string;
@@ -44,6 +45,8 @@ export interface PlainStatus {
   /** On their way to clients, or waiting for them. */
   readonly queued: number;
   readonly queuedBytes: number;
+  /** What clients were sent and have not taken. */
+  readonly unsentBytes: number;
   /** Connections that are not read because they have used up their rate. */
   readonly overRate: number;
   /** PUBLISH packets taken in, and sent on. */
@@ -61,6 +64,7 @@ export class PlainBroker implements PlainDestination {
   private readonly sessions: PlainSessions;
   private readonly distribution: Distribution;
   private readonly rates: PacketRates;
+  private readonly unsent: Unsent;
   private readonly clients = new Map<PlainSession, PlainClient>();
   private readonly sweeper: NodeJS.Timeout;
 
@@ -74,6 +78,11 @@ export class PlainBroker implements PlainDestination {
       packetsPerSecond: settings.plainPacketsPerSecond,
       now,
       onHeld: () => this.limits.count('ERR_PLAIN_RATE', ''),
+    });
+    this.unsent = new Unsent({
+      limits: settings,
+      now,
+      onFull: () => this.limits.count('ERR_PLAIN_UNSENT', ''),
     });
     this.sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL_MS).unref();
   }
@@ -135,6 +144,7 @@ export class PlainBroker implements PlainDestination {
       retainedBytes: distribution.retained.bytes,
       queued: sessions.totals.messages,
       queuedBytes: sessions.totals.bytes,
+      unsentBytes: this.unsent.bytes,
       overRate: this.rates.held,
       received: distribution.received,
       delivered: distribution.delivered,
@@ -164,6 +174,7 @@ export class PlainBroker implements PlainDestination {
   stop(): void {
     clearInterval(this.sweeper);
     this.rates.stop();
+    this.unsent.stop();
     const clients = [...this.clients];
     this.clients.clear();
     for (const [, client] of clients) client.close('stop');
@@ -178,19 +189,18 @@ export class PlainBroker implements PlainDestination {
     },
   ): void {
     const { arrival, session, sessionPresent } = entry;
-    const { maxUnsentBytes, drainTimeoutMs } = this.options.settings;
     let { will } = arrival.connect;
     const client = new PlainClient(connection, {
       arrival,
-      maxUnsentBytes,
-      drainTimeoutMs,
+      unsent: this.unsent,
+      drainTimeoutMs: this.options.settings.drainTimeoutMs,
       isHeld: () => connection.writableNeedDrain || this.rates.isHeld(connection),
       onPacket: (packet) => {
         // [MQTT-3.1.2-10]
         if (packet.type === 'disconnect') will = null;
         answer(packet, conversation);
       },
-      onDrain: () => session.pump(),
+      onRoom: () => session.pump(),
       onClosed: (reason) => this.leave(client, { session, will, reason }),
     });
     const conversation = {

@@ -4,24 +4,26 @@ import type { Duplex } from 'node:stream';
 import type { PlainArrival } from '../front-desk.ts';
 import { type ClientPacket, decodePackets } from './packets.ts';
 import type { Link } from './session.ts';
+import type { Unsent, UnsentHolder } from './unsent.ts';
 
 export interface PlainClientOptions {
   readonly arrival: PlainArrival;
   /** How long it may take nothing of what was sent to it. */
   readonly drainTimeoutMs: number;
-  /** Bytes that it has not taken above which messages for it wait. */
-  readonly maxUnsentBytes: number;
+  /** Where it counts what it has not taken; above that messages for it wait. */
+  readonly unsent: Unsent;
   /** Whether it is not read now, so that its silence says nothing. */
   readonly isHeld: () => boolean;
   readonly onPacket: (packet: ClientPacket) => void;
-  /** It takes again what is sent to it. */
-  readonly onDrain: () => void;
+  /** There is room again for what is sent to it. */
+  readonly onRoom: () => void;
   /** Told once. @param reason - null: the peer has ended it. */
   readonly onClosed: (reason: string | null) => void;
 }
 
-export class PlainClient implements Link {
+export class PlainClient implements Link, UnsentHolder {
   readonly arrival: PlainArrival;
+  unsentBytes = 0;
   private readonly connection: Duplex;
   private readonly options: PlainClientOptions;
   private keepAlive: NodeJS.Timeout | undefined;
@@ -30,6 +32,8 @@ export class PlainClient implements Link {
   private written = 0;
   private taken = 0;
   private closed = false;
+  /** What is written in one go leaves in one go. */
+  private corked = false;
 
   constructor(connection: Duplex, options: PlainClientOptions) {
     this.connection = connection;
@@ -37,8 +41,17 @@ export class PlainClient implements Link {
     this.arrival = options.arrival;
   }
 
-  get isFull(): boolean {
-    return this.closed || this.connection.writableLength > this.options.maxUnsentBytes;
+  mayTake(): boolean {
+    return !this.closed && this.options.unsent.mayTake(this);
+  }
+
+  onRoom(): void {
+    if (!this.closed) this.options.onRoom();
+  }
+
+  onSlow(): void {
+    this.close('slow reader');
+    this.connection.destroy();
   }
 
   /** Begins to read. */
@@ -48,20 +61,30 @@ export class PlainClient implements Link {
     connection.on('drain', () => {
       clearTimeout(this.drain);
       this.drain = undefined;
-      this.options.onDrain();
+      this.onRoom();
       // The guard does not read while there is something to drain.
       connection.emit('readable');
     });
     connection.once('end', () => this.close(null));
-    connection.once('close', () => this.close(null));
+    connection.once('close', () => {
+      this.close(null);
+      this.options.unsent.forget(this);
+    });
     const { keepAliveSeconds } = this.arrival.connect;
     if (keepAliveSeconds > 0) this.watchSilence(keepAliveSeconds * 1500);
   }
 
   write(bytes: Buffer): void {
     if (this.closed) return;
+    const { connection } = this;
     this.written += bytes.length;
-    if (!this.connection.write(bytes) && this.drain === undefined) this.watchDrain();
+    if (!this.corked) {
+      this.corked = true;
+      connection.cork();
+      process.nextTick(this.flush);
+    }
+    if (!connection.write(bytes, this.look) && this.drain === undefined) this.watchDrain();
+    this.look();
   }
 
   /** Ends the connection. @param reason - why the broker does; null: the peer wants it so, or is gone. */
@@ -71,6 +94,7 @@ export class PlainClient implements Link {
     clearTimeout(this.keepAlive);
     clearTimeout(this.drain);
     this.options.onClosed(reason);
+    this.flush();
     const { connection } = this;
     if (reason !== null || connection.writableNeedDrain) connection.destroy();
     else this.finish();
@@ -89,14 +113,26 @@ export class PlainClient implements Link {
       const bytes: unknown = this.closed ? null : this.connection.read();
       if (!Buffer.isBuffer(bytes)) return;
       this.keepAlive?.refresh();
-      this.connection.cork();
       for (const packet of decodePackets(bytes)) {
         if (this.closed) break;
         this.options.onPacket(packet);
       }
-      this.connection.uncork();
+      // Before what comes next may end the connection.
+      this.flush();
     }
   }
+
+  private readonly flush = (): void => {
+    if (!this.corked) return;
+    this.corked = false;
+    this.connection.uncork();
+  };
+
+  /** Tells what it has not taken; after its end as well, until it is gone. */
+  private readonly look = (): void => {
+    const { connection } = this;
+    this.options.unsent.tell(this, connection.destroyed ? 0 : connection.writableLength);
+  };
 
   /** A reader that is slow, but takes something each time, stays. */
   private watchDrain(): void {

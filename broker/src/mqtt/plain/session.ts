@@ -5,9 +5,11 @@
  * It knows no sockets; everything in it happens at once, so messages stay in order. [MQTT-4.6.0-6]
  */
 
+import { type Delivery, DeliveryQueue } from './delivery-queue.ts';
 import type { PlainCode } from './limit-counter.ts';
 import { PacketIds } from './packet-ids.ts';
-import { encodeAck, encodePublish, type Message, type Qos } from './packets.ts';
+import { encodeAck, type Qos } from './packets.ts';
+import type { Publication } from './publication.ts';
 
 export interface SessionLimits {
   readonly plainMaxQueued: number;
@@ -26,8 +28,8 @@ export interface QueueTotals {
 /** The connection of a session. */
 export interface Link {
   write(bytes: Buffer): void;
-  /** Whether it has not taken what was written before. */
-  readonly isFull: boolean;
+  /** Whether it is to be written to now; if not, the session is pumped when it is. */
+  mayTake(): boolean;
 }
 
 export interface SessionContext {
@@ -36,15 +38,6 @@ export interface SessionContext {
   readonly now: () => number;
   /** A message was dropped, or has to wait. */
   readonly onLimited: (code: PlainCode, clientId: string) => void;
-}
-
-/** A message for this session. */
-interface Delivery {
-  readonly message: Message;
-  readonly qos: Qos;
-  readonly retain: boolean;
-  readonly at: number;
-  readonly bytes: number;
 }
 
 /** Sent and not acknowledged; without its delivery once a PUBREC has come. */
@@ -68,10 +61,10 @@ export class PlainSession {
   offlineSince: number | null = null;
   private readonly context: SessionContext;
   private link: Link | null = null;
-  private queue: Delivery[] = [];
-  /** What comes before this in the queue has left it. */
-  private head = 0;
+  private readonly queue = new DeliveryQueue();
   private readonly sent = new Map<number, Sent>();
+  /** What was sent on an earlier connection and is still to be sent on this one, before anything else. */
+  private resending: MapIterator<[number, Sent]> | null = null;
   private bytes = 0;
   private nextId = 1;
 
@@ -85,23 +78,11 @@ export class PlainSession {
     this.context = context;
   }
 
-  get isOnline(): boolean {
-    return this.link !== null;
-  }
-
-  /** Messages that wait. */
-  get queued(): number {
-    return this.queue.length - this.head;
-  }
-
   /** A connection begins: what was not acknowledged is sent again, with the same identifiers. [MQTT-4.4.0-1] */
   attach(link: Link): void {
     this.link = link;
     this.offlineSince = null;
-    for (const [id, { delivery }] of this.sent) {
-      if (delivery === null) link.write(encodeAck('pubrel', id));
-      else link.write(publishBytes(delivery, { id, dup: true }));
-    }
+    this.resending = this.sent.entries();
     this.pump();
   }
 
@@ -110,25 +91,22 @@ export class PlainSession {
     this.link = null;
     this.offlineSince = this.context.now();
     // QoS 0 is for who is there.
-    const kept = this.queue.slice(this.head);
-    for (const delivery of kept) if (delivery.qos === 0) this.release(delivery);
-    this.queue = kept.filter(({ qos }) => qos > 0);
-    this.head = 0;
+    for (const delivery of this.queue.sift(({ qos }) => qos > 0)) this.release(delivery);
   }
 
   /** A message for this client, with the QoS that it gets. */
-  deliver(message: Message, qos: Qos, retain: boolean): void {
+  deliver(publication: Publication, qos: Qos, retain: boolean): void {
     if (this.link === null && qos === 0) return;
     const { limits, totals, now, onLimited } = this.context;
-    const isNext = this.queued === 0 && this.mayGo(qos);
+    const isNext = this.queue.length === 0 && this.mayGo(qos);
     if (isNext && qos === 0) {
-      const delivery = { message, qos, retain, at: 0, bytes: 0 };
-      this.link!.write(publishBytes(delivery, { id: 0, dup: false }));
+      this.link!.write(publication.encode({ qos, retain, dup: false, id: 0 }));
       return;
     }
-    const bytes = MESSAGE_COST_BYTES + 2 * message.topic.length + message.payload.length;
+    const { topic, payload } = publication.message;
+    const bytes = MESSAGE_COST_BYTES + 2 * topic.length + payload.length;
     if (
-      this.queued >= limits.plainMaxQueued ||
+      this.queue.length >= limits.plainMaxQueued ||
       this.bytes + bytes > limits.plainMaxQueuedBytes ||
       totals.bytes + bytes > limits.plainMaxQueuedTotalBytes
     ) {
@@ -138,7 +116,7 @@ export class PlainSession {
     this.bytes += bytes;
     totals.bytes += bytes;
     totals.messages += 1;
-    const delivery = { message, qos, retain, at: now(), bytes };
+    const delivery = { publication, qos, retain, at: now(), bytes };
     if (isNext) this.send(delivery);
     else {
       this.queue.push(delivery);
@@ -150,21 +128,17 @@ export class PlainSession {
 
   /** Sends what waits, as far as the connection and its window take it. */
   pump(): void {
-    while (this.head < this.queue.length) {
-      const delivery = this.queue[this.head]!;
-      if (this.isAged(delivery)) {
-        this.head += 1;
-        this.release(delivery);
+    this.resend();
+    for (let next = this.queue.first; next !== undefined; next = this.queue.first) {
+      if (this.isAged(next)) {
+        this.queue.shift();
+        this.release(next);
         this.context.onLimited('ERR_PLAIN_QUEUE_AGE', this.clientId);
         continue;
       }
-      if (!this.mayGo(delivery.qos)) break;
-      this.head += 1;
-      this.send(delivery);
-    }
-    if (this.head === this.queue.length || this.head > 1024) {
-      this.queue.splice(0, this.head);
-      this.head = 0;
+      if (!this.mayGo(next.qos)) return;
+      this.queue.shift();
+      this.send(next);
     }
   }
 
@@ -191,16 +165,28 @@ export class PlainSession {
 
   /** Gives up all that is kept. */
   end(): void {
-    for (const delivery of this.queue.slice(this.head)) this.release(delivery);
+    for (const delivery of this.queue.sift(() => false)) this.release(delivery);
     for (const { delivery } of this.sent.values()) if (delivery !== null) this.release(delivery);
-    this.queue = [];
-    this.head = 0;
     this.sent.clear();
     this.link = null;
   }
 
+  /** As far as the connection takes it: what was sent once has no window any more. */
+  private resend(): void {
+    while (this.resending !== null && this.link?.mayTake()) {
+      const { done, value } = this.resending.next();
+      if (done) this.resending = null;
+      else this.resendOne(value[0], value[1].delivery);
+    }
+  }
+
+  private resendOne(id: number, delivery: Delivery | null): void {
+    if (delivery === null) this.link?.write(encodeAck('pubrel', id));
+    else this.link?.write(delivery.publication.encode({ ...delivery, id, dup: true }));
+  }
+
   private mayGo(qos: Qos): boolean {
-    if (this.link === null || this.link.isFull) return false;
+    if (this.resending !== null || this.link === null || !this.link.mayTake()) return false;
     return qos === 0 || this.sent.size < this.context.limits.plainMaxInFlight;
   }
 
@@ -216,7 +202,7 @@ export class PlainSession {
       id = this.freeId();
       this.sent.set(id, { qos, delivery });
     }
-    this.link!.write(publishBytes(delivery, { id, dup: false }));
+    this.link!.write(delivery.publication.encode({ ...delivery, id, dup: false }));
   }
 
   /** [MQTT-2.3.1-2]: one that is not in use. */
@@ -241,11 +227,4 @@ export class PlainSession {
     totals.bytes -= bytes;
     totals.messages -= 1;
   }
-}
-
-function publishBytes(
-  { message, qos, retain }: Delivery,
-  { id, dup }: { readonly id: number; readonly dup: boolean },
-): Buffer {
-  return encodePublish(message, { qos, retain, dup, id });
 }

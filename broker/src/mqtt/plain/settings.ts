@@ -27,6 +27,8 @@ export interface PlainSettings {
   readonly plainMaxQueuedMs: number;
   /** Bytes that wait for all sessions together. */
   readonly plainMaxQueuedTotalBytes: number;
+  /** Bytes that all clients together were sent and have not taken. */
+  readonly plainMaxUnsentTotalBytes: number;
   /** Messages of QoS 1 and 2 on their way to one client; further ones wait. */
   readonly plainMaxInFlight: number;
   /** Packets of one client; ten times as much in a burst; 0 lifts the limit. */
@@ -54,6 +56,7 @@ export const PLAIN_DEFAULTS: PlainSettings = {
   plainMaxQueuedBytes: 4 * 1024 * 1024,
   plainMaxQueuedMs: 86_400_000,
   plainMaxQueuedTotalBytes: 64 * 1024 * 1024,
+  plainMaxUnsentTotalBytes: 64 * 1024 * 1024,
   plainMaxInFlight: 100,
   plainPacketsPerSecond: 2000,
 };
@@ -74,6 +77,7 @@ export const PLAIN_RANGES: Readonly<Record<string, readonly [number, number]>> =
   plainMaxQueuedBytes: [1024, 2 ** 32],
   plainMaxQueuedMs: [1000, 366 * 86_400_000],
   plainMaxQueuedTotalBytes: [1024, 2 ** 34],
+  plainMaxUnsentTotalBytes: [1024, 2 ** 34],
   plainMaxInFlight: [1, 65_535],
   plainPacketsPerSecond: [0, 1_000_000],
 };
