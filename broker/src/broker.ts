@@ -460,6 +460,7 @@ async function compose(
         .bootsOf(publicKeyFromDeviceId(deviceId))
         .reduce((highest, { counter }) => Math.max(highest, counter), -1),
     disconnect: (deviceId) => server.disconnect(deviceId),
+    clearState: (deviceId) => server.clearState(deviceId),
     descriptor: () => descriptor().envelope,
     caPem: () => tls?.caPem ?? null,
     now,
@@ -474,6 +475,7 @@ async function compose(
     hello: new RateLimiter(perSecond(config.helloPerSecond), now),
     enrol: new RateLimiter(perSecond(config.enrolPerSecond), now),
     diagnosis: diagnoses,
+    rotations: new RateLimiter(perDay(config.rotationsPerDay), now),
   };
   const health = new Health({
     ...{ dataDir: data.path, minFreeBytes: config.minFreeBytes, evidence, now },
@@ -509,7 +511,7 @@ async function compose(
     rootKey: keys.rootKey,
     nonces,
     desk: new EnrolmentDesk(deskOptions),
-    rotations: new RotationDesk(deskOptions),
+    rotations: new RotationDesk({ ...deskOptions, rotationLimit: limiters.rotations }),
     transfers: new TransferDesk(deskOptions),
     descriptor,
     descriptorDesk,
@@ -760,6 +762,11 @@ async function createVerifier(
 /** A rate with room for ten seconds of it at once. */
 function perSecond(rate: number) {
   return { perSecond: rate, burst: rate * 10 };
+}
+
+/** As many at once as in a day. */
+function perDay(rate: number) {
+  return { perSecond: rate / 86_400, burst: rate };
 }
 
 function mapValues<In, Out>(

@@ -124,6 +124,8 @@ export interface BrokerConfig extends PlainSettings {
   readonly minFreeBytes: number;
   /** How long what a replaced key of a device has signed is taken. */
   readonly rotationGraceDays: number;
+  /** Most keys of one device that it replaces in a day, and its owner as many; 0 lifts the limit. */
+  readonly rotationsPerDay: number;
   /** Requests per second and address to `hello` and to `enrol`; 0 lifts the limit. */
   readonly helloPerSecond: number;
   readonly enrolPerSecond: number;
@@ -194,6 +196,7 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   appealDays: 30,
   minFreeBytes: 4 * 1024 * 1024,
   rotationGraceDays: 30,
+  rotationsPerDay: 20,
   helloPerSecond: 50,
   enrolPerSecond: 10,
   ...PLAIN_DEFAULTS,
@@ -256,6 +259,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   appealDays: [0, 3650],
   minFreeBytes: [0, 2 ** 40],
   rotationGraceDays: [0, 3650],
+  rotationsPerDay: [0, 100_000],
   helloPerSecond: [0, 1_000_000],
   enrolPerSecond: [0, 1_000_000],
   ...PLAIN_RANGES,

@@ -113,6 +113,11 @@ export const BROKER_ERRORS = {
     remedy:
       'Wait until the first of them counts no more, or have the owner replace the key as compromised.',
   },
+  ERR_ROTATION_RATE: {
+    what: 'The key of the device was replaced as often as it may be in a day, by the device or by its owner.',
+    remedy:
+      'Wait as long as Retry-After says. When somebody else has the owner’s phrase or the device’s key, ask the operator for devices suspend, swap or transfer; they may raise rotationsPerDay.',
+  },
   ERR_DEVICE_UNKNOWN: {
     what: 'No device with this id is enrolled.',
     remedy: 'Enrol it with a join line.',
@@ -327,9 +332,17 @@ export type BrokerErrorCode = keyof typeof BROKER_ERRORS;
 /** Thrown by this package; devices see its code in rejects, people in problem details. */
 export class BrokerError extends FieldproofError {
   declare readonly code: BrokerErrorCode;
+  /** When it is worth asking again. */
+  readonly retryAfterMs: number | null;
 
-  constructor(code: BrokerErrorCode, message: string, options?: { cause?: unknown }) {
-    super(code, message, options);
+  constructor(
+    code: BrokerErrorCode,
+    message: string,
+    options: { cause?: unknown; retryAfterMs?: number } = {},
+  ) {
+    const { retryAfterMs = null, ...rest } = options;
+    super(code, message, rest);
+    this.retryAfterMs = retryAfterMs;
   }
 }
 

@@ -346,6 +346,31 @@ test('an owner whose device’s key is stolen ends it at once, with all that it 
   now += DAY;
 });
 
+test('a device and its owner replace its key so often in a day, each apart from the other', async () => {
+  const device = await broker.device();
+  const byOwner = { cause: 'compromise' as const, signer: device.owner };
+  let boot = 2;
+  for (; boot < 22; boot += 1) {
+    device.signer = await rotate(device, { firstBoot: boot, ...byOwner });
+  }
+  const before = entries();
+  const next = newKey();
+  const refused = await rotationOf(device, next, { firstBoot: boot, ...byOwner });
+  const answer = await post(device, '/v1/rotate', refused);
+  expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '4320']);
+  expect(await answer.json()).toMatchObject({ code: 'ERR_ROTATION_RATE' });
+  expect(entries()).toBe(before);
+  // Whoever has stolen the one key has not used up what the other may.
+  const own = await rotate(device, { firstBoot: boot });
+  device.signer = own;
+  now += DAY / 20;
+  await rotate(device, { firstBoot: boot + 1, ...byOwner });
+  const again = await rotationOf(device, newKey(), { firstBoot: boot + 2, ...byOwner });
+  expect(await refusal(device, '/v1/rotate', again)).toBe('429 ERR_ROTATION_RATE');
+  const metrics = await fetch(`${broker.running.addresses.http}/metrics`);
+  expect(await metrics.text()).toContain('rate_limited_total{limit="rotations"} 2');
+});
+
 describe('a spare part', () => {
   let device: TestDevice;
   const spare = newKey();

@@ -177,6 +177,38 @@ describe('rights', () => {
     await later.disconnect();
   });
 
+  test('the state of a device that is unenrolled is taken back, whether it is online or not', async () => {
+    const { broker } = plain;
+    for (const isOnline of [true, false]) {
+      const device = await broker.device();
+      const client = await plain.client();
+      await client.subscribe([device.topic('state'), 0]);
+      const session = await device.connect();
+      const states = [await client.next('publish')];
+      if (!isOnline) {
+        await session.endAsync();
+        states.push(await client.next('publish'));
+      }
+      expect(states.every(({ payload }) => payload.length > 0)).toBe(true);
+      const path = `/admin/devices/${device.id}/unenrol`;
+      expect((await broker.admin('POST', path, { reason: 'sold' })).status).toBe(200);
+      expect(String((await client.next('publish')).payload)).toBe('');
+      const later = await plain.client();
+      await later.subscribe([device.topic('state'), 0]);
+      await later.ping();
+      expect(fromClients(later)).toEqual([]);
+      // Enrolled again it has one again.
+      device.bootCounter += 1;
+      await device.enrol(await broker.joinLine());
+      await device.connect();
+      expect(JSON.parse(String((await later.next('publish')).payload))).toMatchObject({
+        online: true,
+      });
+      await client.disconnect();
+      await later.disconnect();
+    }
+  });
+
   test('the device listener lets nobody in without a login, and the plain one no device without its signature', async () => {
     const device = await plain.broker.device();
     const raw = plain.dial();

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AccessDesk } from '@fieldproof/broker/registry/access-desk';
@@ -10,13 +10,13 @@ import type { QuarantineDesk } from '@fieldproof/broker/registry/quarantine';
 import { Registry } from '@fieldproof/broker/registry/registry';
 import type { RegistrySchema } from '@fieldproof/broker/registry/schema';
 import { TokenDesk } from '@fieldproof/broker/registry/token-desk';
-import { toHex } from '@fieldproof/protocol/bytes';
+import { fromHex, toHex } from '@fieldproof/protocol/bytes';
 import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
 import { encodeFrame } from '@fieldproof/protocol/frame';
 import { type EvidenceEntry, encodeEvidenceEntry } from '@fieldproof/protocol/log-entries';
 import type { RegistryAction } from '@fieldproof/protocol/registry-actions';
-import { afterAll, beforeEach, expect, test } from '@jest/globals';
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Transaction } from 'kysely';
 
 const folder = mkdtempSync(join(tmpdir(), 'fieldproof-catch-up-'));
@@ -235,6 +235,72 @@ test('enrolment tokens are not made or ended while the database owes others: not
   }
   expect(entries).toHaveLength(size);
   await first.kill();
+});
+
+describe('an enrolment token is good for its uses and no more', () => {
+  const place = { uses: 3, expiresAt: NOW + 1, group: 'default', cell: '' };
+  type Started = Awaited<ReturnType<typeof start>>;
+
+  async function enrol({ registry, directory }: Started, secret: Uint8Array, fill: number) {
+    const { hash } = await registry.useToken(secret, NOW);
+    await directory.record({ ...enrolmentOf(fill), token: fromHex(hash) } as RegistryAction);
+  }
+  const usedOf = async ({ registry }: Started) => (await registry.tokens()).map(({ used }) => used);
+
+  test('in a registry that was restored from a copy of before the last of them', async () => {
+    const first = await start();
+    const { secret } = await first.tokens.create(place);
+    await enrol(first, secret, 1);
+    await first.directory.settle(entries.length);
+    await first.kill();
+    const copy = `${file}.copy`;
+    for (const end of ['', '-wal']) {
+      if (existsSync(`${file}${end}`)) copyFileSync(`${file}${end}`, `${copy}${end}`);
+    }
+    const second = await start();
+    await enrol(second, secret, 2);
+    await enrol(second, secret, 3);
+    await second.directory.settle(entries.length);
+    await second.kill();
+    file = copy;
+
+    const restored = await start();
+    expect(await usedOf(restored)).toEqual([3]);
+    await expect(enrol(restored, secret, 4)).rejects.toMatchObject({ code: 'ERR_TOKEN_INVALID' });
+    await restored.directory.settle(entries.length);
+    await restored.kill();
+    const later = await start();
+    expect(await usedOf(later)).toEqual([3]);
+    await later.kill();
+  });
+
+  test('and no fewer after a crash: what the database counted already is not counted again', async () => {
+    const first = await start();
+    const { secret } = await first.tokens.create(place);
+    await enrol(first, secret, 1);
+    await first.directory.settle(entries.length);
+    await enrol(first, secret, 2);
+    await first.kill();
+    const second = await start();
+    expect(await usedOf(second)).toEqual([2]);
+    await second.kill();
+    const third = await start();
+    expect(await usedOf(third)).toEqual([2]);
+    await enrol(third, secret, 3);
+    await expect(enrol(third, secret, 4)).rejects.toMatchObject({ code: 'ERR_TOKEN_INVALID' });
+    await third.kill();
+  });
+
+  test('also where the log was replaced by a longer one of its own', async () => {
+    const first = await start();
+    const { secret } = await first.tokens.create(place);
+    for (const fill of [1, 2]) await enrol(first, secret, fill);
+    await first.directory.settle(entries.length + 100);
+    await first.kill();
+    const second = await start();
+    expect(await usedOf(second)).toEqual([2]);
+    await second.kill();
+  });
 });
 
 test('a device, or a key of it, that a shorter log does not name is none', async () => {

@@ -159,7 +159,7 @@ function contract(open: () => Promise<RegistryDatabase>): void {
       [2, 2],
       [1, 2],
     ] as const) {
-      await registry.raiseUses(hash, named);
+      await registry.raiseUses(hash, named, true);
       expect(await registry.tokens()).toEqual([expect.objectContaining({ hash, uses: 3, used })]);
     }
   });

@@ -24,6 +24,14 @@ export interface EvidenceSource {
   bodyByDigest(digest: Uint8Array): Promise<Uint8Array | undefined>;
 }
 
+/** A tail that is being read. */
+interface OpenTail {
+  readonly isAllowed: () => boolean;
+  /** Breaks it off; its place is free at once. */
+  readonly cut: () => void;
+}
+
+const TAIL_CHECK_MS = 10_000;
 const FRAMES = 'application/vnd.fieldproof.frames';
 const COSE = 'application/cose; cose-type="cose-sign1"';
 const IMMUTABLE = 'public, max-age=31536000, immutable';
@@ -39,10 +47,19 @@ export function addEvidenceRoutes(
     readonly access: Access;
     /** Read at the same time; each holds up to a commit of frames while its reader is slow. */
     readonly maxTails: number;
+    /** How often it is looked whether the tokens of tails are still good. */
+    readonly tailCheckMs?: number;
   },
 ): void {
-  const { evidence, access, maxTails } = options;
-  let tails = 0;
+  const { evidence, access, maxTails, tailCheckMs = TAIL_CHECK_MS } = options;
+  const tails = new Set<OpenTail>();
+  /** Ends those whose token has ended: an idle one asks for nothing by which it would be noticed. */
+  const sweep = () => {
+    for (const tail of tails) if (!tail.isAllowed()) tail.cut();
+  };
+  const sweeping = setInterval(sweep, tailCheckMs);
+  sweeping.unref();
+  app.addHook('onClose', async () => clearInterval(sweeping));
 
   app.get('/log/evidence/*', async (request, reply) => {
     const path = (request.params as { readonly '*': string })['*'];
@@ -65,15 +82,23 @@ export function addEvidenceRoutes(
     if (query.live !== undefined && query.live !== '0' && query.live !== '1') {
       throw new BrokerError('ERR_REQUEST', 'live: expected 0 or 1');
     }
-    if (tails >= maxTails) {
+    if (tails.size >= maxTails) sweep();
+    if (tails.size >= maxTails) {
       reply.header('retry-after', 5);
       throw new BrokerError('ERR_RATE_LIMIT', `tails: expected at most ${maxTails} at a time`);
     }
     const ended = new AbortController();
     const frames = evidence.tail(from, { live: query.live !== '0', signal: ended.signal });
-    tails += 1;
+    const tail: OpenTail = {
+      isAllowed: () => isAllowed(() => access(request, 'tail')),
+      cut: () => {
+        tails.delete(tail);
+        reply.raw.destroy();
+      },
+    };
+    tails.add(tail);
     reply.raw.once('close', () => {
-      tails -= 1;
+      tails.delete(tail);
       ended.abort();
     });
     reply.header('content-type', FRAMES).header('cache-control', 'no-store');
@@ -101,6 +126,15 @@ export function addEvidenceRoutes(
     reply.header('cache-control', 'private, no-cache');
     return sendBytes(reply, COSE, body);
   });
+}
+
+function isAllowed(check: () => void): boolean {
+  try {
+    check();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A tail lasts long: its token may end or be revoked meanwhile. Then it breaks off, which no reader takes for the end. */

@@ -25,6 +25,7 @@ const STATUS: Readonly<Record<string, number>> = {
   ERR_INDEX_RANGE: 416,
   ERR_UPGRADE: 426,
   ERR_RATE_LIMIT: 429,
+  ERR_ROTATION_RATE: 429,
   ERR_TOO_LARGE: 413,
   ERR_LOG_FULL: 503,
   ERR_NOT_READY: 503,
@@ -61,6 +62,9 @@ export function problemOf(error: unknown): Problem {
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const problem = problemOf(error);
   if (problem.status >= 500) request.log.error({ err: error }, 'request failed');
+  if (error instanceof BrokerError && error.retryAfterMs !== null) {
+    reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));
+  }
   reply
     .code(problem.status)
     .header('content-type', 'application/problem+json')

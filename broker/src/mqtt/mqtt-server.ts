@@ -85,6 +85,8 @@ export class MqttServer implements DeviceDestination {
       client._keepaliveTimer?.refresh();
     } else client.emit('error', new Error('keep alive timeout'));
   };
+  /** Devices with a session that are no longer enrolled. */
+  private readonly leaving = new Set<string>();
   private stateListener: (topic: string, payload: Uint8Array) => void = () => {};
 
   private constructor(options: MqttServerOptions, aedes: (server: MqttServer) => Aedes) {
@@ -235,6 +237,7 @@ export class MqttServer implements DeviceDestination {
       forgetConnect(client);
       watchSilence(client, this.onSilence);
       this.clients.set(client.id, client);
+      this.leaving.delete(client.id);
       this.publishState(client.id, true);
       this.options.onSession(session);
     });
@@ -242,7 +245,8 @@ export class MqttServer implements DeviceDestination {
       const session = this.sessions.get(client);
       if (session === undefined || this.clients.get(client.id) !== client) return;
       this.clients.delete(client.id);
-      this.publishState(client.id, false);
+      if (this.leaving.delete(client.id)) this.announceState(client.id, '');
+      else this.publishState(client.id, false);
       this.options.onSessionEnd(session);
     });
     const notice = (event: string) => (client: Client, error: Error) =>
@@ -260,10 +264,19 @@ export class MqttServer implements DeviceDestination {
     this.stateListener = listener;
   }
 
+  /** Takes back what is retained as the state of a device, when its session has ended: it is the network's no more. */
+  clearState(deviceId: string): void {
+    if (this.clients.has(deviceId)) this.leaving.add(deviceId);
+    else this.announceState(deviceId, '');
+  }
+
   /** docs/spec/messages.md section 7: retained, unsigned, advisory. */
   private publishState(deviceId: string, online: boolean): void {
+    this.announceState(deviceId, JSON.stringify({ online, since: this.options.now() }));
+  }
+
+  private announceState(deviceId: string, text: string): void {
     const topic = formatTopic({ network: this.options.network, deviceId, kind: 'state' });
-    const text = JSON.stringify({ online, since: this.options.now() });
     // It is kept as long as the device: with memory of its own, not a piece of a pool of 8 kB that stays with it.
     const payload = Buffer.alloc(text.length, text, 'latin1');
     const packet = { cmd: 'publish', topic, payload, qos: 0, retain: true, dup: false } as const;

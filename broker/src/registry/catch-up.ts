@@ -54,7 +54,7 @@ export async function catchUp(options: {
       applied += 1;
     }
   }
-  await tokens.finishCatchUp();
+  await tokens.finishCatchUp(from);
   // A crash may have come between the entry and the erasing of the text before it.
   for (const deviceId of written) {
     const device = directory.get(deviceId);

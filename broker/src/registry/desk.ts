@@ -25,6 +25,8 @@ export interface DeskOptions {
   readonly highestBoot: (deviceId: string) => number;
   /** Ends the session of a device. */
   readonly disconnect: (deviceId: string) => void;
+  /** Takes back what is published of whether a device is online. */
+  readonly clearState: (deviceId: string) => void;
   readonly descriptor: () => Uint8Array;
   /** Certificate of the network CA, PEM, or null without TLS. */
   readonly caPem: () => string | null;

@@ -61,10 +61,11 @@ export class EnrolmentDesk {
    * @throws {BrokerError} ERR_DEVICE_UNKNOWN, ERR_LOG_FULL.
    */
   async unenrol(deviceId: string, reason: string): Promise<Device> {
-    const { directory, disconnect } = this.options;
+    const { directory, disconnect, clearState } = this.options;
     return directory.inTurn(deviceId, async () => {
       requireEnrolled(directory, deviceId);
       const device = await directory.record({ action: 'unenrol', subject: deviceId, reason });
+      clearState(deviceId);
       disconnect(deviceId);
       return device;
     });

@@ -189,8 +189,21 @@ export class Registry {
     return value === null ? -1 : Number(value);
   }
 
+  /** With the uses of tokens by then, so that a copy of this moment can tell which of the log's are behind it. */
   async markApplied(index: number): Promise<void> {
-    await this.setSetting(APPLIED, String(index));
+    await this.db.transaction().execute(async (tx) => {
+      await tx
+        .updateTable('tokens')
+        .set((eb) => ({ used_before: eb.ref('used') }))
+        .whereRef('used_before', '!=', 'used')
+        .execute();
+      const value = String(index);
+      await tx
+        .insertInto('settings')
+        .values({ key: APPLIED, value })
+        .onConflict((conflict) => conflict.column('key').doUpdateSet({ value }))
+        .execute();
+    });
   }
 
   /**
@@ -231,6 +244,7 @@ export class Registry {
       hash,
       uses: options.uses,
       used: 0,
+      used_before: 0,
       created_at: options.createdAt,
       expires_at: options.expiresAt,
       group_name: options.group,
@@ -246,13 +260,20 @@ export class Registry {
       .execute();
   }
 
-  /** Notes that a token was used so often at least. */
-  async raiseUses(hash: string, used: number): Promise<void> {
+  /**
+   * Notes that the log behind what is applied has so many enrolments with a token. A use is taken before its enrolment is
+   * logged, so those up to there are among `used_before`; a database that is no older copy knows of the others as well.
+   *
+   * @param all - that is the whole log, and `used_before` is of another one.
+   */
+  async raiseUses(hash: string, enrolments: number, all: boolean): Promise<void> {
     await this.db
       .updateTable('tokens')
-      .set({ used })
+      .set((eb) => ({
+        used: all ? eb.lit(enrolments) : eb('used_before', '+', enrolments),
+      }))
       .where('hash', '=', hash)
-      .where('used', '<', used)
+      .where((eb) => eb('used', '<', all ? eb.lit(enrolments) : eb('used_before', '+', enrolments)))
       .execute();
   }
 

@@ -6,6 +6,7 @@ import { verify } from '@fieldproof/protocol/ed25519-node';
 import { isSuspended } from '@fieldproof/protocol/registry-device';
 import { openRotation, type Rotation } from '@fieldproof/protocol/rotation';
 import { BrokerError } from '../errors.ts';
+import type { RateLimiter } from '../rate-limit.ts';
 import {
   answerFor,
   checkRequestLength,
@@ -26,10 +27,15 @@ interface Signed {
   readonly request: Uint8Array;
 }
 
-export class RotationDesk {
-  private readonly options: DeskOptions;
+export interface RotationOptions extends DeskOptions {
+  /** Rotations by each device and, apart from them, by its owner: whoever has stolen one key must not use up the other's. */
+  readonly rotationLimit: Pick<RateLimiter, 'take'>;
+}
 
-  constructor(options: DeskOptions) {
+export class RotationDesk {
+  private readonly options: RotationOptions;
+
+  constructor(options: RotationOptions) {
     this.options = options;
   }
 
@@ -39,7 +45,7 @@ export class RotationDesk {
    * @returns the encoded answer, that of an enrolment.
    * @throws {ProtocolError} when it is malformed or a signature does not verify.
    * @throws {BrokerError} ERR_DEVICE_UNKNOWN, ERR_NONCE_INVALID, ERR_KEY_RETIRED, ERR_KEY_IN_USE, ERR_FIRST_BOOT,
-   * ERR_TOO_MANY_KEYS, ERR_SUSPENDED, ERR_REQUEST, ERR_LOG_FULL.
+   * ERR_TOO_MANY_KEYS, ERR_ROTATION_RATE, ERR_SUSPENDED, ERR_REQUEST, ERR_LOG_FULL.
    */
   async rotate(request: Uint8Array): Promise<Uint8Array> {
     const { network, nonces, directory } = this.options;
@@ -67,6 +73,7 @@ export class RotationDesk {
     const until = cause === 'compromise' ? now() : now() + rotationGraceDays * DAY_MS;
     checkFirstBoot(device, firstBoot, this.options.highestBoot(device.deviceId));
     checkHistory(device, until, now());
+    this.takeTurn(device.deviceId, role);
     nonces.use(rotation.nonce);
     const rotated = await directory.record({
       action: 'rotate',
@@ -80,6 +87,17 @@ export class RotationDesk {
     });
     disconnect(device.deviceId);
     return answerFor(rotated, this.options);
+  }
+
+  /** A key that was one device's is remembered for ever: without a limit a thief and an owner fill the registry. */
+  private takeTurn(deviceId: string, role: Role): void {
+    const waitMs = this.options.rotationLimit.take(`${deviceId} ${role}`);
+    if (waitMs === 0) return;
+    throw new BrokerError(
+      'ERR_ROTATION_RATE',
+      `device ${deviceId}: its ${role} has replaced its key too often, wait ${Math.ceil(waitMs / 1000)} s`,
+      { retryAfterMs: waitMs },
+    );
   }
 
   private checkRights(device: Device, role: Role, { key, cause }: Rotation): void {

@@ -1,6 +1,6 @@
 /** The registry's tables, on SQLite and PostgreSQL alike: text, 64-bit integers and blobs only. */
 
-import type { ColumnType, Migration } from 'kysely';
+import type { ColumnDefinitionBuilder, ColumnType, Migration } from 'kysely';
 import { type Kysely, sql } from './query-builder.ts';
 
 /** Read as number: `database.ts` turns what the drivers give into numbers, and no value here passes 2^53. */
@@ -44,6 +44,8 @@ export interface TokenTable {
   device_id: string;
   /** Empty or `1`. */
   compromised: string;
+  /** `used` when the log was last noted as applied: enrolments behind that come on top of it. */
+  used_before: Int;
 }
 
 /** Keys that are or were a device's and are not its id; also those that the device itself has forgotten. */
@@ -243,17 +245,30 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
       await addColumn(db, 'access_tokens', 'made_by');
     },
   },
+  '007_token_uses': {
+    up: async (db: Kysely<unknown>) => {
+      const count = (column: ColumnDefinitionBuilder) => column.notNull().defaultTo(0);
+      if (!(await hasColumn(db, 'tokens', 'used_before'))) {
+        await db.schema.alterTable('tokens').addColumn('used_before', 'bigint', count).execute();
+      }
+      await sql`update tokens set used_before = used`.execute(db);
+    },
+  },
 };
 
 /** A text column, empty in the rows that are there. A killed start may have added it. */
 async function addColumn(db: Kysely<unknown>, table: string, column: string): Promise<void> {
-  const tables = await db.introspection.getTables();
-  const known = tables.find(({ name }) => name === table)?.columns ?? [];
-  if (known.some(({ name }) => name === column)) return;
+  if (await hasColumn(db, table, column)) return;
   await db.schema
     .alterTable(table)
     .addColumn(column, 'text', (definition) => definition.notNull().defaultTo(''))
     .execute();
+}
+
+async function hasColumn(db: Kysely<unknown>, table: string, column: string): Promise<boolean> {
+  const tables = await db.introspection.getTables();
+  const known = tables.find(({ name }) => name === table)?.columns ?? [];
+  return known.some(({ name }) => name === column);
 }
 
 async function isPostgres(db: Kysely<unknown>): Promise<boolean> {

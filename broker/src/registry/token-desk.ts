@@ -2,7 +2,7 @@
  * Enrolment tokens: made, revoked, and built again from the log. docs/spec/registry.md section 7.4.
  *
  * Creation and revocation are entries of the log, durable first. How often a token was used is in the database, where uses
- * are taken one by one; a database that is gone learns it from the enrolments that name the token.
+ * are taken one by one; a database that is gone, or an older copy, learns it from the enrolments that name the token.
  */
 
 import { toHex } from '@fieldproof/protocol/bytes';
@@ -99,9 +99,14 @@ export class TokenDesk {
     }
   }
 
-  /** Takes over what the enrolments that were read say of uses; never fewer than the database knows. */
-  async finishCatchUp(): Promise<void> {
-    for (const [hash, used] of this.#counted) await this.#options.registry.raiseUses(hash, used);
+  /**
+   * Takes over what the enrolments that were read say of uses; never fewer than the database knows.
+   *
+   * @param from - where reading began: at 0 the whole log was read, else what is behind what the database has applied.
+   */
+  async finishCatchUp(from: number): Promise<void> {
+    const { registry } = this.#options;
+    for (const [hash, count] of this.#counted) await registry.raiseUses(hash, count, from === 0);
     this.#counted.clear();
   }
 
