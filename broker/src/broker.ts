@@ -554,7 +554,7 @@ async function compose(
     requests: instruments.requests,
     routes,
   };
-  const webSockets = { door, desk, held, limits: config, isReady: () => ready, onNotice };
+  const webSockets = { door, desk, held, limits: config, isReady: () => ready, now, onNotice };
   const serve = (listener: 'ws' | 'wss') => (httpServer: Server, books: HttpBooks) =>
     serveWebSockets(httpServer, { ...webSockets, books, listener, refusals });
   const http = createHttpServer({ ...common, tls: null, onServer: serve('ws') });

@@ -69,6 +69,8 @@ export interface BrokerConfig extends PlainSettings {
   readonly connectsPerSecondPerAddress: number;
   /** Refused logins of one address, after which further ones are told late; 0 lifts the limit. */
   readonly failedLoginsPerMinute: number;
+  /** Frames without a packet of one WebSocket, such as pings; ten times as many at once; 0 lifts the limit. */
+  readonly webSocketPingsPerSecond: number;
   readonly maxConnectBytes: number;
   /** Longest MQTT packet after login; a longer one ends the connection. Envelopes above 60,000 bytes are rejected. */
   readonly maxPacketBytes: number;
@@ -167,6 +169,7 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   connectsPerSecond: 1000,
   connectsPerSecondPerAddress: 100,
   failedLoginsPerMinute: 60,
+  webSocketPingsPerSecond: 10,
   maxConnectBytes: 4096,
   maxPacketBytes: 262_144,
   connectTimeoutMs: 10_000,
@@ -231,6 +234,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   connectsPerSecond: [0, 1_000_000],
   connectsPerSecondPerAddress: [0, 1_000_000],
   failedLoginsPerMinute: [0, 1_000_000],
+  webSocketPingsPerSecond: [0, 1_000_000],
   maxConnectBytes: [512, 65_536],
   maxPacketBytes: [61_440, 16 * 1024 * 1024],
   connectTimeoutMs: [100, 600_000],

@@ -3,6 +3,7 @@
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import mqttPacket from 'mqtt-packet';
 import { WebSocket } from 'ws';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
 import { type TestDevice, until } from './support/device.ts';
@@ -172,6 +173,57 @@ describe('frames', () => {
     );
     expect(data.toString()).toBe('here');
     socket.terminate();
+  });
+});
+
+describe('frames without a packet in them', () => {
+  test.each<[string, (socket: WebSocket) => void]>([
+    ['pings', (socket) => socket.ping()],
+    ['pongs', (socket) => socket.pong()],
+    ['empty frames', (socket) => socket.send(Buffer.alloc(0))],
+  ])('%s: a hundred at once are no harm, a flood ends the connection', async (_what, send) => {
+    const socket = await open(broker.running.addresses.ws, 'mqtt');
+    socket.on('error', () => {});
+    let closed = false;
+    socket.once('close', () => {
+      closed = true;
+    });
+    for (let i = 0; i < 99; i++) send(socket);
+    const answer = new Promise((resolve) => socket.once('message', resolve));
+    socket.send(connectPacket());
+    // It has come through, and is refused as any other of nobody.
+    expect(((await answer) as Buffer).toString('hex')).toBe('20020004');
+    const before = refused('WebSocket pings');
+    const flooding = await open(broker.running.addresses.ws, 'mqtt');
+    flooding.on('error', () => {});
+    const end = new Promise((resolve) => flooding.once('close', resolve));
+    let pongs = 0;
+    flooding.on('pong', () => {
+      pongs += 1;
+    });
+    for (let i = 0; i < 20_000; i++) send(flooding);
+    await end;
+    expect(refused('WebSocket pings')).toBe(before + 1);
+    expect(pongs).toBeLessThan(1000);
+    await until(() => closed, 'the refused one is closed');
+  });
+
+  test('also after the login', async () => {
+    const device = await broker.device();
+    const socket = await open(broker.running.addresses.ws, 'mqtt');
+    let answer = '';
+    socket.on('message', (data: Buffer) => {
+      answer += data.toString('hex');
+    });
+    const login = { clientId: device.id, username: device.id, clean: true, keepalive: 60 };
+    const password = Buffer.from(await device.loginPassword());
+    socket.send(mqttPacket.generate({ cmd: 'connect', ...login, password }));
+    await until(() => answer === '20020000', 'it is in');
+    const end = new Promise((resolve) => socket.once('close', resolve));
+    const before = refused('WebSocket pings');
+    for (let i = 0; i < 2000; i++) socket.ping();
+    await end;
+    expect(refused('WebSocket pings')).toBe(before + 1);
   });
 });
 

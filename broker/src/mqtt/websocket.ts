@@ -12,6 +12,7 @@ import type { HttpBooks } from '@fieldproof/protocol/http-limits-node';
 import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws';
 import { BrokerError } from '../errors.ts';
 import { problemOf } from '../http/problem.ts';
+import { RateLimiter } from '../rate-limit.ts';
 import type { Door } from './door.ts';
 import type { FrontDesk } from './front-desk.ts';
 import type { HeldPackets } from './held-packets.ts';
@@ -30,14 +31,18 @@ export interface WebSocketOptions {
     readonly maxPacketBytes: number;
     readonly plainMaxPacketBytes: number;
     readonly maxUnsentBytes: number;
+    readonly webSocketPingsPerSecond: number;
   };
   readonly held: HeldPackets;
   readonly isReady: () => boolean;
+  readonly now: () => number;
   readonly refusals: Refusals;
   readonly onNotice: (event: string, detail: Readonly<Record<string, unknown>>) => void;
 }
 
 const SUBPROTOCOL = 'mqtt';
+/** Pings that may come at once, in seconds of their rate. */
+const PING_BURST_SECONDS = 10;
 /** How long a client may take to answer a close frame. */
 const CLOSE_TIMEOUT_MS = 2000;
 /** The longest fixed header of MQTT and frame header of a WebSocket. */
@@ -118,12 +123,38 @@ function take(webSocket: WebSocket, socket: Socket, options: WebSocketOptions): 
     end('MQTT-6.0.0-1');
   });
   webSocket.on('ping', (data) => {
+    if (socket.destroyed) return;
     if (socket.writableLength > limits.maxUnsentBytes) end('slow reader');
     else webSocket.pong(data);
   });
+  meterIdleFrames(webSocket, { ...options, socket, end });
   meterLogin(stream, { ...options, socket, end });
   meterFrames(webSocket, { held: options.held, socket, end });
   desk.accept(stream, { address: socket.remoteAddress ?? '', listener });
+}
+
+/** Ends a connection that sends many frames without a packet in them: pings, pongs, empty ones. No rate counts those. */
+function meterIdleFrames(
+  webSocket: WebSocket,
+  options: Pick<WebSocketOptions, 'limits' | 'now'> & {
+    readonly socket: Socket;
+    readonly end: (clause: string) => void;
+  },
+): void {
+  const { limits, now, socket, end } = options;
+  const perSecond = limits.webSocketPingsPerSecond;
+  let rate: RateLimiter | undefined;
+  const onIdleFrame = (): void => {
+    // The library goes on with what it has read already.
+    if (socket.destroyed) return;
+    rate ??= new RateLimiter({ perSecond, burst: perSecond * PING_BURST_SECONDS }, now);
+    if (rate.take('') > 0) end('WebSocket pings');
+  };
+  webSocket.prependListener('ping', onIdleFrame);
+  webSocket.on('pong', onIdleFrame);
+  webSocket.on('message', (data: Buffer) => {
+    if (data.length === 0) onIdleFrame();
+  });
 }
 
 /** Ends a connection that has sent more than a CONNECT and has not logged in: the frame of a stranger may be long. */
