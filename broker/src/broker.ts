@@ -461,6 +461,18 @@ async function compose(
         .reduce((highest, { counter }) => Math.max(highest, counter), -1),
     disconnect: (deviceId) => server.disconnect(deviceId),
     clearState: (deviceId) => server.clearState(deviceId),
+    describe: async (device, token) => {
+      if (token.site === '' && token.notes === '') return device;
+      try {
+        const described = await details.describe(device, token);
+        await registry.eraseTokenTexts(token.hash);
+        return described;
+      } catch (error) {
+        // It is enrolled all the same; the texts stay with the token, where `token list` shows them.
+        log.error({ err: error, deviceId: device.deviceId }, 'enrolment: site and notes not kept');
+        return directory.get(device.deviceId) ?? device;
+      }
+    },
     descriptor: () => descriptor().envelope,
     caPem: () => tls?.caPem ?? null,
     now,

@@ -101,6 +101,7 @@ const ACTIONS = {
     group: text(64),
     cell: text(32),
     device: optional(text(48)),
+    name: optional(text(64)),
     compromised: optional(bool),
   }),
   'token-revoke': record({}),

@@ -6,7 +6,8 @@ import { sealAppeal } from '@fieldproof/protocol/appeal';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
 import { type Commands, startCommands } from './support/commands.ts';
-import type { TestDevice } from './support/device.ts';
+import { TestDevice } from './support/device.ts';
+import { readRegistryLog } from './support/registry-log.ts';
 
 const NOW = 1_795_262_400_000;
 const VIEW = { width: 80, now: NOW };
@@ -187,6 +188,37 @@ describe('commands', () => {
     expect(await cli('devices', 'list')).toMatch(
       /^NAME.*\ntest device .*871fa4aa4 +good +offline\n$/,
     );
+  }, 60_000);
+
+  test('enrol prints a line for one device, which has its name, place and notes when it joins', async () => {
+    const said = ['--name', 'Dach “Süd”', '--site', 'Elm Street 5', '--notes', 'ring twice'];
+    const place = ['--group', 'west', '--cell', '871fa4aa4ffffff', '--hours', '2'];
+    const plain = await cli('devices', 'enrol', ...said, ...place);
+    expect(plain).not.toMatch(/[▀▄█]/);
+    expect(plain).toContain('one device, Dach “Süd”; valid until ');
+    const qr = await cli('devices', 'enrol', '--qr');
+    expect(qr).toMatch(/[▀▄█]/);
+    const line = /^fieldproof:\S+$/m.exec(plain)![0];
+    const { http, mqtt } = broker.running.addresses;
+    const newcomer = new TestDevice({ http, mqtt, network: broker.running.network });
+    await newcomer.enrol(line);
+    const shown = await cli('devices', 'show', newcomer.id);
+    for (const part of ['Dach “Süd”', 'Elm Street 5', 'ring twice', 'west', '871fa4aa4ffffff']) {
+      expect(shown).toContain(part);
+    }
+    const other = new TestDevice({ http, mqtt, network: broker.running.network });
+    expect((await other.enrolRequest(line)).status).toBe(403);
+    const { tokens } = JSON.parse(await cli('token', 'list', '--json'));
+    const own = tokens.find(({ name }: { name: string }) => name === 'Dach “Süd”');
+    // They are the device's now.
+    expect(own).toMatchObject({ used: 1, uses: 1, site: '', notes: '' });
+    const log = JSON.stringify(await readRegistryLog(broker, newcomer.id));
+    expect(log).not.toMatch(/Elm Street|ring twice/);
+    expect(await failure('devices', 'enrol', '--name', 'a\u202eb')).toContain('ERR_REQUEST');
+    const many = { uses: 2, name: 'roof' };
+    expect((await broker.admin('POST', '/admin/tokens', many)).status).toBe(400);
+    const end = /token revoke ([0-9a-f]{64})/.exec(qr)![1]!;
+    expect(await cli('token', 'revoke', end)).toContain('revoked');
   }, 60_000);
 
   test('suspend, appeals and release; mistakes are one line with a remedy', async () => {

@@ -7,6 +7,7 @@ import { formatDevice, formatDevices } from './device-view.ts';
 import { findDeviceUrl } from './find-device.ts';
 import { addIdentityCommands } from './identity-commands.ts';
 import { addStandingCommands } from './standing-commands.ts';
+import { addEnrolCommand } from './token-commands.ts';
 
 export function addDeviceCommands(program: Command): void {
   const devices = program
@@ -23,6 +24,7 @@ export function addDeviceCommands(program: Command): void {
       print(flags, await client.call('GET', await findDeviceUrl(client, device)), formatDevice);
     },
   );
+  addEnrolCommand(devices);
   addStandingCommands(devices);
   addDetailCommands(devices);
   addIdentityCommands(devices);

@@ -2,6 +2,7 @@
 
 import { type Command, Option } from 'commander';
 import { renderUnicodeCompact } from 'uqr';
+import { plainLine } from '../plain-text.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
 import { formatTokens } from './format.ts';
 
@@ -50,6 +51,55 @@ async function createToken(flags: TokenFlags): Promise<void> {
     };
     const end = new Date(token.expiresAt).toISOString();
     return `${formatJoinLine(joinLine)}\n\nvalid until ${end}, ${uses} device(s)`;
+  });
+}
+
+interface EnrolFlags extends CommonFlags {
+  readonly name?: string;
+  readonly site?: string;
+  readonly notes?: string;
+  readonly group?: string;
+  readonly cell?: string;
+  readonly hours?: number;
+  readonly host?: string;
+  readonly qr?: boolean;
+}
+
+/** @param devices - the command `devices`. */
+export function addEnrolCommand(devices: Command): void {
+  common(
+    devices
+      .command('enrol')
+      .description('print a join line for one device, with what you say of it')
+      .option('--name <name>', 'what it is called, whatever it calls itself; published')
+      .option('--site <text>', 'an address or a place, kept here only')
+      .option('--notes <text>', 'notes of yours, kept here only')
+      .option('--group <name>', 'its group, published')
+      .option('--cell <h3>', 'its cell when it states none, published')
+      .addOption(hoursOption())
+      .option('--host <name>', 'how it reaches this machine')
+      .option('--qr', 'the line as a QR code as well'),
+  ).action(enrol);
+}
+
+async function enrol(flags: EnrolFlags): Promise<void> {
+  const { name, site, notes, group, cell, hours, host, qr = false } = flags;
+  const given = Object.entries({ name, site, notes, group, cell, hours, host });
+  const body = Object.fromEntries(given.filter(([, value]) => value !== undefined));
+  const answer = await createClient(flags).call('POST', '/admin/tokens', { ...body, uses: 1 });
+  print(flags, answer, (value) => {
+    const { joinLine, token } = value as {
+      readonly joinLine: string;
+      readonly token: { readonly hash: string; readonly name: string; readonly expiresAt: number };
+    };
+    const end = new Date(token.expiresAt).toISOString();
+    const called = token.name === '' ? 'one device' : `one device, ${plainLine(token.name)}`;
+    return [
+      qr ? formatJoinLine(joinLine) : joinLine,
+      '',
+      `for ${called}; valid until ${end}`,
+      `to take it back: fieldproof-broker token revoke ${token.hash}`,
+    ].join('\n');
   });
 }
 

@@ -137,17 +137,17 @@ export class EnrolmentDesk {
       );
     }
     // Before a use of the token is taken: both get into the log and before people's eyes.
-    const name = checkLabel('name', enrolment.name);
+    const ownName = checkLabel('name', enrolment.name);
     const agent = checkAgent(enrolment.agent ?? '');
     const token = await registry.useToken(enrolment.token, now());
     // Not before: whoever has neither a device nor a token must not fill the set of used ones.
     nonces.use(enrolment.nonce);
-    return directory.record({
+    const device = await directory.record({
       action: 'enrol',
       subject: deviceId,
       key: enrolment.key,
       owner: enrolment.owner,
-      name,
+      name: token.name || ownName,
       group: token.group,
       cell: enrolment.cell ?? token.cell,
       streams: [],
@@ -156,6 +156,7 @@ export class EnrolmentDesk {
       ownership: enrolment.ownership,
       token: fromHex(token.hash),
     });
+    return this.options.describe(device, token);
   }
 
   /** Of a spare part: the device that its token names goes on with the new key. Section 5.7. */

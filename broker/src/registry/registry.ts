@@ -13,7 +13,7 @@ import type { RegisteredDevice } from '@fieldproof/protocol/registry-device';
 import type { Selectable } from 'kysely';
 import { BrokerError } from '../errors.ts';
 import type { BootName, FreshBoots } from '../gate/clones.ts';
-import type { RegistryDatabase } from './database.ts';
+import { overwriteDeleted, type RegistryDatabase } from './database.ts';
 import { decodeRights, encodeRights } from './rights-column.ts';
 import type { DeviceKeyTable, DeviceTable, TokenTable } from './schema.ts';
 
@@ -41,10 +41,15 @@ export interface Token {
   readonly device: string;
   /** Whether nothing of the replaced key counts from then on. */
   readonly compromised: boolean;
+  /** What the device that comes with it is called; empty: as it says itself. */
+  readonly name: string;
+  /** Texts about its site and notes, until it has come. */
+  readonly site: string;
+  readonly notes: string;
 }
 
 export type NewToken = Pick<Token, 'uses' | 'createdAt' | 'expiresAt' | 'group' | 'cell'> &
-  Partial<Pick<Token, 'device' | 'compromised'>>;
+  Partial<Pick<Token, 'device' | 'compromised' | 'name' | 'site' | 'notes'>>;
 
 const APPLIED = 'applied_through';
 const NETWORK = 'network';
@@ -252,6 +257,9 @@ export class Registry {
       revoked: 0,
       device_id: options.device ?? '',
       compromised: options.compromised ? '1' : '',
+      name: options.name ?? '',
+      site_text: options.site ?? '',
+      notes: options.notes ?? '',
     };
     await this.db
       .insertInto('tokens')
@@ -277,6 +285,16 @@ export class Registry {
       .execute();
   }
 
+  /** Erases the texts of a token: the device has them, or will not come. */
+  async eraseTokenTexts(hash: string): Promise<void> {
+    await this.db
+      .updateTable('tokens')
+      .set({ site_text: '', notes: '' })
+      .where('hash', '=', hash)
+      .execute();
+    await overwriteDeleted(this.db);
+  }
+
   /** @throws {BrokerError} ERR_REGISTRY_DATABASE. */
   async tokens(): Promise<readonly Token[]> {
     const query = this.db.selectFrom('tokens').selectAll().orderBy('created_at');
@@ -288,7 +306,7 @@ export class Registry {
   async revokeToken(hash: string): Promise<boolean> {
     const result = await this.db
       .updateTable('tokens')
-      .set({ revoked: 1 })
+      .set({ revoked: 1, site_text: '', notes: '' })
       .where('hash', '=', hash)
       .executeTakeFirst();
     return Number(result.numUpdatedRows) > 0;
@@ -409,5 +427,8 @@ function tokenOf(row: Selectable<TokenTable>): Token {
     revoked: row.revoked !== 0,
     device: row.device_id,
     compromised: row.compromised !== '',
+    name: row.name,
+    site: row.site_text,
+    notes: row.notes,
   };
 }

@@ -44,6 +44,11 @@ export interface TokenTable {
   device_id: string;
   /** Empty or `1`. */
   compromised: string;
+  /** What the device that comes with it is called; empty: as it says itself. */
+  name: string;
+  /** Texts about its site and notes, for the device that comes with it; empty: none, or it has come. */
+  site_text: string;
+  notes: string;
   /** `used` when the log was last noted as applied: enrolments behind that come on top of it. */
   used_before: Int;
 }
@@ -252,6 +257,11 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         await db.schema.alterTable('tokens').addColumn('used_before', 'bigint', count).execute();
       }
       await sql`update tokens set used_before = used`.execute(db);
+    },
+  },
+  '008_token_details': {
+    up: async (db: Kysely<unknown>) => {
+      for (const column of ['name', 'site_text', 'notes']) await addColumn(db, 'tokens', column);
     },
   },
 };

@@ -46,15 +46,18 @@ export class TokenDesk {
     const secret = random(TOKEN_BYTES);
     const hash = tokenHash(secret);
     const { uses, expiresAt, group, cell, device = '', compromised = false } = wanted;
+    const { name = '', site = '', notes = '' } = wanted;
     const action: RegistryAction = {
       ...{ action: 'token', subject: hash, uses, expires: expiresAt, group, cell },
       ...(device !== '' && { device }),
       ...(compromised && { compromised }),
+      ...(name !== '' && { name }),
     };
     const { at } = await logAction(action, this.#options);
     const options: NewToken = { ...wanted, createdAt: at };
     await this.#apply(() => registry.putToken(hash, options));
-    const token = { hash, used: 0, revoked: false, ...options, device, compromised };
+    const what = { device, compromised, name, site, notes };
+    const token = { hash, used: 0, revoked: false, ...options, ...what };
     return { secret, token };
   }
 
@@ -79,8 +82,8 @@ export class TokenDesk {
     const { registry } = this.#options;
     switch (action.action) {
       case 'token': {
-        const { subject, uses, expires, group, cell, device, compromised } = action;
-        const what = { device: device ?? '', compromised: compromised ?? false };
+        const { subject, uses, expires, group, cell, device, compromised, name = '' } = action;
+        const what = { device: device ?? '', compromised: compromised ?? false, name };
         const options = { uses, createdAt: at, expiresAt: expires, group, cell, ...what };
         await registry.putToken(subject, options);
         return;

@@ -5,7 +5,7 @@ import { formatJoinLine } from '@fieldproof/protocol/join-line';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { BrokerError } from '../../errors.ts';
 import { endWithin } from '../../registry/access-desk.ts';
-import { checkCell, checkLabel } from '../../registry/device-fields.ts';
+import { checkCell, checkLabel, checkText } from '../../registry/device-fields.ts';
 import type { Registry, Token } from '../../registry/registry.ts';
 import type { TokenDesk } from '../../registry/token-desk.ts';
 import type { Access } from '../access.ts';
@@ -46,11 +46,16 @@ export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions
 
   app.post('/admin/tokens', { config: { scope: 'enrol' } }, async (request, reply) => {
     const uses = integerIn(request, 'uses', { fallback: 1, max: MAX_USES });
+    const about = aboutIn(request);
+    if (uses > 1 && Object.values(about).some((text) => text !== '')) {
+      throw new BrokerError('ERR_REQUEST', 'uses: expected 1 with a name, site or notes');
+    }
     const { secret, token } = await tokenDesk.create({
       uses,
       expiresAt: endIn(request, options),
       group: checkLabel('group', bodyOf(request).group ?? 'default'),
       cell: checkCell(bodyOf(request).cell ?? ''),
+      ...about,
     });
     const joinLine = joinLineFor(secret, request, options);
     reply.code(201).header('cache-control', 'no-store');
@@ -62,6 +67,16 @@ export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions
     await tokenDesk.revoke(hash);
     return reply.code(204).send();
   });
+}
+
+/** What the one device that comes with a token is called, and what is written of it. */
+function aboutIn(request: FastifyRequest): Pick<Token, 'name' | 'site' | 'notes'> {
+  const { name = '', site = '', notes = '' } = bodyOf(request);
+  return {
+    name: name === '' ? '' : checkLabel('name', name),
+    site: checkText(site) ?? '',
+    notes: checkText(notes) ?? '',
+  };
 }
 
 /**
