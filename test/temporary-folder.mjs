@@ -1,6 +1,6 @@
 /** One temporary folder for a run: whatever a test leaves behind goes with it. */
 
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -9,10 +9,12 @@ let folder = null;
 /** Before the workers start, so that they inherit it. */
 export default function makeTemporaryFolder() {
   // Short: names of Unix sockets end at 107 bytes.
-  folder = mkdtempSync(join(tmpdir(), 'fpt-'));
+  folder = mkdtempSync(join(realpathSync(tmpdir()), 'fpt-'));
   // PostgreSQL does not run as root; its tests pass through here as another user.
   chmodSync(folder, 0o755);
   process.env.TMPDIR = folder;
+  // Made when a test needs it; see support/program.ts.
+  process.env.FIELDPROOF_TEST_COMPILED = join(folder, 'compiled');
 }
 
 export function removeTemporaryFolder() {

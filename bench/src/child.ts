@@ -57,15 +57,11 @@ export async function startModule(options: ModuleOptions): Promise<Child> {
       ? []
       : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`, '--cpu-prof-interval=500'];
   const entry = new URL(import.meta.resolve(module)).pathname;
-  const tsx = import.meta.resolve('tsx');
-  const child = spawn(
-    process.execPath,
-    [...profile, ...nodeArgs, '--import', tsx, entry, ...args],
-    {
-      env: { ...process.env, ...env },
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    },
-  );
+  const loader = entry.endsWith('.ts') ? ['--import', import.meta.resolve('tsx')] : [];
+  const child = spawn(process.execPath, [...profile, ...nodeArgs, ...loader, entry, ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
   const handle = wrap(name, child);
   try {
     const ready = await handle.next('ready', READY_TIMEOUT_MS);

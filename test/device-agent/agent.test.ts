@@ -232,8 +232,8 @@ describe('an agent and its network', () => {
       ack();
       receipt();
     };
-    const sensors = ['a', 'b'].map((profile) => {
-      return { driver: 'simulated', profile, intervalMs: 100 };
+    const sensors = Array.from({ length: 4 }, (_, n) => {
+      return { driver: 'simulated', profile: `room${n}`, intervalMs: 100 };
     });
     // An envelope for each reading.
     const agent = await makeAgent({ sensors, batch: { sealEveryMs: 100, maxReadings: 1 } });

@@ -6,6 +6,7 @@ import { initAgent } from '@fieldproof/device-agent/init';
 import { newPhrase } from '@fieldproof/device-agent/owner';
 import { formatJoinLine, parseJoinLine } from '@fieldproof/protocol/join-line';
 import { SupervisedProcess } from '@fieldproof/stack/child-process';
+import { programPath } from '../support/program.ts';
 import type { ClockStep } from './fault-plan.ts';
 import type { LoadOrder, Progress } from './load-main.ts';
 import { stepClock } from './stepping-clock.ts';
@@ -78,7 +79,7 @@ export class Load {
       const order: LoadOrder = { folders, sensors, rate, startWallMs };
       const child = new SupervisedProcess({
         name: `load-${i}`,
-        entry: join(import.meta.dirname, 'load-main.ts'),
+        entry: programPath('test/faults/load-main.ts'),
         args: [JSON.stringify(order)],
         env: { NODE_OPTIONS: '' },
         logFile: this.#logFile(i),

@@ -1,12 +1,8 @@
 /** A flows process under test, with the editor's HTTP API. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
-
-const ROOT = resolve(import.meta.dirname, '../..');
-const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+import { join } from 'node:path';
+import { programArguments } from '../support/program.ts';
 
 export interface FlowsProcess {
   readonly url: string;
@@ -33,7 +29,7 @@ export async function startFlows(
   );
   const child = spawn(
     process.execPath,
-    ['--import', TSX, join(ROOT, 'flows/src/flows-main.ts'), ...flags],
+    [...programArguments('flows/src/flows-main.ts'), ...flags],
     {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     },

@@ -26,7 +26,8 @@ import { createJoinLine } from '@fieldproof/stack/broker-admin';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { TcpProxy } from '../faults/tcp-proxy.ts';
 import { until } from '../support/network.ts';
-import { REPOSITORY } from '../support/services.ts';
+import { programPath } from '../support/program.ts';
+import { REPOSITORY } from '../support/repository.ts';
 import { type BrokerProcess, startBrokerProcess } from './support/broker-process.ts';
 
 /** The agent believes to find the broker here, on the ports that it has on 127.0.0.1. */
@@ -149,7 +150,7 @@ test('a link slower than the sensor: bounded, declared, and whole again when it 
 function startAgent(): ChildProcess {
   return spawn(
     process.execPath,
-    [join(REPOSITORY, 'device-agent/bin/fieldproof-agent.mjs'), 'run', '--data', agentDir],
+    [programPath('device-agent/bin/fieldproof-agent.mjs'), 'run', '--data', agentDir],
     { cwd: REPOSITORY, stdio: 'ignore', env: { ...process.env, NODE_OPTIONS: '' } },
   );
 }

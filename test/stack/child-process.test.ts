@@ -1,11 +1,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { type ChildEvent, type Ready, SupervisedProcess } from '@fieldproof/stack/child-process';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { until } from '../support/network.ts';
+import { programPath } from '../support/program.ts';
+import { REPOSITORY } from '../support/repository.ts';
 
-const entry = resolve(import.meta.dirname, 'fixtures/child.ts');
+const FIXTURE = 'test/stack/fixtures/child.ts';
 let folder: string;
 let child: SupervisedProcess | null = null;
 
@@ -21,6 +23,7 @@ afterEach(async () => {
 function supervise(
   mode: string,
   onEvent: (event: ChildEvent) => void = () => {},
+  entry = programPath(FIXTURE),
 ): SupervisedProcess {
   child = new SupervisedProcess({
     name: 'broker',
@@ -34,11 +37,14 @@ function supervise(
 
 describe('a supervised process', () => {
   test('is awaited until it says that it is ready, and stopped', async () => {
-    const started = supervise('ready');
-    const ready = await started.start();
-    expect(ready.pid).toBe(started.pid);
-    await started.stop();
-    expect(() => process.kill(ready.pid as number, 0)).toThrow();
+    // From source and compiled, as it runs in the repository and from packages.
+    for (const entry of [join(REPOSITORY, FIXTURE), programPath(FIXTURE)]) {
+      const started = supervise('ready', () => {}, entry);
+      const ready = await started.start();
+      expect(ready.pid).toBe(started.pid);
+      await started.stop();
+      expect(() => process.kill(ready.pid as number, 0)).toThrow();
+    }
   });
 
   test('that fails to start gives the line that it wrote for people', async () => {
@@ -72,7 +78,12 @@ describe('a supervised process', () => {
   test('that is killed before it is ready is started again', async () => {
     const events: ChildEvent[] = [];
     child = new SupervisedProcess({
-      ...{ name: 'broker', entry, args: ['killed-once', join(folder, 'killed')], maxPauseMs: 10 },
+      ...{
+        name: 'broker',
+        entry: programPath(FIXTURE),
+        args: ['killed-once', join(folder, 'killed')],
+        maxPauseMs: 10,
+      },
       logFile: join(folder, 'broker.log'),
       onEvent: (event) => events.push(event),
     });
@@ -86,7 +97,13 @@ describe('a supervised process', () => {
       restarted = done;
     });
     child = new SupervisedProcess({
-      ...{ name: 'broker', entry, args: ['ready'], env: { PORT: '0' }, maxPauseMs: 10 },
+      ...{
+        name: 'broker',
+        entry: programPath(FIXTURE),
+        args: ['ready'],
+        env: { PORT: '0' },
+        maxPauseMs: 10,
+      },
       envAgain: ({ port }) => ({ PORT: `${port}1234` }),
       logFile: join(folder, 'broker.log'),
       onEvent: (event) => {
@@ -128,7 +145,12 @@ describe('a supervised process', () => {
 
   test('whose log cannot be written does not take the supervisor along', async () => {
     child = new SupervisedProcess({
-      ...{ name: 'broker', entry, args: ['ready'], logFile: join(folder, 'no/such/folder.log') },
+      ...{
+        name: 'broker',
+        entry: programPath(FIXTURE),
+        args: ['ready'],
+        logFile: join(folder, 'no/such/folder.log'),
+      },
       onEvent: () => {},
     });
     await expect(child.start()).rejects.toMatchObject({ code: 'ENOENT' });
@@ -140,7 +162,13 @@ async function withTakenPort(portPatienceMs: number) {
   const taken = join(folder, 'taken');
   const events: ChildEvent[] = [];
   child = new SupervisedProcess({
-    ...{ name: 'broker', entry, args: ['fail-if', taken], maxPauseMs: 10, portPatienceMs },
+    ...{
+      name: 'broker',
+      entry: programPath(FIXTURE),
+      args: ['fail-if', taken],
+      maxPauseMs: 10,
+      portPatienceMs,
+    },
     logFile: join(folder, 'broker.log'),
     onEvent: (event) => events.push(event),
   });

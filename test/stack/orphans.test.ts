@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { SupervisedProcess } from '@fieldproof/stack/child-process';
 import { awaitOrphans, forgetChildren, noteChildren } from '@fieldproof/stack/orphans';
 import { processIdentity } from '@fieldproof/stack/process-identity';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { until } from '../support/network.ts';
+import { programArguments, programPath } from '../support/program.ts';
 import { REPOSITORY } from '../support/repository.ts';
 
 let folder: string;
@@ -88,7 +89,7 @@ describe('what is noted of a supervised process', () => {
     const child: SupervisedProcess = new SupervisedProcess({
       ...{
         name: 'broker',
-        entry: resolve(import.meta.dirname, 'fixtures/child.ts'),
+        entry: programPath('test/stack/fixtures/child.ts'),
         args: ['ready'],
       },
       ...{ logFile: join(folder, 'log'), maxPauseMs: 10, onEvent: () => {} },
@@ -116,7 +117,7 @@ describe('a process of the network whose parent is killed while it loads', () =>
     'flows/src/flows-main.ts',
     'stack/src/agents-main.ts',
   ])('ends: %s', async (entry) => {
-    const pid = await orphan(resolve(REPOSITORY, entry));
+    const pid = await orphan(programArguments(entry));
     try {
       await until(`${entry} has ended`, () => !isAlive(pid), 30_000);
     } finally {
@@ -126,9 +127,9 @@ describe('a process of the network whose parent is killed while it loads', () =>
 });
 
 /** Starts a process with an IPC channel from a parent that is killed at once. */
-async function orphan(entry: string): Promise<number> {
+async function orphan(program: readonly string[]): Promise<number> {
   const code = `
-    const child = require('node:child_process').spawn(process.execPath, ['--import', 'tsx', ${JSON.stringify(entry)}], {
+    const child = require('node:child_process').spawn(process.execPath, ${JSON.stringify(program)}, {
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'], detached: true,
     });
     console.log(child.pid);

@@ -2,8 +2,9 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { RunningNetwork } from '@fieldproof/stack/network';
+import { programArguments, sourceArguments } from './program.ts';
 import { REPOSITORY } from './repository.ts';
 
 export interface TestNetwork {
@@ -15,20 +16,28 @@ export interface TestNetwork {
   readonly stop: () => Promise<number | null>;
 }
 
-const MAIN = resolve(REPOSITORY, 'stack/src/main.ts');
+const MAIN = 'stack/src/main.ts';
+
+/** Settings of a process under test. */
+export interface Run {
+  readonly env?: Readonly<Record<string, string>>;
+  /** From its sources, as people run it; default: compiled once for all tests. */
+  readonly fromSource?: boolean;
+}
 
 /** Runs `npm start --` with these arguments until it has printed where everything is. */
-export async function startNetwork(options: {
-  readonly dataDir: string;
-  readonly args?: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
-  /** Told at once; the network is not up yet. */
-  readonly onSpawn?: (child: ChildProcess) => void;
-  readonly limitMs?: number;
-}): Promise<TestNetwork> {
-  const { dataDir, args = [], env = {} } = options;
+export async function startNetwork(
+  options: Run & {
+    readonly dataDir: string;
+    readonly args?: readonly string[];
+    /** Told at once; the network is not up yet. */
+    readonly onSpawn?: (child: ChildProcess) => void;
+    readonly limitMs?: number;
+  },
+): Promise<TestNetwork> {
+  const { dataDir, args = [] } = options;
   rmSync(join(dataDir, 'network.json'), { force: true });
-  const child = runMain(['--data', dataDir, '--port-base', '0', ...args], env);
+  const child = runMain(['--data', dataDir, '--port-base', '0', ...args], options);
   options.onSpawn?.(child);
   let output = '';
   child.stdout?.on('data', (chunk: Buffer) => {
@@ -63,9 +72,10 @@ export async function startNetwork(options: {
 export async function runProgram(
   entry: string,
   args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
+  { env = {}, fromSource = false }: Run = {},
 ): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', resolve(REPOSITORY, entry), ...args], {
+  const program = fromSource ? sourceArguments(entry) : programArguments(entry);
+  const child = spawn(process.execPath, [...program, ...args], {
     cwd: REPOSITORY,
     env: { ...process.env, NODE_OPTIONS: '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -85,9 +95,10 @@ export async function runProgram(
 /** Starts `npm start` without waiting; for what must fail. */
 export function runMain(
   args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
+  { env = {}, fromSource = false }: Run = {},
 ): ChildProcess {
-  return spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], {
+  const program = fromSource ? sourceArguments(MAIN) : programArguments(MAIN);
+  return spawn(process.execPath, [...program, ...args], {
     cwd: REPOSITORY,
     env: { ...process.env, NODE_OPTIONS: '', INFLUX_URL: '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -7,11 +7,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { connect as connectTls, createServer, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { runProgram, until } from '../support/network.ts';
-import { REPOSITORY } from '../support/services.ts';
+import { programPath } from '../support/program.ts';
+import { REPOSITORY } from '../support/repository.ts';
 
 const AGENT = 'device-agent/bin/fieldproof-agent.mjs';
 const BROKER = 'broker/bin/fieldproof-broker.mjs';
@@ -34,7 +35,7 @@ describe('an agent over TLS', () => {
     ];
     broker = spawn(
       process.execPath,
-      [resolve(REPOSITORY, BROKER), 'start', '--data', join(folder, 'broker'), '--lan', ...ports],
+      [programPath(BROKER), 'start', '--data', join(folder, 'broker'), '--lan', ...ports],
       { cwd: REPOSITORY, env: { ...process.env, NODE_OPTIONS: '' } },
     );
     let output = '';
@@ -70,7 +71,7 @@ describe('an agent over TLS', () => {
     expect(JSON.parse(init.stdout)).toMatchObject({ enrolled: true });
     const agent = spawn(
       process.execPath,
-      [resolve(REPOSITORY, AGENT), 'run', '--data', data, '--set', 'batch.sealEveryMs=200'],
+      [programPath(AGENT), 'run', '--data', data, '--set', 'batch.sealEveryMs=200'],
       { cwd: REPOSITORY, stdio: 'ignore', env: { ...process.env, NODE_OPTIONS: '' } },
     );
     const gone = new Promise((done) => agent.once('exit', done));

@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { runMain, runProgram, startNetwork, type TestNetwork, until } from '../support/network.ts';
 
+const FIELDPROOF = 'analytics/bin/fieldproof.mjs';
+
 interface Outcome {
   readonly code: number | null;
   readonly stdout: string;
@@ -14,7 +16,7 @@ interface Outcome {
 }
 
 async function ended(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
-  const child = runMain(args, env);
+  const child = runMain(args, { env, fromSource: true });
   let stdout = '';
   let stderr = '';
   child.stdout?.on('data', (chunk: Buffer) => {
@@ -25,6 +27,11 @@ async function ended(args: readonly string[], env: Record<string, string> = {}):
   });
   const code = await new Promise<number | null>((done) => child.once('close', done));
   return { code, stdout, stderr };
+}
+
+function brokerStatus(dataDir: string): Promise<Outcome> {
+  const args = ['status', '--json', '--data', dataDir];
+  return runProgram('broker/bin/fieldproof-broker.mjs', args);
 }
 
 async function listening(): Promise<{ server: Server; port: number }> {
@@ -104,15 +111,12 @@ describe('npm start with the demo fleet', () => {
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'fieldproof-start-'));
-    network = await startNetwork({ dataDir: join(folder, 'data') });
+    network = await startNetwork({ dataDir: join(folder, 'data'), fromSource: true });
     const { url, tokenFile } = network.info.control;
-    fieldproof = (...args) =>
-      runProgram('analytics/bin/fieldproof.mjs', args, {
-        FIELDPROOF_URL: url,
-        FIELDPROOF_TOKEN_FILE: tokenFile,
-      });
+    const env = { FIELDPROOF_URL: url, FIELDPROOF_TOKEN_FILE: tokenFile };
+    fieldproof = (...args) => runProgram(FIELDPROOF, args, { env, fromSource: true });
     await until('all nine devices have readings in the store', async () => {
-      const { stdout } = await fieldproof('latest', '--json');
+      const { stdout } = await runProgram(FIELDPROOF, ['latest', '--json'], { env });
       const devices = new Set(
         (JSON.parse(stdout || '{"values":[]}') as { values: { device: string }[] }).values.map(
           ({ device }) => device,
@@ -153,9 +157,7 @@ describe('npm start with the demo fleet', () => {
 
   test('has refused nothing and leaves nothing without a verdict', async () => {
     const verdicts = await until('nothing is in flight', async () => {
-      const status = await runProgram('broker/bin/fieldproof-broker.mjs', [
-        ...['status', '--json', '--data', join(folder, 'data', 'broker')],
-      ]);
+      const status = await brokerStatus(join(folder, 'data', 'broker'));
       const { verdicts: now } = JSON.parse(status.stdout) as {
         verdicts: { accepted: number; rejected: number; inFlight: number };
       };
@@ -181,9 +183,7 @@ describe('npm start with the demo fleet', () => {
     });
     expect(again.broker).toEqual(broker);
     await until('all agents deliver again', async () => {
-      const status = await runProgram('broker/bin/fieldproof-broker.mjs', [
-        ...['status', '--json', '--data', join(folder, 'data', 'broker')],
-      ]);
+      const status = await brokerStatus(join(folder, 'data', 'broker'));
       if (status.code !== 0) return false;
       const { verdicts } = JSON.parse(status.stdout) as { verdicts: { accepted: number } };
       return verdicts.accepted > 9;
@@ -198,7 +198,11 @@ describe('npm start with the demo fleet', () => {
     // The ids are anybody's by and by: none of them is noted for the next start.
     expect(existsSync(join(folder, 'data', 'CHILDREN'))).toBe(false);
     const id = network.info.network;
-    network = await startNetwork({ dataDir: join(folder, 'data'), args: ['--no-demo'] });
+    network = await startNetwork({
+      dataDir: join(folder, 'data'),
+      args: ['--no-demo'],
+      fromSource: true,
+    });
     expect(network.info.network).toBe(id);
   }, 180_000);
 });

@@ -8,7 +8,7 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
 import { verify } from '@fieldproof/protocol/ed25519-node';
 import { openUp, upAad } from '@fieldproof/protocol/envelope';
@@ -20,6 +20,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type Influxd, startInfluxd } from '../support/influxd.ts';
 import { decodeCheckpointTree } from '../support/log-reader.ts';
 import { runProgram, startNetwork, type TestNetwork, until } from '../support/network.ts';
+import { programPath } from '../support/program.ts';
 import { describeWith, REPOSITORY } from '../support/services.ts';
 
 /** A value that no other sensor of the test has. */
@@ -73,10 +74,7 @@ batch: { sealEveryMs: 200 }
     );
     const agent = spawn(
       process.execPath,
-      [
-        ...[resolve(REPOSITORY, 'device-agent/bin/fieldproof-agent.mjs')],
-        ...['run', '--data', agentDir],
-      ],
+      [...[programPath('device-agent/bin/fieldproof-agent.mjs')], ...['run', '--data', agentDir]],
       { cwd: REPOSITORY, stdio: 'ignore', env: { ...process.env, NODE_OPTIONS: '' } },
     );
     try {

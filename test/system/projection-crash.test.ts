@@ -5,7 +5,7 @@
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { encode } from '@fieldproof/protocol/cbor';
 import { createJoinLine } from '@fieldproof/stack/broker-admin';
 import { SupervisedProcess } from '@fieldproof/stack/child-process';
@@ -15,7 +15,8 @@ import { TestDevice } from '../broker/support/device.ts';
 import { type FlowsProcess, startFlows } from '../flows/flows-process.ts';
 import { type Influxd, startInfluxd } from '../support/influxd.ts';
 import { until } from '../support/network.ts';
-import { describeWith, REPOSITORY } from '../support/services.ts';
+import { programPath } from '../support/program.ts';
+import { describeWith } from '../support/services.ts';
 
 const SEED = Number(process.env.SEED ?? 20_261_121);
 const KILLS = 4;
@@ -39,7 +40,7 @@ describeWith(['influxd'], 'projections of a killed flows process', () => {
   const launch = async (name: string, module: string, env: Record<string, string>) => {
     const child = new SupervisedProcess({
       name,
-      entry: resolve(REPOSITORY, module),
+      entry: programPath(module),
       args: [],
       env: { NODE_OPTIONS: '', INFLUX_URL: '', ...env },
       logFile: join(folder, `${name}.log`),

@@ -9,10 +9,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { programPath } from '../support/program.ts';
 import { describeWith, findService, REPOSITORY } from '../support/services.ts';
 
 const GUIDE = join(REPOSITORY, 'docs/guides/python-device');
-const BROKER = join(REPOSITORY, 'broker/bin/fieldproof-broker.mjs');
+const BROKER = 'broker/bin/fieldproof-broker.mjs';
 
 interface Status {
   readonly verdicts: {
@@ -35,7 +36,10 @@ describeWith(['python3'], 'the Python device', () => {
     folder = mkdtempSync(join(tmpdir(), 'fieldproof-python-'));
     broker = spawn(
       process.execPath,
-      [BROKER, 'start', '--data', join(folder, 'broker'), '--http-port', '0', '--mqtt-port', '0'],
+      [
+        ...[programPath(BROKER), 'start', '--data', join(folder, 'broker')],
+        ...['--http-port', '0', '--mqtt-port', '0'],
+      ],
       { stdio: ['ignore', 'pipe', 'ignore'] },
     );
     http = await readyAddress(broker);

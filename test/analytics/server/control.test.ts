@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type RunningControl, startControl } from '@fieldproof/analytics/control';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
-import { REPOSITORY } from '../../support/services.ts';
+import { programArguments } from '../../support/program.ts';
+import { REPOSITORY } from '../../support/repository.ts';
 
 jest.setTimeout(60_000);
 
@@ -113,14 +114,13 @@ describe('the control process with the embedded store', () => {
 });
 
 describe('the control process as a program', () => {
-  const main = join(REPOSITORY, 'analytics/src/control-main.ts');
   const spawned: ChildProcess[] = [];
   afterEach(() => {
     for (const child of spawned.splice(0)) child.kill('SIGKILL');
   });
 
   function run(args: readonly string[]) {
-    const command = ['--import', 'tsx', main, ...args];
+    const command = [...programArguments('analytics/src/control-main.ts'), ...args];
     const child = spawn(process.execPath, command, {
       ...{ cwd: REPOSITORY, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] },
     });

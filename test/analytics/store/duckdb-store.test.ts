@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { DuckdbStore, type DuckdbStoreOptions } from '@fieldproof/analytics/store/duckdb-store';
 import { openStore } from '@fieldproof/analytics/store/open-store';
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { programArguments } from '../../support/program.ts';
 import { storeContract } from './contract.ts';
 
 const folders: string[] = [];
@@ -42,8 +42,8 @@ const write = (store: DuckdbStore, text: string) =>
 
 /** Starts the writer process; resolves when it has said `rounds` rounds are durable. */
 async function startWriter(dataDir: string) {
-  const script = fileURLToPath(new URL('../../support/store-writer.ts', import.meta.url));
-  const child = spawn(process.execPath, ['--import', 'tsx', script, dataDir], {
+  const program = programArguments('test/support/store-writer.ts');
+  const child = spawn(process.execPath, [...program, dataDir], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let said = '';
@@ -85,12 +85,12 @@ describe('DuckdbStore', () => {
     'a full disk is "try again", and room is enough to go on',
     async () => {
       const dataDir = await newFolder();
-      const script = fileURLToPath(new URL('../../support/store-disk-full.ts', import.meta.url));
+      const program = programArguments('test/support/store-disk-full.ts');
       // 18 MB: the log may grow until its checkpoint, the database itself may not follow.
-      const command = 'ulimit -S -f 18000; exec "$0" --import tsx "$1" "$2"';
+      const command = 'ulimit -S -f 18000; exec "$0" "$@"';
       const { stdout, stderr } = spawnSync(
         'bash',
-        ['-c', command, process.execPath, script, dataDir],
+        ['-c', command, process.execPath, ...program, dataDir],
         {
           encoding: 'utf8',
         },

@@ -7,8 +7,7 @@ import type { RunningBroker } from '@fieldproof/broker/broker';
 import { createJoinLine } from '@fieldproof/stack/broker-admin';
 import { SupervisedProcess } from '@fieldproof/stack/child-process';
 import { TestDevice } from '../../broker/support/device.ts';
-
-const ROOT = resolve(import.meta.dirname, '../../..');
+import { programPath } from '../../support/program.ts';
 
 export type BrokerStatus = ReturnType<RunningBroker['status']>;
 
@@ -38,7 +37,7 @@ export async function startBrokerProcess(
   const preload = pathToFileURL(resolve(import.meta.dirname, 'slow-disk.mjs')).href;
   const child = new SupervisedProcess({
     name: 'broker',
-    entry: resolve(ROOT, 'broker/src/broker-main.ts'),
+    entry: programPath('broker/src/broker-main.ts'),
     args: [],
     env: {
       NODE_OPTIONS: `--import ${preload}`,

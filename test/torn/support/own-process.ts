@@ -1,7 +1,7 @@
 /** A process of the network under test: started until it says `ready`, killed or stopped, its output kept. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { join } from 'node:path';
-import { REPOSITORY } from '../../support/services.ts';
+import { programArguments } from '../../support/program.ts';
+import { REPOSITORY } from '../../support/repository.ts';
 
 export interface OwnProcess {
   readonly ready: Readonly<Record<string, unknown>>;
@@ -16,15 +16,11 @@ export async function startProcess(
   options: { readonly env?: Readonly<Record<string, string>>; readonly args?: readonly string[] },
 ): Promise<OwnProcess> {
   const { env = {}, args = [] } = options;
-  const child = spawn(
-    process.execPath,
-    ['--import', import.meta.resolve('tsx'), join(REPOSITORY, module), ...args],
-    {
-      cwd: REPOSITORY,
-      env: { ...process.env, NODE_OPTIONS: '', INFLUX_URL: '', ...env },
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    },
-  );
+  const child = spawn(process.execPath, [...programArguments(module), ...args], {
+    cwd: REPOSITORY,
+    env: { ...process.env, NODE_OPTIONS: '', INFLUX_URL: '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
   let output = '';
   const keep = (chunk: Buffer) => {
     output += chunk.toString();
