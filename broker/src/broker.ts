@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { addressRule } from '@fieldproof/protocol/address-share-node';
 import { equalBytes } from '@fieldproof/protocol/bytes';
 import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
+import type { Verify } from '@fieldproof/protocol/envelope';
 import type { HttpBooks } from '@fieldproof/protocol/http-limits-node';
 import type { Descriptor } from '@fieldproof/protocol/statements';
 import { addressFile } from './cli/admin-client.ts';
@@ -282,7 +283,7 @@ async function compose(
   await quarantine.load();
 
   const counters = new Counters();
-  const verifier = await createVerifier(config, { network, log });
+  const { verifier, verify } = await createVerifier(config, { network, log });
   cleanup.push(() => verifier.stop());
   const nonces = new Nonces({ now, random });
   const diagnoses = new RateLimiter(DIAGNOSES, now);
@@ -349,6 +350,7 @@ async function compose(
       judgeLogin(deviceId, password, {
         network,
         nonces,
+        verify,
         deviceKey: (id) => directory.deviceKey(id),
       }),
     mayBegin: (session) => isStillGood(session, (id) => directory.deviceKey(id)),
@@ -761,14 +763,15 @@ function openEvidence(
 async function createVerifier(
   config: BrokerConfig,
   context: { readonly network: string; readonly log: Logger },
-): Promise<Verifier> {
+): Promise<{ readonly verifier: Verifier; readonly verify: Verify }> {
   const { network, log } = context;
   const { verifierThreads: threads, signatureLibrary } = config;
   const { library, reason, verify } = await loadSignatureVerifier(signatureLibrary);
   log.info({ library, reason, threads }, 'signatures are verified');
-  if (threads === 0) return createSyncVerifier(network, verify);
+  if (threads === 0) return { verifier: createSyncVerifier(network, verify), verify };
   const onThreadError = (error: unknown) => log.error({ err: error }, 'verifying thread: died');
-  return createVerifyPool({ network, threads, signatureLibrary, onThreadError });
+  const pool = createVerifyPool({ network, threads, signatureLibrary, onThreadError });
+  return { verifier: pool, verify };
 }
 
 /** A rate with room for ten seconds of it at once. */

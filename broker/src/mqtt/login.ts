@@ -2,7 +2,7 @@
 
 import { decodeUtf8, equalBytes, fromBase64url } from '@fieldproof/protocol/bytes';
 import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
-import { verify } from '@fieldproof/protocol/ed25519-node';
+import type { Verify } from '@fieldproof/protocol/envelope';
 import { openLogin } from '@fieldproof/protocol/statements';
 import type { DeviceKey, Session } from '../gate/session.ts';
 import type { Nonces } from '../nonces.ts';
@@ -10,6 +10,7 @@ import type { Nonces } from '../nonces.ts';
 export interface LoginContext {
   readonly network: string;
   readonly nonces: Nonces;
+  readonly verify: Verify;
   readonly deviceKey: (deviceId: string) => DeviceKey | null;
 }
 
@@ -41,7 +42,7 @@ export function judgeLogin(
   if (key.standing === 'suspended') return { returnCode: 5, reason: 'ERR_SUSPENDED' };
   try {
     const login = fromBase64url(decodeUtf8(password ?? new Uint8Array(0)));
-    const { network, nonces } = context;
+    const { network, nonces, verify } = context;
     const { publicKey, kid } = key;
     const nonce = openLogin(login, { network, publicKey, verify, device: deviceId });
     const nonceIssuedAt = nonces.use(nonce);

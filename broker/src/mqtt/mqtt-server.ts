@@ -6,6 +6,7 @@ import type { Aedes, Client } from 'aedes';
 import type { Gate } from '../gate/gate.ts';
 import type { Rates } from '../gate/rates.ts';
 import type { Session } from '../gate/session.ts';
+import { type KeptAlive, slimParser, subscribedQos, watchSilence } from './aedes-client.ts';
 import type { BackPressure } from './back-pressure.ts';
 import type { Door } from './door.ts';
 import type { DeviceDestination, Flow } from './front-desk.ts';
@@ -234,7 +235,7 @@ export class MqttServer implements DeviceDestination {
         return;
       }
       this.options.door.loggedIn(client.conn);
-      forgetConnect(client);
+      slimParser(client);
       watchSilence(client, this.onSilence);
       this.clients.set(client.id, client);
       this.leaving.delete(client.id);
@@ -293,28 +294,6 @@ export class MqttServer implements DeviceDestination {
   }
 }
 
-const PARSER_SETTINGS = Object.freeze({ protocolVersion: 4 });
-
-/** mqtt-packet keeps the CONNECT, login and all that came with it, for its protocol version. */
-function forgetConnect(client: Client): void {
-  const { _parser: parser } = client as Client & { readonly _parser?: { settings?: object } };
-  if (parser !== undefined) parser.settings = PARSER_SETTINGS;
-}
-
-/** Fields that Aedes keeps of the keep-alive. */
-type KeptAlive = Client & {
-  _keepaliveTimer: NodeJS.Timeout | null;
-  readonly _keepaliveInterval: number;
-};
-
-/** Has `onSilence` told of a client instead of Aedes' own listener; Aedes refreshes and clears the timer as before. */
-function watchSilence(client: Client, onSilence: (client: KeptAlive) => void): void {
-  const kept = client as KeptAlive;
-  if (!kept._keepaliveTimer) return;
-  clearTimeout(kept._keepaliveTimer);
-  kept._keepaliveTimer = setTimeout(onSilence, kept._keepaliveInterval, kept);
-}
-
 interface FlowContext extends Pick<MqttServerOptions, 'backPressure' | 'rates'> {
   readonly rateHolds: RateHolds;
   readonly sessionOn: (connection: Duplex) => Session | undefined;
@@ -349,14 +328,4 @@ class DeviceFlow implements Flow {
   end(): void {
     this.context.rateHolds.forget(this.connection);
   }
-}
-
-/** The quality of service under which a client has subscribed to a topic of its own, at most 1; null when it has not. */
-function subscribedQos(client: Client, topic: string): 0 | 1 | null {
-  const { subscriptions } = client as Client & {
-    readonly subscriptions: Readonly<Record<string, { readonly qos: number } | undefined>>;
-  };
-  const any = `${topic.slice(0, topic.lastIndexOf('/'))}/+`;
-  const qos = [subscriptions[topic]?.qos, subscriptions[any]?.qos].filter((q) => q !== undefined);
-  return qos.length === 0 ? null : Math.max(...qos) > 0 ? 1 : 0;
 }

@@ -9,15 +9,17 @@ type Rights = Pick<
   'firstBoot' | 'retired' | 'formerOwners' | 'texts' | 'suspension' | 'quarantined' | 'released'
 >;
 
+const NOTHING: readonly never[] = [];
+
 /** Of a device that never had any, as rows of the first version say by an empty column. */
 const NONE: Rights = {
   firstBoot: 0,
-  retired: [],
-  formerOwners: [],
+  retired: NOTHING,
+  formerOwners: NOTHING,
   texts: { site: null, notes: null },
   suspension: null,
-  quarantined: [],
-  released: [],
+  quarantined: NOTHING,
+  released: NOTHING,
 };
 
 interface Stored extends Omit<Rights, 'retired'> {
@@ -41,8 +43,21 @@ export function encodeRights(device: Rights): string {
 
 export function decodeRights(column: string): Rights {
   if (column === '') return NONE;
-  const stored = JSON.parse(column) as Stored;
-  const retired = stored.retired.map((key) => ({ ...key, publicKey: fromHex(key.publicKey) }));
   // Rows of before a column had a field do without it.
-  return { ...NONE, ...stored, retired };
+  const stored: Stored = { ...NONE, retired: [], ...(JSON.parse(column) as Partial<Stored>) };
+  const { formerOwners, texts, quarantined, released } = stored;
+  const retired = stored.retired.map((key) => ({ ...key, publicKey: fromHex(key.publicKey) }));
+  return {
+    ...stored,
+    retired: shared(retired),
+    formerOwners: shared(formerOwners),
+    texts: texts.site === null && texts.notes === null ? NONE.texts : texts,
+    quarantined: shared(quarantined),
+    released: shared(released),
+  };
+}
+
+/** Ten thousand devices that have none of something have the same none. */
+function shared<Item>(items: readonly Item[]): readonly Item[] {
+  return items.length === 0 ? NOTHING : items;
 }

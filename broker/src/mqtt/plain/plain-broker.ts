@@ -126,10 +126,13 @@ export class PlainBroker implements PlainDestination {
   /**
    * Publishes a message of the broker itself, such as the state of a device; the rights of clients do not concern it.
    *
+   * @param payload - not to be written to afterwards; of what is retained it is kept, with the memory that it is a piece of.
    * @param retain - kept until the next of its topic; these are not limited, so topics must be few.
    */
   announce(topic: string, payload: Uint8Array, retain: boolean): void {
-    this.distribution.announce({ topic, payload: Buffer.from(payload), qos: 0, retain });
+    const { buffer, byteOffset, length } = payload;
+    const view = Buffer.from(buffer, byteOffset, length);
+    this.distribution.announce({ topic, payload: view, qos: 0, retain });
   }
 
   status(): PlainStatus {

@@ -92,18 +92,19 @@ export class SubscriptionTree<Subscriber> {
 }
 
 interface NameNode<Value> {
-  readonly children: Map<string, NameNode<Value>>;
+  /** Null for none: nearly every node is the last of its topic. */
+  children: Map<string, NameNode<Value>> | null;
   value: Value | undefined;
 }
 
 /** Values by topic name, found by filter. */
 export class NameTree<Value> {
-  private readonly root: NameNode<Value> = { children: new Map(), value: undefined };
+  private readonly root: NameNode<Value> = { children: null, value: undefined };
 
   get(topic: string): Value | undefined {
     let node: NameNode<Value> | undefined = this.root;
     for (const level of topic.split('/')) {
-      node = node.children.get(level);
+      node = node.children?.get(level);
       if (node === undefined) return undefined;
     }
     return node.value;
@@ -112,9 +113,10 @@ export class NameTree<Value> {
   set(topic: string, value: Value): void {
     let node = this.root;
     for (const level of topic.split('/')) {
+      node.children ??= new Map();
       let child = node.children.get(level);
       if (child === undefined) {
-        child = { children: new Map(), value: undefined };
+        child = { children: null, value: undefined };
         node.children.set(level, child);
       }
       node = child;
@@ -126,16 +128,18 @@ export class NameTree<Value> {
     const path: (readonly [NameNode<Value>, string])[] = [];
     let node = this.root;
     for (const level of topic.split('/')) {
-      const child = node.children.get(level);
+      const child = node.children?.get(level);
       if (child === undefined) return;
       path.push([node, level]);
       node = child;
     }
     node.value = undefined;
     for (const [parent, level] of path.reverse()) {
-      const child = parent.children.get(level)!;
-      if (child.value !== undefined || child.children.size > 0) return;
-      parent.children.delete(level);
+      const children = parent.children!;
+      const child = children.get(level)!;
+      if (child.value !== undefined || child.children !== null) return;
+      children.delete(level);
+      if (children.size === 0) parent.children = null;
     }
   }
 
@@ -148,7 +152,7 @@ export class NameTree<Value> {
     };
     const takeAll = (node: NameNode<Value>, isFirst: boolean): void => {
       take(node);
-      for (const [level, child] of node.children) {
+      for (const [level, child] of node.children ?? []) {
         if (!(isFirst && isHidden(level))) takeAll(child, false);
       }
     };
@@ -157,11 +161,11 @@ export class NameTree<Value> {
       if (wanted === undefined) take(node);
       else if (wanted === '#') takeAll(node, depth === 0);
       else if (wanted === '+') {
-        for (const [level, child] of node.children) {
+        for (const [level, child] of node.children ?? []) {
           if (!(depth === 0 && isHidden(level))) visit(child, depth + 1);
         }
       } else {
-        const child = node.children.get(wanted);
+        const child = node.children?.get(wanted);
         if (child !== undefined) visit(child, depth + 1);
       }
     };
