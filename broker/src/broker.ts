@@ -13,6 +13,7 @@ import { equalBytes } from '@fieldproof/protocol/bytes';
 import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
 import type { Verify } from '@fieldproof/protocol/envelope';
 import type { HttpBooks } from '@fieldproof/protocol/http-limits-node';
+import { isSuspended } from '@fieldproof/protocol/registry-device';
 import type { Descriptor } from '@fieldproof/protocol/statements';
 import { addressFile } from './cli/admin-client.ts';
 import { type BrokerConfig, type BrokerOptions, resolveConfig } from './config.ts';
@@ -63,6 +64,12 @@ import { Refusals } from './mqtt/refusals.ts';
 import { createTcpListener, createTlsListener } from './mqtt/tcp-listeners.ts';
 import { serveWebSockets, webSocketUrl } from './mqtt/websocket.ts';
 import { Nonces } from './nonces.ts';
+import { CredentialWatch } from './observe/credential-watch.ts';
+import {
+  DescriptorWatch,
+  descriptorFamilies,
+  descriptorProblems,
+} from './observe/descriptor-watch.ts';
 import { countDevices } from './observe/device-counts.ts';
 import { Health } from './observe/health.ts';
 import { Instruments } from './observe/instruments.ts';
@@ -79,7 +86,7 @@ import { RateLimiter } from './rate-limit.ts';
 import { AccessDesk, type AccessIdentity } from './registry/access-desk.ts';
 import { catchUp } from './registry/catch-up.ts';
 import { openRegistryDatabase } from './registry/database.ts';
-import type { DeskOptions } from './registry/desk.ts';
+import { DAY_MS, type DeskOptions } from './registry/desk.ts';
 import { DetailsDesk } from './registry/details.ts';
 import { DeviceTexts } from './registry/device-texts.ts';
 import { Directory } from './registry/directory.ts';
@@ -92,6 +99,7 @@ import { RotationDesk } from './registry/rotation.ts';
 import { Sightings } from './registry/sightings.ts';
 import { SuspensionDesk } from './registry/suspensions.ts';
 import { TokenDesk } from './registry/token-desk.ts';
+import { ToldCredentials } from './registry/told-credentials.ts';
 import { TransferDesk } from './registry/transfer.ts';
 import { replaceFile } from './replace-file.ts';
 import { RoleSigners } from './role-signers.ts';
@@ -128,6 +136,8 @@ export interface BrokerDependencies {
 
 const TALLY_INTERVAL_MS = 60_000;
 const APPLIED_INTERVAL_MS = 30_000;
+/** How often it is looked what ends soon: the descriptor, credentials. */
+const LOOK_AHEAD_MS = 60_000;
 /** How long a stop waits for verdicts that are on their way. */
 const DRAIN_MS = 3000;
 /** Failed signatures tried under other kinds, for all devices together. */
@@ -269,8 +279,18 @@ async function compose(
     send: (event) => webhook?.send(event),
   });
   await outages.start();
+  const credentials = new CredentialWatch({
+    ...{ isSuspended, log, now },
+    warnMs: config.credentialWarnDays * DAY_MS,
+    store: new ToldCredentials(database),
+    devices: () => directory.all(),
+    device: (deviceId) => directory.get(deviceId),
+    send: (event) => webhook?.send(event),
+  });
+  await credentials.load();
   cleanup.push(async () => {
     await outages.stop();
+    await credentials.stop();
     await webhook?.stop();
   });
 
@@ -495,7 +515,11 @@ async function compose(
     ...{ dataDir: data.path, minFreeBytes: config.minFreeBytes, evidence, now },
     isReady: () => ready,
     askDatabase: () => registry.appliedThrough(),
-    more: () => [...tlsProblems(certificates?.status() ?? null), ...webhookProblems(webhook)],
+    more: () => [
+      ...(openedDesk === null ? [] : descriptorProblems(descriptor().descriptor, now())),
+      ...tlsProblems(certificates?.status() ?? null),
+      ...webhookProblems(webhook),
+    ],
   });
   const datesInForce = () => {
     const { caPem: ca, cert: server } = certificates?.current ?? {};
@@ -515,7 +539,12 @@ async function compose(
     quarantinedBoots: () => quarantine.count,
     certificates: () => mapValues(datesInForce(), ({ notAfter }) => notAfter),
     devicesAway: () => outages.count,
-    more: () => [...webhookFamilies(webhook), ...instruments.process.families()],
+    credentialsExpiring: () => credentials.count,
+    more: () => [
+      ...(openedDesk === null ? [] : descriptorFamilies(descriptor().descriptor)),
+      ...webhookFamilies(webhook),
+      ...instruments.process.families(),
+    ],
   };
   const lanNames = lanNamesOf(config, tls);
   const ports = { http: 0, https: 0, mqtt: 0, mqtts: 0 };
@@ -657,11 +686,16 @@ async function compose(
     ...{ content, loaded, signers, evidence, registry, random, now, log },
     onInstalled: checkPin,
   });
-  const { problem, rootHere } = openedDesk.state();
-  if (problem !== null && !rootHere) {
+  const { problem, rootHere, changes } = openedDesk.state();
+  if (problem !== null && !rootHere && changes.length > 0) {
     const code = 'ERR_DESCRIPTOR_STALE';
     log.warn({ code, remedy: remedyOf(code) }, problem);
   }
+  const descriptorWatch = new DescriptorWatch({
+    ...{ log, now },
+    descriptor: () => descriptor().descriptor,
+    renew: () => descriptorDesk().renew(),
+  });
   const applied = await catchUp({
     ...{ evidence, registry, directory, quarantine },
     access: accessDesk,
@@ -693,7 +727,12 @@ async function compose(
       plainBroker.announce(topic, Buffer.from(payload), true);
     }
   };
+  const lookAhead = () => {
+    void descriptorWatch.check();
+    credentials.check();
+  };
   const timers = [
+    setInterval(lookAhead, LOOK_AHEAD_MS),
     setInterval(publishCounters, config.countersIntervalMs),
     setInterval(logVerdicts, TALLY_INTERVAL_MS),
     setInterval(() => {
@@ -712,6 +751,7 @@ async function compose(
   replaceFile(addressFile(data.path), `${addresses.http}\n`, 0o644);
   ready = true;
   publishCounters();
+  lookAhead();
   desk.open();
   log.info({ network, addresses, entries: evidence.size }, 'broker: ready');
   let stopping: Promise<void> | null = null;

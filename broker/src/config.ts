@@ -120,6 +120,8 @@ export interface BrokerConfig extends PlainSettings {
   /** How often checkpoints are written while the log grows. */
   readonly publishIntervalMs: number;
   readonly credentialDays: number;
+  /** How long before the end of a credential that its device has not renewed that is told; 0: never. */
+  readonly credentialWarnDays: number;
   /** How long after a suspension its device's owner may appeal; 0: not at all. */
   readonly appealDays: number;
   /** Free space of the data folder below which `/readyz` says no; 0: any will do. */
@@ -196,6 +198,7 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   mergeDelayMs: 10_000,
   publishIntervalMs: 1000,
   credentialDays: 90,
+  credentialWarnDays: 14,
   appealDays: 30,
   minFreeBytes: 4 * 1024 * 1024,
   rotationGraceDays: 30,
@@ -260,6 +263,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   mergeDelayMs: [1000, 86_400_000],
   publishIntervalMs: [10, 60_000],
   credentialDays: [1, 3650],
+  credentialWarnDays: [0, 3650],
   appealDays: [0, 3650],
   minFreeBytes: [0, 2 ** 40],
   rotationGraceDays: [0, 3650],

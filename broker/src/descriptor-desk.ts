@@ -158,6 +158,24 @@ export class DescriptorDesk {
     });
   }
 
+  /**
+   * Signs the next one and takes it into force, because the present one ends.
+   *
+   * @returns false when the root key is not at hand.
+   * @throws {BrokerError} ERR_KEY_FILE, ERR_LOG_FULL.
+   */
+  renew(): Promise<boolean> {
+    return this.#inTurn(async () => {
+      const { dataDir, now } = this.#options;
+      const root = readRoot(dataDir);
+      if (root === null) return false;
+      const current = this.#current.descriptor;
+      const signing = { root, days: DEFAULT_DAYS, now: now(), current };
+      await this.#install(signDraft(this.draft(), signing).envelope);
+      return true;
+    });
+  }
+
   /** Gives a key up that waits. @returns false when none does. */
   cancel(role: RoleName): Promise<boolean> {
     const { dataDir, files } = this.#options;

@@ -6,7 +6,7 @@ import type { Health } from '../observe/health.ts';
 import { problemOf } from './problem.ts';
 
 export interface HealthRoutesOptions {
-  readonly health: Pick<Health, 'reasons' | 'problems'>;
+  readonly health: Pick<Health, 'reasons' | 'warnings' | 'problems'>;
 }
 
 /** Paths that are answered while the broker starts and stops. */
@@ -18,7 +18,10 @@ export function addHealthRoutes(app: FastifyInstance, { health }: HealthRoutesOp
   app.get('/readyz', async (_request, reply) => {
     const reasons = await health.reasons();
     reply.header('cache-control', 'no-store');
-    if (reasons.length === 0) return { ready: true };
+    if (reasons.length === 0) {
+      const warnings = await health.warnings();
+      return { ready: true, ...(warnings.length > 0 && { warnings }) };
+    }
     const detail = reasons.map((reason) => reason.detail).join('; ');
     const [first] = reasons;
     reply.code(503).header('retry-after', 5).header('content-type', 'application/problem+json');

@@ -6,8 +6,16 @@
 import { statfs } from 'node:fs/promises';
 import { type BrokerErrorCode, remedyOf } from '../errors.ts';
 
-/** `start`, `registry`, `disk` and `log` keep a broker from being ready; the others do not. */
-export type Part = 'start' | 'registry' | 'disk' | 'log' | 'tls' | 'webhook';
+/** `start`, `registry`, `disk`, `log` and `descriptor` keep a broker from being ready; the others do not. */
+export type Part =
+  | 'start'
+  | 'registry'
+  | 'disk'
+  | 'log'
+  | 'descriptor'
+  | 'renewal'
+  | 'tls'
+  | 'webhook';
 
 export interface OpenProblem {
   readonly part: Part;
@@ -37,7 +45,9 @@ export interface HealthOptions {
 const GOOD_FOR_MS = 1000;
 /** How long the database and the disk may take. */
 const ANSWER_MS = 3000;
-const NEEDED: ReadonlySet<Part> = new Set<Part>(['start', 'registry', 'disk', 'log']);
+const NEEDED: ReadonlySet<Part> = new Set<Part>(['start', 'registry', 'disk', 'log', 'descriptor']);
+/** Told to anybody, as what they are about is public; the others are for operators. */
+const PUBLIC: ReadonlySet<Part> = new Set<Part>(['renewal', 'tls']);
 
 export class Health {
   readonly #options: HealthOptions;
@@ -72,6 +82,11 @@ export class Health {
   /** Those of them that keep it from being ready. */
   async reasons(): Promise<readonly OpenProblem[]> {
     return (await this.problems()).filter(({ part }) => NEEDED.has(part));
+  }
+
+  /** Those that do not yet. */
+  async warnings(): Promise<readonly OpenProblem[]> {
+    return (await this.problems()).filter(({ part }) => PUBLIC.has(part));
   }
 
   async #registry(): Promise<readonly OpenProblem[]> {

@@ -42,6 +42,8 @@ export interface MetricsSources {
   readonly quarantinedBoots: () => number;
   /** Devices whose outage was told. */
   readonly devicesAway: () => number;
+  /** Devices that were told of because they do not renew their credential. */
+  readonly credentialsExpiring: () => number;
   /** When certificates end, Unix ms, by name. */
   readonly certificates: () => Readonly<Record<string, number>>;
   /** Families of other parts, such as the process, the log and the webhooks. */
@@ -166,7 +168,7 @@ function httpFamilies(sources: MetricsSources): readonly Family[] {
 }
 
 function deviceFamilies(sources: MetricsSources): readonly Family[] {
-  const { deviceCounts, quarantinedBoots, devicesAway } = sources;
+  const { deviceCounts, quarantinedBoots, devicesAway, credentialsExpiring } = sources;
   const { standings, online } = deviceCounts();
   return [
     keyed('gauge', `${PREFIX}devices`, {
@@ -176,6 +178,11 @@ function deviceFamilies(sources: MetricsSources): readonly Family[] {
     }),
     gauge('devices_online', 'Devices that are logged in.', online),
     gauge('devices_away', 'Devices without a session for offlineAfterMs.', devicesAway()),
+    gauge(
+      'devices_credential_expiring',
+      'Devices that have not renewed their credential as its end comes near, or is past.',
+      credentialsExpiring(),
+    ),
     gauge('quarantined_boots', 'Boots refused as those of a clone.', quarantinedBoots()),
   ];
 }
