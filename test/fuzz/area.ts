@@ -3,7 +3,7 @@
 import type { Chance } from './chance.ts';
 import type { Found } from './finding.ts';
 
-export const AREAS = ['packets', 'envelopes', 'connects', 'http', 'websocket'] as const;
+export const AREAS = ['packets', 'envelopes', 'connects', 'http', 'websocket', 'plain'] as const;
 export type AreaName = (typeof AREAS)[number];
 
 export interface Area {

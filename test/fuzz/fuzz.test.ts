@@ -1,5 +1,8 @@
-import { describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type PlainTest, startPlain } from '../broker/support/plain.ts';
 import { liveAreas } from './live/live-areas.ts';
+import { PlainCases, plainArea } from './plain/plain-cases.ts';
+import { PLAIN_FAULTS, plantFault } from './plain/planted-proxy.ts';
 import { PLANTED_FAULTS } from './planted.ts';
 import { envelopesArea, packetsArea } from './pure-areas.ts';
 import { runCases } from './run.ts';
@@ -14,6 +17,29 @@ describe('a fault that was planted is found', () => {
       const area = await fault.area();
       const { found } = await runCases({ seed: SEED, from: 0, cases: 2000, areas: [area] });
       await area.close?.();
+      expect(found.length).toBeGreaterThan(0);
+    },
+  );
+});
+
+describe('a fault between the plain broker and its clients is found', () => {
+  let plain: PlainTest;
+  beforeAll(async () => {
+    plain = await startPlain({ plainPacketsPerSecond: 0 });
+  });
+  afterAll(() => plain.close());
+
+  test.each(PLAIN_FAULTS.map((fault) => [fault.what, fault] as const))(
+    '%s',
+    async (_what, fault) => {
+      const { network } = plain.broker.running;
+      const proxy = await plantFault(plain.url, fault.alter);
+      const envelope = () => ({ topic: 'fp/1/x', bytes: Buffer.of(1) });
+      const cases = new PlainCases({ plain: proxy.url, network, envelope });
+      const area = plainArea(cases);
+      const { found } = await runCases({ seed: SEED, from: 0, cases: 32, areas: [area] });
+      await cases.close();
+      proxy.close();
       expect(found.length).toBeGreaterThan(0);
     },
   );
@@ -36,8 +62,8 @@ describe('the short form finds nothing in the product', () => {
   });
 
   test('logins, sessions and requests against a process', async () => {
-    const areas = await liveAreas(['connects', 'http', 'websocket']);
-    const counts = { connects: 32, http: 64, websocket: 16 } as Record<string, number>;
+    const areas = await liveAreas(['connects', 'http', 'websocket', 'plain']);
+    const counts = { connects: 32, http: 64, websocket: 16, plain: 48 } as Record<string, number>;
     try {
       for (const area of areas) {
         const cases = counts[area.name]!;

@@ -2,6 +2,8 @@
 
 import type { Area, AreaName } from '../area.ts';
 import type { Found } from '../finding.ts';
+import { PlainCases, plainArea } from '../plain/plain-cases.ts';
+import type { PlainTarget } from '../plain/plain-client.ts';
 import { ConnectCases } from './connect-area.ts';
 import { httpCase } from './http-cases.ts';
 import { LiveBroker } from './live-broker.ts';
@@ -13,26 +15,52 @@ const WARM_UP = 10;
 const LOOK_EVERY = 10;
 
 export async function liveAreas(names: readonly AreaName[]): Promise<Area[]> {
-  const wanted = (['connects', 'http', 'websocket'] as const).filter((name) =>
+  const wanted = (['connects', 'http', 'websocket', 'plain'] as const).filter((name) =>
     names.includes(name),
   );
   if (wanted.length === 0) return [];
   const broker = await LiveBroker.start();
   const watch = new Watch(broker);
-  return wanted.map((name, index): Area => {
-    const cases = name === 'http' ? null : new ConnectCases(broker, name);
-    if (cases !== null) watch.cases.push(cases);
-    return {
-      name,
-      share: { connects: 20, http: 15, websocket: 5 }[name],
-      width: name === 'http' ? 16 : 1,
-      run: (number, chance) =>
-        cases === null ? httpCase(broker, chance) : cases.run(number, chance),
-      // One of them looks for all.
-      settle: () => (index === 0 || wanted.length === 1 ? watch.look(name) : Promise.resolve([])),
-      close: () => (index === 0 ? watch.close() : Promise.resolve()),
-    };
-  });
+  return Promise.all(
+    wanted.map(async (name, index): Promise<Area> => {
+      const area = await areaOf(name, broker, watch);
+      return {
+        ...area,
+        settle: async () => {
+          const found = (await area.settle?.()) ?? [];
+          // One of them looks for all.
+          return index === 0 ? [...found, ...(await watch.look(name))] : found;
+        },
+        close: async () => {
+          await area.close?.();
+          if (index === 0) await watch.close();
+        },
+      };
+    }),
+  );
+}
+
+async function areaOf(
+  name: 'connects' | 'http' | 'websocket' | 'plain',
+  broker: LiveBroker,
+  watch: Watch,
+): Promise<Area> {
+  if (name === 'http') {
+    return { name, share: 15, width: 16, run: (_number, chance) => httpCase(broker, chance) };
+  }
+  if (name === 'plain') return plainArea(new PlainCases(await plainTarget(broker)));
+  const cases = new ConnectCases(broker, name);
+  watch.cases.push(cases);
+  const share = name === 'connects' ? 20 : 5;
+  return { name, share, width: 1, run: (number, chance) => cases.run(number, chance) };
+}
+
+/** What a device of this network has signed and never sends itself: were it taken from a plain client, the log had it. */
+async function plainTarget(broker: LiveBroker): Promise<PlainTarget> {
+  const { plain, network } = broker;
+  const device = await broker.enrol(broker.newDevice());
+  const topic = device.topic('telemetry');
+  return { plain, network, envelope: () => ({ topic, bytes: device.seal() }) };
 }
 
 class Watch {

@@ -24,6 +24,8 @@ const WITNESS_LIMIT_MS = 20_000;
 export class LiveBroker {
   readonly http: string;
   readonly mqtt: string;
+  /** Of the plain profile. */
+  readonly plain: string;
   readonly network: string;
   readonly witness: TestDevice;
   private readonly child: ChildProcess;
@@ -43,6 +45,7 @@ export class LiveBroker {
     this.problems = problems;
     this.http = ready.addresses.http;
     this.mqtt = ready.addresses.mqtt;
+    this.plain = ready.addresses.plain!;
     this.network = ready.network;
     this.witness = this.newDevice();
   }
@@ -55,6 +58,7 @@ export class LiveBroker {
       // The limits have tests of their own; here they would only slow down.
       ...{ helloPerSecond: 0, enrolPerSecond: 0, failedLoginsPerMinute: 0, connectsPerSecond: 0 },
       ...{ deviceMessagesPerSecond: 0, deviceBytesPerSecond: 0, ownerMessagesPerSecond: 0 },
+      ...{ plainPort: 0, plainPacketsPerSecond: 0 },
     };
     const file = join(import.meta.dirname, 'broker-child.ts');
     const flags = ['--expose-gc', '--unhandled-rejections=strict', '--import', 'tsx'];

@@ -23,7 +23,7 @@ export class Wire {
 
   static tcp(url: string): Wire {
     const { hostname, port } = new URL(url);
-    const socket: Socket = connect(Number(port), hostname);
+    const socket: Socket = connect({ host: hostname, port: Number(port), noDelay: true });
     const wire = new Wire(
       (bytes) => socket.write(bytes),
       () => socket.destroy(),
