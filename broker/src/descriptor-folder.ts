@@ -11,7 +11,7 @@ import { descriptorContent } from './descriptor-content.ts';
 import { checkInstallable } from './descriptor-desk.ts';
 import { checkNewer, draftDescriptor } from './descriptor-draft.ts';
 import { BrokerError } from './errors.ts';
-import { nodeKeyFiles } from './key-file-layer.ts';
+import { type KeyFileLayer, nodeKeyFiles } from './key-file-layer.ts';
 import { compromisedRoles } from './key-rotation.ts';
 import { loadKeys, readRootKey } from './keys.ts';
 import { lanNamesOf } from './listeners.ts';
@@ -27,6 +27,7 @@ interface Signed {
 
 export interface FolderContext {
   readonly now: number;
+  readonly files?: KeyFileLayer;
   readonly random: (bytes: number) => Uint8Array;
 }
 
@@ -90,14 +91,14 @@ export async function draftInFolder(
 export async function installInFolder(
   dataDir: string,
   envelope: Uint8Array,
-  { now }: Pick<FolderContext, 'now'>,
+  { now, files = nodeKeyFiles }: Pick<FolderContext, 'now' | 'files'>,
 ): Promise<Descriptor> {
   const rootKey = requireNetwork(dataDir);
   return locked(dataDir, async () => {
     const descriptor = openSigned(envelope, { network: networkIdFromRootKey(rootKey), rootKey });
     checkNewer(descriptor, readFolderDescriptor(dataDir)?.descriptor ?? null);
     checkInstallable(descriptor, { dataDir, now });
-    nodeKeyFiles.replace(join(dataDir, 'descriptor.cose'), envelope, 0o644);
+    files.replace(join(dataDir, 'descriptor.cose'), envelope, 0o644);
     return descriptor;
   });
 }

@@ -76,21 +76,20 @@ export async function loadDescriptor(
 /**
  * What a descriptor of these keys and this content says; what is only in the one before stays.
  *
- * Of a role's keys that is the one which was in force, if there is a file of it, also while another one waits to
- * replace it.
+ * Of a role's keys that is the one which was in force, if there is a file of it: also while another one waits to
+ * replace it, or a crash has left the one before it there.
  */
 export function wantedDescriptor(
   keys: NetworkKeys,
   content: DescriptorContent,
   stored: Descriptor | null,
 ): UnsignedDescriptor {
-  const { network, roles, next } = keys;
+  const { network, roles, known } = keys;
   return {
     network,
     keys: mapRoles((role) => {
-      const waiting = next[role]?.publicKey;
-      const isInForce = waiting && stored && equalBytes(stored.keys[role], waiting);
-      return isInForce ? waiting : roles[role];
+      const inForce = known[role].find((key) => stored && equalBytes(stored.keys[role], key));
+      return inForce ?? roles[role];
     }),
     origins: { evidence: `fieldproof/${network}/evidence`, ledger: `fieldproof/${network}/ledger` },
     ...content,

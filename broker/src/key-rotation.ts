@@ -4,14 +4,14 @@
  * Each step is one file operation, and between any two of them the descriptor in force says which file counts.
  */
 
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { equalBytes } from '@fieldproof/protocol/bytes';
 import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import type { Descriptor, RoleName } from '@fieldproof/protocol/statements';
 import { BrokerError } from './errors.ts';
 import type { KeyFileLayer } from './key-file-layer.ts';
-import { formatKey, isNext, keyInForce, nextKey, ROLES, type RoleKey } from './keys.ts';
+import { formatKey, isNext, keyInForce, leftoverOf, nextKey, ROLES, type RoleKey } from './keys.ts';
 
 export interface NextKeyOptions {
   /** The key in force is in wrong hands: what is signed with it counts no more once it is replaced. */
@@ -40,6 +40,8 @@ export function prepareNextKey(dataDir: string, role: RoleName, options: NextKey
   }
   // Before the key: a draft that names it says so as well.
   if (isCompromised) markCompromised(folder, role, files);
+  // What a crash has left of a replacement before says nothing about the key that is in force now.
+  else if (waiting === undefined) unmark(folder, role, files);
   if (waiting === undefined) {
     if (publicKey) files.replace(join(folder, `${role}.next.pub`), formatKey(publicKey), 0o644);
     else files.replace(join(folder, `${role}.next.key`), formatKey(random(32)));
@@ -73,13 +75,14 @@ export function finishRotations(
   const folder = join(dataDir, 'keys');
   return ROLES.filter((role) => {
     const key = keyInForce(dataDir, role, named);
-    if (key === undefined || !isNext(key)) return false;
-    const [ending, other] = key.signer === null ? ['pub', 'key'] : ['key', 'pub'];
-    files.rename(join(folder, key.file), join(folder, `${role}.${ending}`));
-    const leftover = join(folder, `${role}.${other}`);
-    if (existsSync(leftover)) files.remove(leftover);
-    unmark(folder, role, files);
-    return true;
+    if (key === undefined) return false;
+    const wasNext = isNext(key);
+    const ending = key.signer === null ? 'pub' : 'key';
+    if (wasNext) files.rename(join(folder, key.file), join(folder, `${role}.${ending}`));
+    const leftover = leftoverOf(folder, role, key);
+    if (leftover !== undefined) files.remove(join(folder, leftover.file));
+    if (wasNext || leftover !== undefined) unmark(folder, role, files);
+    return wasNext;
   });
 }
 

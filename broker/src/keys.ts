@@ -38,6 +38,8 @@ export interface NetworkKeys {
   readonly log: Signer;
   /** Public keys for the descriptor. */
   readonly roles: Readonly<Record<RoleName, Uint8Array>>;
+  /** All that there are files of: the descriptor in force says which of them counts. */
+  readonly known: Readonly<Record<RoleName, readonly Uint8Array[]>>;
   /** Keys that wait to replace the ones in force. */
   readonly next: Readonly<Partial<Record<RoleName, RoleKey>>>;
 }
@@ -79,6 +81,7 @@ export function loadKeys(
     registry: requireSigner(folder, keys.registry),
     log: requireSigner(folder, keys.log),
     roles: mapRoles((role) => keys[role].publicKey),
+    known: mapRoles((role) => candidates(folder, role).map(({ publicKey }) => publicKey)),
     next: Object.fromEntries(waiting.filter(([, key]) => key !== undefined)),
   };
 }
@@ -168,6 +171,13 @@ export function isNext({ file }: RoleKey): boolean {
 export function requireSigner(folder: string, { signer, file }: RoleKey): Signer {
   if (signer !== null) return signer;
   throw new BrokerError('ERR_KEY_FILE', `key file ${join(folder, file)}: expected a seed`);
+}
+
+/** A file of a role's current key beside that of the one in force: of the key before it, when a crash left it there. */
+export function leftoverOf(folder: string, role: RoleName, inForce: RoleKey): RoleKey | undefined {
+  return candidates(folder, role).find(
+    (key) => isCurrent(key) && !equalBytes(key.publicKey, inForce.publicKey),
+  );
 }
 
 /** The key that waits to replace a role's current one. */
