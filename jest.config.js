@@ -2,8 +2,9 @@ import { availableParallelism } from 'node:os';
 
 export default {
   testEnvironment: 'node',
-  // Both cores of a small machine; on a larger one, one is left for the processes that tests start.
-  maxWorkers: Math.max(2, availableParallelism() - 1),
+  // One core is left for the processes that tests start. Three workers even where there are two: suites wait for timers,
+  // disks and processes for a good part of their time.
+  maxWorkers: Math.max(3, availableParallelism() - 1),
   globalSetup: '<rootDir>/test/temporary-folder.mjs',
   globalTeardown: '<rootDir>/test/temporary-folder-end.mjs',
   testSequencer: '<rootDir>/test/slow-first-sequencer.mjs',
