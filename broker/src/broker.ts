@@ -415,6 +415,8 @@ async function compose(
     refusals,
     door,
     limits: config,
+    // A will may have 64 KiB; a stranger from elsewhere is not given as much.
+    ...(isPlainAnonymous(config) && { maxPlainConnectBytes: config.plainMaxPacketBytes }),
     onNotice,
   });
   let tallyFrom = now();

@@ -69,6 +69,8 @@ export interface FrontDeskOptions {
     /** How long a peer may take to send its CONNECT. */
     readonly connectTimeoutMs: number;
   };
+  /** Longest CONNECT at the plain listener, where that is of this machine; else as anywhere. */
+  readonly maxPlainConnectBytes?: number;
   /** Something worth a line in the log at debug level. */
   readonly onNotice: (event: string, detail: Readonly<Record<string, unknown>>) => void;
 }
@@ -82,7 +84,9 @@ export class FrontDesk {
   constructor(options: FrontDeskOptions) {
     this.options = options;
     const judge = (connect: Connect, origin: Origin) => this.judge(connect, origin);
-    this.context = { ...options, connections: this.connections, judge };
+    const { limits, maxPlainConnectBytes = limits.maxConnectBytes } = options;
+    const plainLimits = { ...limits, maxConnectBytes: maxPlainConnectBytes };
+    this.context = { ...options, plainLimits, connections: this.connections, judge };
   }
 
   /** Logins are judged from now on; before, they are answered with return code 3. */
@@ -125,6 +129,7 @@ type Judged =
   | { readonly to: 'nobody'; readonly connack: 3; readonly reason: string };
 
 interface ArrivalContext extends FrontDeskOptions {
+  readonly plainLimits: GuardLimits;
   /** Those that are open. */
   readonly connections: Set<Duplex>;
   readonly judge: (connect: Connect, origin: Origin) => Judged;
@@ -151,13 +156,14 @@ class Arrival implements GuardHooks, Holder {
 
   start(): void {
     const { connection } = this;
-    const { limits, connections } = this.context;
+    const { limits, plainLimits, connections } = this.context;
+    const isPlain = this.origin.listener === 'plain';
     arrivals.set(connection, this);
     connections.add(connection);
     connection.on('error', ignore);
     connection.on('close', onClose);
     connection.on('end', onEnd);
-    this.guarded = guardConnection(connection, limits, this);
+    this.guarded = guardConnection(connection, isPlain ? plainLimits : limits, this);
     this.timer = setTimeout(tooLate, limits.connectTimeoutMs, this);
     connection.on('readable', onReadable);
   }

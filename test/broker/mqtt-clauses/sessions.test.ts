@@ -3,12 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import mqttPacket, { type IPublishPacket } from 'mqtt-packet';
 import { type PlainTest, startPlain } from '../support/plain.ts';
-import {
-  connectPacket,
-  publishPacket,
-  type RawMqtt,
-  subscribePacket,
-} from '../support/raw-mqtt.ts';
+import { connectPacket, publishPacket, RawMqtt, subscribePacket } from '../support/raw-mqtt.ts';
 
 let plain: PlainTest;
 let counter = 0;
@@ -255,6 +250,22 @@ describe('wills', () => {
     await later.subscribe([topic, 2]);
     expect(await later.next('publish')).toMatchObject({ retain: true, qos: 2 });
     await later.publish(topic, '', { retain: true });
+  });
+
+  test('3.1.3.3: a will message may have 65,535 bytes, and [MQTT-1.5.3] its topic and the client id long ones', async () => {
+    await watch();
+    const long = `${topic}/${'x'.repeat(60_000)}`;
+    const payload = Buffer.alloc(65_535, 'w');
+    const client = await plain.client({ clientId: long, ...will(long, { payload }) });
+    await client.vanish();
+    const { topic: told, payload: got } = await reader.next('publish');
+    expect([told, Buffer.compare(got as Buffer, payload)]).toEqual([long, 0]);
+    const { port } = new URL(plain.broker.running.addresses.mqtt);
+    const stranger = new RawMqtt(`mqtt://127.0.0.1:${port}`);
+    // Who is not let in without a login has no such room.
+    stranger.send(connectPacket(will(topic, { payload })));
+    await stranger.until(() => stranger.closed);
+    expect(stranger.hex).toBe('');
   });
 
   test('a will to what one may not publish is refused at CONNECT with 5', async () => {

@@ -106,6 +106,30 @@ describeWith(['mosquitto_pub', 'mosquitto_sub', 'mosquitto_rr'], 'the clients of
     await run(publish, [...common(), ...quality, '-r', '-n']);
   });
 
+  test.each(['mqttv31', 'mqttv5'])('[MQTT-3.1.2-2] %s is refused', async (version) => {
+    const { port } = new URL(plain.url);
+    const options = ['-h', '127.0.0.1', '-p', port, '-V', version, '-t', fresh(), '-m', 'x'];
+    await expect(run(findService('mosquitto_pub')!, options)).rejects.toMatchObject({
+      stderr: expect.stringMatching(/protocol version/i),
+    });
+  });
+
+  test('200,000 bytes of QoS 2 come as they were sent, to a kept session as well', async () => {
+    const topic = fresh();
+    const keep = [...common(), '-i', topic, '-c', '-q', '2', '-t', topic];
+    const subscribe = findService('mosquitto_sub')!;
+    await run(subscribe, [...keep, '-E']);
+    const text = 'x'.repeat(200_000);
+    const publish = spawn(findService('mosquitto_pub')!, [
+      ...common(),
+      ...['-q', '2', '-t', topic, '-s'],
+    ]);
+    publish.stdin.end(text);
+    await new Promise((resolve) => publish.once('close', resolve));
+    const { stdout } = await run(subscribe, [...keep, '-N', '-C', '1', '-W', '20']);
+    expect(stdout === text).toBe(true);
+  });
+
   test('what a kept session missed is there when mosquitto_sub comes back', async () => {
     const topic = fresh();
     const keep = ['-i', topic, '-c', '-q', '1', '-t', topic];
