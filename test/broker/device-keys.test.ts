@@ -1,4 +1,5 @@
-import { copyFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Directory } from '@fieldproof/broker/registry/directory';
 import { deviceIdFromPublicKey, didKeyFromPublicKey } from '@fieldproof/protocol/did-key';
@@ -525,6 +526,63 @@ test('operators do it from the command line', async () => {
   expect(shownThen).toMatch(new RegExp(`${device.id} boots 0 to 999`));
   expect(await devices('unenrol', device.id, '--reason', 'broken')).toContain('unenrolled');
   await running.stop();
+});
+
+test('replace-key is the way to another key when that of a device is lost or stolen', async () => {
+  const device = await broker.device();
+  const running = await startCommands();
+  const folder = mkdtempSync(join(tmpdir(), 'fieldproof-replace-'));
+  const run = (...args: string[]) =>
+    running.run('devices', 'replace-key', ...args, '--data', broker.dataDir);
+  try {
+    for (const flags of [[], ['--lost', '--stolen'], ['--lost', '--out', 'x']]) {
+      const { code, stderr } = await run(device.id, ...flags);
+      expect([code, stderr]).toEqual([1, expect.stringContaining('ERR_REQUEST')]);
+    }
+    const line = async (flag: string) => {
+      const { stdout } = await run(device.id, flag);
+      return parseJoinLine(/^fieldproof:\S+$/m.exec(stdout)![0]).token;
+    };
+    const first = device.signer;
+    const second = newKey();
+    const lost = await enrolmentOf(device, second, { token: await line('--lost') });
+    await credentialFrom(device, '/v1/enrol', { request: lost, key: second });
+    device.signer = second;
+    expect(await loginCode(device, second)).toBe(0);
+    expect(await verdict(device, { signer: first, bootCounter: 1 })).toBeNull();
+    const third = newKey();
+    const stolen = await enrolmentOf(device, third, { token: await line('--stolen') });
+    const { firstBoot } = await credentialFrom(device, '/v1/enrol', {
+      request: stolen,
+      key: third,
+    });
+    expect(await loginCode(device, third)).toBe(0);
+    for (const [signer, bootCounter] of [
+      [first, 2],
+      [second, 1000],
+    ] as const) {
+      expect(await verdict(device, { signer, bootCounter })).toBe('ERR_KEY_RETIRED');
+    }
+    // What the owner has signed elsewhere is sent as it is, and its answer kept for the device.
+    const fourth = newKey();
+    const byOwner = { cause: 'compromise' as const, signer: device.owner };
+    const request = await rotationOf(device, fourth, { firstBoot: firstBoot! + 1, ...byOwner });
+    const [file, out] = [join(folder, 'request.cose'), join(folder, 'answer.cbor')];
+    writeFileSync(file, request);
+    const other = await broker.device();
+    const wrong = await run(other.id, '--request-file', file);
+    expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('expected a rotation')]);
+    const done = await run(device.id, '--request-file', file, '--out', out);
+    expect([done.code, done.stderr]).toEqual([0, '']);
+    expect(done.stdout).toContain(deviceIdFromPublicKey(fourth.publicKey));
+    expect(readFileSync(out).length).toBeGreaterThan(100);
+    expect(await loginCode(device, fourth)).toBe(0);
+    const again = await run(device.id, '--request-file', file, '--out', out);
+    expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('ERR_FILE_EXISTS')]);
+  } finally {
+    await running.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test('an unenrolled device is out until a token lets it in, for any owner', async () => {

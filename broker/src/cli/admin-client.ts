@@ -40,14 +40,42 @@ export function createAdminClient(options: {
       });
       const answer = parseAnswer(await response.text());
       if (response.ok && answer !== undefined) return answer;
-      const { code, detail } = (answer ?? {}) as { readonly code?: unknown; detail?: unknown };
-      if (typeof code !== 'string' || typeof detail !== 'string') {
-        const message = `${url}: expected the answer of a broker, got another with status ${response.status}`;
-        throw new BrokerError('ERR_BROKER_UNREACHABLE', message);
-      }
-      throw new FieldproofError(plainLine(code), plainLine(detail));
+      throw problemIn(answer, { url, status: response.status });
     },
   };
+}
+
+/**
+ * Sends a signed request that needs no token, such as one of a device's owner.
+ *
+ * @throws {FieldproofError} as `call`.
+ */
+export async function sendSigned(
+  path: string,
+  request: Uint8Array,
+  options: { readonly dataDir: string; readonly url?: string },
+): Promise<Uint8Array> {
+  const url = options.url ?? read(addressFile(options.dataDir));
+  const headers = { 'content-type': 'application/cose; cose-type="cose-sign1"' };
+  const init = { method: 'POST', headers, body: Buffer.from(request) };
+  const response = await fetch(`${url}${path}`, init).catch((cause: unknown) => {
+    throw new BrokerError('ERR_BROKER_UNREACHABLE', `${url}: no answer`, { cause });
+  });
+  if (response.ok) return new Uint8Array(await response.arrayBuffer());
+  throw problemIn(parseAnswer(await response.text()), { url, status: response.status });
+}
+
+/** What a broker says is wrong; that it is none where the answer is of another form. */
+function problemIn(
+  answer: unknown,
+  { url, status }: { readonly url: string; readonly status: number },
+): FieldproofError {
+  const { code, detail } = (answer ?? {}) as { readonly code?: unknown; detail?: unknown };
+  if (typeof code === 'string' && typeof detail === 'string') {
+    return new FieldproofError(plainLine(code), plainLine(detail));
+  }
+  const message = `${url}: expected the answer of a broker, got another with status ${status}`;
+  return new BrokerError('ERR_BROKER_UNREACHABLE', message);
 }
 
 /** Undefined: none of a broker. */
