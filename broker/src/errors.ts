@@ -293,8 +293,9 @@ export const BROKER_ERRORS = {
     remedy: 'Connect in time, or raise plainSessionExpiryMs.',
   },
   ERR_PLAIN_SUBSCRIPTIONS: {
-    what: 'A client of the plain profile has as many subscriptions as it may.',
-    remedy: 'Use wildcards, unsubscribe, or raise plainMaxSubscriptions.',
+    what: 'A client of the plain profile has as many subscriptions as it may, or all have, in number or bytes.',
+    remedy:
+      'Use wildcards or shorter filters, unsubscribe, or raise plainMaxSubscriptions, plainMaxSubscriptionBytes or plainMaxSubscriptionTotalBytes.',
   },
   ERR_PLAIN_RETAINED: {
     what: 'There was no room for a retained message of the plain profile; its topic has none now.',

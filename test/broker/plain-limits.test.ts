@@ -20,6 +20,8 @@ beforeAll(async () => {
       plainMaxSessions: 12,
       plainMaxSessionsPerUser: 4,
       plainMaxSubscriptions: 3,
+      plainMaxSubscriptionBytes: 8000,
+      plainMaxSubscriptionTotalBytes: 12_000,
       plainMaxTopicLevels: 10,
       plainMaxTopicBytes: 100,
       plainMaxPacketBytes: 20_000,
@@ -278,6 +280,24 @@ describe('limits', () => {
     });
     expect(code).toBeGreaterThan(0);
     await client.disconnect();
+  });
+
+  test('bytes of subscriptions, of one session and of all: SUBACK 0x80, and room again', async () => {
+    const [one, two] = [await plain.client(), await plain.client()];
+    // Seven levels each, 600 bytes for one.
+    const deep = (name: string) => `${name}/1/2/3/4/5/6`;
+    const code = await counted('ERR_PLAIN_SUBSCRIPTIONS', async () => {
+      expect(await one.subscribe([deep('a'), 0], [deep('b'), 0], [deep('a'), 1])).toEqual([
+        0, 128, 1,
+      ]);
+      expect(await two.subscribe([deep('a'), 0], ['c/d/e/f/g/h', 0])).toEqual([0, 128]);
+    });
+    expect(code).toBe(2);
+    one.send({ cmd: 'unsubscribe', messageId: 1, unsubscriptions: [deep('a'), deep('b')] });
+    expect(await one.subscribe([deep('b'), 0])).toEqual([0]);
+    await one.disconnect();
+    await two.disconnect();
+    expect(plain.status()).toMatchObject({ subscriptions: 0, subscriptionBytes: 0 });
   });
 
   test.each([

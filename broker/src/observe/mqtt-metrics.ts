@@ -36,6 +36,7 @@ export function plainFamilies(plain: PlainStatus): readonly Family[] {
     gauge('plain_sessions', 'Sessions of plain clients, connected or kept.', plain.sessions),
     gauge('plain_connections', 'Plain clients that are connected.', plain.online),
     gauge('plain_subscriptions', 'Subscriptions of all of them.', plain.subscriptions),
+    gauge('plain_subscription_bytes', 'What they cost.', plain.subscriptionBytes),
     gauge('plain_retained_messages', 'Retained messages.', plain.retained),
     gauge('plain_retained_bytes', 'What they hold.', plain.retainedBytes),
     gauge('plain_queued_messages', 'On their way to clients, or waiting.', plain.queued),

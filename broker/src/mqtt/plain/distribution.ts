@@ -10,7 +10,7 @@ import { Retained } from './retained.ts';
 import { isReadable, judgeFilter, judgeTopic, type PlainRights, type Refusal } from './rights.ts';
 import type { PlainSession } from './session.ts';
 import type { PlainSettings } from './settings.ts';
-import { SubscriptionTree } from './topic-tree.ts';
+import { SubscriptionTree, treeCost } from './topic-tree.ts';
 
 export interface DistributionOptions {
   readonly network: string;
@@ -27,6 +27,7 @@ export class Distribution {
   private readonly limits: LimitCounter;
   private readonly rights: PlainRights;
   private readonly tree = new SubscriptionTree<PlainSession>();
+  private subscriptionTotal = 0;
   private receivedCount = 0;
   private deliveredCount = 0;
 
@@ -40,6 +41,11 @@ export class Distribution {
       maxTopicLevels: settings.plainMaxTopicLevels,
       maxTopicBytes: settings.plainMaxTopicBytes,
     };
+  }
+
+  /** What all subscriptions cost. */
+  get subscriptionBytes(): number {
+    return this.subscriptionTotal;
   }
 
   /** PUBLISH packets taken in. */
@@ -92,8 +98,7 @@ export class Distribution {
     const granted = new Map<string, Qos>();
     const codes = filters.map(({ filter, qos }) => {
       if (!this.mayAdd(filter, session)) return FAILURE;
-      session.subscriptions.set(filter, qos);
-      this.tree.set(filter, session, qos);
+      this.add(filter, session, qos);
       granted.set(filter, qos);
       return qos;
     });
@@ -112,22 +117,46 @@ export class Distribution {
 
   unsubscribe(session: PlainSession, filters: readonly string[]): void {
     for (const filter of filters) {
-      if (session.subscriptions.delete(filter)) this.tree.delete(filter, session);
+      if (!session.subscriptions.delete(filter)) continue;
+      this.tree.delete(filter, session);
+      this.count(session, -treeCost(filter));
     }
   }
 
   /** The session ends. */
   forget(session: PlainSession): void {
     for (const filter of session.subscriptions.keys()) this.tree.delete(filter, session);
+    this.count(session, -session.subscriptionBytes);
   }
 
-  private mayAdd(filter: string, { subscriptions, clientId }: PlainSession): boolean {
-    const isFull = subscriptions.size >= this.settings.plainMaxSubscriptions;
+  private mayAdd(filter: string, session: PlainSession): boolean {
     const problem =
       judgeFilter(filter, this.rights) ??
-      (isFull && !subscriptions.has(filter) ? 'ERR_PLAIN_SUBSCRIPTIONS' : null);
-    if (problem !== null) this.limits.count(problem, clientId);
+      (session.subscriptions.has(filter) || this.hasRoom(session, treeCost(filter))
+        ? null
+        : 'ERR_PLAIN_SUBSCRIPTIONS');
+    if (problem !== null) this.limits.count(problem, session.clientId);
     return problem === null;
+  }
+
+  private hasRoom({ subscriptions, subscriptionBytes }: PlainSession, bytes: number): boolean {
+    const { settings } = this;
+    return (
+      subscriptions.size < settings.plainMaxSubscriptions &&
+      subscriptionBytes + bytes <= settings.plainMaxSubscriptionBytes &&
+      this.subscriptionTotal + bytes <= settings.plainMaxSubscriptionTotalBytes
+    );
+  }
+
+  private add(filter: string, session: PlainSession, qos: Qos): void {
+    if (!session.subscriptions.has(filter)) this.count(session, treeCost(filter));
+    session.subscriptions.set(filter, qos);
+    this.tree.set(filter, session, qos);
+  }
+
+  private count(session: PlainSession, bytes: number): void {
+    session.subscriptionBytes += bytes;
+    this.subscriptionTotal += bytes;
   }
 
   private distribute(message: Message): void {

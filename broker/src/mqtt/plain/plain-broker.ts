@@ -40,6 +40,7 @@ export interface PlainStatus {
   readonly sessions: number;
   readonly online: number;
   readonly subscriptions: number;
+  readonly subscriptionBytes: number;
   readonly retained: number;
   readonly retainedBytes: number;
   /** On their way to clients, or waiting for them. */
@@ -143,6 +144,7 @@ export class PlainBroker implements PlainDestination {
       sessions: sessions.count,
       online: this.clients.size,
       subscriptions,
+      subscriptionBytes: distribution.subscriptionBytes,
       retained: distribution.retained.count,
       retainedBytes: distribution.retained.bytes,
       queued: sessions.totals.messages,

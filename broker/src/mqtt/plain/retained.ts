@@ -1,7 +1,7 @@
 /** Retained messages, one a topic, bounded in number and bytes. MQTT 3.1.1 section 3.3.1.3. */
 
 import type { Message } from './packets.ts';
-import { NameTree } from './topic-tree.ts';
+import { NameTree, treeCost } from './topic-tree.ts';
 
 export interface RetainedLimits {
   readonly plainMaxRetained: number;
@@ -50,7 +50,7 @@ export class Retained {
       this.tree.set(topic, { message, bytes: 0 });
       return true;
     }
-    const bytes = MESSAGE_COST_BYTES + 2 * topic.length + payload.length;
+    const bytes = MESSAGE_COST_BYTES + treeCost(topic) + payload.length;
     const { plainMaxRetained, plainMaxRetainedBytes } = this.limits;
     if (this.messages >= plainMaxRetained || this.total + bytes > plainMaxRetainedBytes) {
       return false;

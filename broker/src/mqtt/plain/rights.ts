@@ -1,7 +1,7 @@
 /** What a client of the plain profile may publish and read. docs/spec/topics.md section 5. Pure. */
 
 import { isDeviceIdText } from '@fieldproof/protocol/topics';
-import { matches } from './topic-tree.ts';
+import { countLevels, matches } from './topic-tree.ts';
 
 export interface PlainRights {
   readonly network: string;
@@ -44,9 +44,7 @@ function isReserved(topic: string): boolean {
 
 function isTooLarge(text: string, { maxTopicLevels, maxTopicBytes }: PlainRights): boolean {
   if (text.length > maxTopicBytes || Buffer.byteLength(text) > maxTopicBytes) return true;
-  let levels = 1;
-  for (let at = text.indexOf('/'); at !== -1; at = text.indexOf('/', at + 1)) levels += 1;
-  return levels > maxTopicLevels;
+  return countLevels(text) > maxTopicLevels;
 }
 
 /** `fp/1/<network>/d/+/state`, or that of one device. */

@@ -55,6 +55,8 @@ export class PlainSession {
   readonly owner: string | null;
   readonly clean: boolean;
   readonly subscriptions = new Map<string, Qos>();
+  /** What they cost. */
+  subscriptionBytes = 0;
   /** Identifiers of QoS 2 messages of the client that it has not released. [MQTT-4.3.3-2] */
   readonly incoming = new PacketIds();
   /** When its connection ended; null while there is one. */

@@ -15,6 +15,9 @@ export interface PlainSettings {
   readonly plainSessionExpiryMs: number;
   /** Subscriptions of one session. */
   readonly plainMaxSubscriptions: number;
+  readonly plainMaxSubscriptionBytes: number;
+  /** Of all sessions. */
+  readonly plainMaxSubscriptionTotalBytes: number;
   readonly plainMaxTopicLevels: number;
   readonly plainMaxTopicBytes: number;
   readonly plainMaxPacketBytes: number;
@@ -47,6 +50,8 @@ export const PLAIN_DEFAULTS: PlainSettings = {
   plainMaxSessionsPerUser: 200,
   plainSessionExpiryMs: 7 * 86_400_000,
   plainMaxSubscriptions: 100,
+  plainMaxSubscriptionBytes: 512 * 1024,
+  plainMaxSubscriptionTotalBytes: 128 * 1024 * 1024,
   plainMaxTopicLevels: 100,
   plainMaxTopicBytes: 65_535,
   plainMaxPacketBytes: 262_144,
@@ -68,6 +73,8 @@ export const PLAIN_RANGES: Readonly<Record<string, readonly [number, number]>> =
   plainMaxSessionsPerUser: [1, 1_000_000],
   plainSessionExpiryMs: [1000, 366 * 86_400_000],
   plainMaxSubscriptions: [1, 100_000],
+  plainMaxSubscriptionBytes: [1024, 2 ** 32],
+  plainMaxSubscriptionTotalBytes: [1024, 2 ** 34],
   plainMaxTopicLevels: [1, 1000],
   plainMaxTopicBytes: [16, 65_535],
   plainMaxPacketBytes: [1024, 16 * 1024 * 1024],

@@ -10,6 +10,20 @@ function isHidden(topic: string): boolean {
   return topic.startsWith('$');
 }
 
+/** What a level costs in a tree, with its maps: measured, and rounded up. */
+const LEVEL_COST_BYTES = 600;
+
+/** What a filter or topic costs in a tree at most: it may share levels with others. */
+export function treeCost(text: string): number {
+  return 2 * text.length + LEVEL_COST_BYTES * countLevels(text);
+}
+
+export function countLevels(text: string): number {
+  let levels = 1;
+  for (let at = text.indexOf('/'); at !== -1; at = text.indexOf('/', at + 1)) levels += 1;
+  return levels;
+}
+
 /** Whether a filter matches a topic name. */
 export function matches(filter: string, topic: string): boolean {
   if (isHidden(topic) && (filter.startsWith('+') || filter.startsWith('#'))) return false;
