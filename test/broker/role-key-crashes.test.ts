@@ -34,6 +34,8 @@ let broker: TestBroker;
 /** Copies of the data folder as a kill at that moment would leave it. */
 let copies: string[] | null = null;
 let counter = 0;
+/** Whether they are taken around the writes of the log as well. */
+let withLog = false;
 /** Operations until one fails; null: none does. */
 let failsIn: number | null = null;
 
@@ -81,6 +83,7 @@ const files: FileLayer = {
       ...file,
       write: async (position, bytes) => {
         const half = bytes.subarray(0, bytes.length / 2);
+        if (!withLog) return file.write(position, bytes);
         if (copies !== null && half.length > 0) {
           await file.write(position, half);
           snap();
@@ -90,7 +93,7 @@ const files: FileLayer = {
       },
       sync: async () => {
         await file.sync();
-        snap();
+        if (withLog) snap();
       },
     };
   },
@@ -208,7 +211,9 @@ describe('a kill at any step leaves the old key or the new one', () => {
 
   test('a broker starts with it inside the append of its entry', async () => {
     const before = inForce();
+    withLog = true;
     const all = await copiesOf('log');
+    withLog = false;
     const { version } = inForce();
     const changed = all.filter(
       (copy) => readFolderDescriptor(copy)!.descriptor.version > before.version,
