@@ -4,7 +4,7 @@ import { BROKER_ERRORS, type BrokerError } from './errors.ts';
 import type { Counters } from './gate/counters.ts';
 import type { Addresses } from './listeners.ts';
 import type { MqttStatus } from './mqtt/mqtt-status.ts';
-import type { PlainStatus } from './mqtt/plain/plain-broker.ts';
+import type { PlainStatus } from './mqtt/plain/plain-status.ts';
 import type { Directory } from './registry/directory.ts';
 import type { TlsStatus } from './tls/certificates.ts';
 

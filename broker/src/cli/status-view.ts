@@ -1,6 +1,6 @@
 /** `fieldproof-broker status` for people: what is wrong first, then the numbers. Pure. */
 
-import type { PlainStatus } from '../mqtt/plain/plain-broker.ts';
+import type { PlainStatus } from '../mqtt/plain/plain-status.ts';
 import type { OpenProblem } from '../observe/health.ts';
 import { formatFields } from './text-layout.ts';
 

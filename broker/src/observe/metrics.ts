@@ -6,7 +6,7 @@
 import { statfs } from 'node:fs/promises';
 import type { CounterValues } from '../gate/counters.ts';
 import type { MqttStatus } from '../mqtt/mqtt-status.ts';
-import type { PlainStatus } from '../mqtt/plain/plain-broker.ts';
+import type { PlainStatus } from '../mqtt/plain/plain-status.ts';
 import type { DeviceCounts } from './device-counts.ts';
 import { type Distribution, type Family, keyed, type Sample, single } from './exposition.ts';
 import { mqttFamilies, plainFamilies } from './mqtt-metrics.ts';

@@ -1,7 +1,7 @@
 /** The MQTT side in the metrics: the door, the devices' broker and the plain profile. Pure. */
 
 import type { MqttStatus } from '../mqtt/mqtt-status.ts';
-import type { PlainStatus } from '../mqtt/plain/plain-broker.ts';
+import type { PlainStatus } from '../mqtt/plain/plain-status.ts';
 import { type Family, keyed, single } from './exposition.ts';
 
 const PREFIX = 'fieldproof_broker_';

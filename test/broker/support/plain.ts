@@ -2,7 +2,7 @@
 
 import type { BrokerDependencies } from '@fieldproof/broker/broker';
 import type { BrokerOptions } from '@fieldproof/broker/config';
-import type { PlainStatus } from '@fieldproof/broker/mqtt/plain/plain-broker';
+import type { PlainStatus } from '@fieldproof/broker/mqtt/plain/plain-status';
 import type { IConnectPacket } from 'mqtt-packet';
 import { startTestBroker, type TestBroker } from './broker.ts';
 import { connectPacket, RawMqtt } from './raw-mqtt.ts';

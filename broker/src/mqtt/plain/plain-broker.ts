@@ -17,6 +17,7 @@ import { LimitCounter, type LimitCounterOptions } from './limit-counter.ts';
 import { PacketRates } from './packet-rates.ts';
 import { encodeConnack } from './packets.ts';
 import { PlainClient } from './plain-client.ts';
+import type { PlainStatus } from './plain-status.ts';
 import type { PlainSession } from './session.ts';
 import { PlainSessions } from './sessions.ts';
 import type { PlainSettings } from './settings.ts';
@@ -33,28 +34,6 @@ export interface PlainBrokerOptions {
   readonly onLimit: LimitCounterOptions['onLimit'];
   /** Something worth a line in the log at debug level. */
   readonly onNotice: (event: string, detail: Readonly<Record<string, unknown>>) => void;
-}
-
-export interface PlainStatus {
-  /** Connected or kept. */
-  readonly sessions: number;
-  readonly online: number;
-  readonly subscriptions: number;
-  readonly subscriptionBytes: number;
-  readonly retained: number;
-  readonly retainedBytes: number;
-  /** On their way to clients, or waiting for them. */
-  readonly queued: number;
-  readonly queuedBytes: number;
-  /** What clients were sent and have not taken. */
-  readonly unsentBytes: number;
-  /** Connections that are not read because they have used up their rate. */
-  readonly overRate: number;
-  /** PUBLISH packets taken in, and sent on. */
-  readonly received: number;
-  readonly delivered: number;
-  /** What was refused or dropped, by code. */
-  readonly refused: Readonly<Record<string, number>>;
 }
 
 const SWEEP_INTERVAL_MS = 10_000;
