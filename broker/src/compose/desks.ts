@@ -1,0 +1,88 @@
+/** The desks that people and devices ask over HTTP, and how often they may. */
+
+import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
+import { RateLimiter } from '../rate-limit.ts';
+import type { DeskOptions } from '../registry/desk.ts';
+import { DetailsDesk } from '../registry/details.ts';
+import { EnrolmentDesk } from '../registry/enrolment.ts';
+import { RotationDesk } from '../registry/rotation.ts';
+import { SuspensionDesk } from '../registry/suspensions.ts';
+import { TransferDesk } from '../registry/transfer.ts';
+import type { Foundation } from './foundation.ts';
+import type { Intake } from './intake.ts';
+import type { Later } from './later.ts';
+import type { Rights } from './rights.ts';
+
+export type Desks = ReturnType<typeof composeDesks>;
+
+export function composeDesks(
+  base: Foundation,
+  {
+    rights,
+    intake,
+    later,
+  }: { readonly rights: Rights; readonly intake: Intake; readonly later: Later },
+) {
+  const { config, network, signers, registry, evidence, certificates, now, log } = base;
+  const { directory, texts } = rights;
+  const { nonces, diagnoses, server } = intake;
+  const deskOptions: DeskOptions = {
+    network,
+    signer: signers.registry,
+    registry,
+    directory,
+    nonces,
+    credentialDays: config.credentialDays,
+    rotationGraceDays: config.rotationGraceDays,
+    highestBoot: (deviceId) =>
+      evidence
+        .bootsOf(publicKeyFromDeviceId(deviceId))
+        .reduce((highest, { counter }) => Math.max(highest, counter), -1),
+    disconnect: (deviceId) => server.disconnect(deviceId),
+    clearState: (deviceId) => server.clearState(deviceId),
+    describe: async (device, token) => {
+      if (token.site === '' && token.notes === '') return device;
+      try {
+        const described = await details.describe(device, token);
+        await registry.eraseTokenTexts(token.hash);
+        return described;
+      } catch (error) {
+        // It is enrolled all the same; the texts stay with the token, where `token list` shows them.
+        log.error({ err: error, deviceId: device.deviceId }, 'enrolment: site and notes not kept');
+        return directory.get(device.deviceId) ?? device;
+      }
+    },
+    descriptor: () => later.descriptor().envelope,
+    caPem: () => certificates?.current.caPem ?? null,
+    now,
+  };
+  const details = new DetailsDesk(directory, texts);
+  const suspensions = new SuspensionDesk({
+    ...{ network, directory, evidence, nonces, now },
+    appealDays: config.appealDays,
+    disconnect: (deviceId) => server.disconnect(deviceId),
+  });
+  const limiters = {
+    hello: new RateLimiter(perSecond(config.helloPerSecond), now),
+    enrol: new RateLimiter(perSecond(config.enrolPerSecond), now),
+    diagnosis: diagnoses,
+    rotations: new RateLimiter(perDay(config.rotationsPerDay), now),
+  };
+
+  return {
+    ...{ details, suspensions, limiters },
+    enrolment: new EnrolmentDesk(deskOptions),
+    rotations: new RotationDesk({ ...deskOptions, rotationLimit: limiters.rotations }),
+    transfers: new TransferDesk(deskOptions),
+  };
+}
+
+/** A rate with room for ten seconds of it at once. */
+function perSecond(rate: number) {
+  return { perSecond: rate, burst: rate * 10 };
+}
+
+/** As many at once as in a day. */
+function perDay(rate: number) {
+  return { perSecond: rate / 86_400, burst: rate };
+}
