@@ -6,6 +6,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
+import { setPriority } from 'node:os';
 import { createFleet, type FleetDevice } from './fleet.ts';
 import { openWriter } from './mqtt-writer.ts';
 
@@ -48,6 +49,8 @@ const DRIP_MS = 250;
 /** Who was cut comes back after this. */
 const RETURN_MS = 100;
 const FORGERIES_IN_FLIGHT = 50;
+/** They stand for other machines: they take what the broker and the devices leave of this one. */
+const LOWEST_PRIORITY = 19;
 
 /** What a connection does once it is open; the login of a device is a matter of its own. */
 const ATTACKS = {
@@ -80,6 +83,7 @@ process.on('message', (order: SiegeOrder) => {
     process.send!({ event: 'failed', message: String(error.stack) });
   });
 });
+setPriority(LOWEST_PRIORITY);
 process.send!({ event: 'ready' });
 
 async function obey(order: SiegeOrder): Promise<void> {

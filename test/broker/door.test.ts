@@ -47,6 +47,7 @@ beforeEach(() => {
 
 function make(limits: Partial<DoorLimits>): void {
   door = new Door({
+    slices: { add: (task) => task() },
     limits: { ...ROOMY, ...limits },
     shareOf: addressRule(),
     count: (why) => refused.push(why),

@@ -58,6 +58,7 @@ function createDesk(changes: Partial<FrontDeskOptions> = {}) {
   };
   const refusals = new Refusals();
   const desk = new FrontDesk({
+    slices: { add: (task) => task() },
     device: {
       ...{ maxPacketBytes: 262_144, maxFilters: 2 },
       ...{ flow: () => FLOW, handle: reader('device') },

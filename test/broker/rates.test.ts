@@ -74,25 +74,30 @@ describe('the rate of a device', () => {
     expect(rates.take(device, 1)).toBeNull();
   });
 
-  test('a message that was refused for what it is counts as ten; nobody waits longer than a burst lasts', () => {
-    const { rates, clock } = ratesOf({ deviceMessagesPerSecond: 10, ownerMessagesPerSecond: 20 });
+  test('a tenth of it may be refused for what it is, then nothing is read; nobody waits longer than ten seconds', () => {
+    const { rates, clock } = ratesOf({ deviceMessagesPerSecond: 100 });
     const [forger, other] = [{ deviceId: 'a/1' }, { deviceId: 'a/2' }];
-    const forge = () => {
-      expect(rates.take(forger, 1)).toBeNull();
-      rates.refused(forger);
-    };
-    for (let n = 0; n < 10; n++) forge();
-    expect(rates.take(forger, 1)).toMatchObject({ code: 'ERR_RATE_DEVICE' });
-    // Of the two hundred of its owner a hundred are left.
-    expect(passing(rates, other, { count: 200 })).toBe(100);
-    clock.ms += 1000;
-    forge();
-    expect(rates.take(forger, 1)).not.toBeNull();
-    for (let n = 0; n < 1000; n++) rates.refused(forger);
-    clock.ms += 10_000;
-    expect(rates.take(forger, 1)).not.toBeNull();
+    for (let n = 0; n < 10; n++) rates.refused(forger);
+    expect(rates.allowance(forger)).toBeGreaterThan(0);
+    rates.refused(forger);
+    expect(rates.allowance(forger)).toBe(0);
     clock.ms += 100;
-    expect(rates.take(forger, 1)).toBeNull();
+    expect(rates.allowance(forger)).toBeGreaterThan(0);
+    for (let n = 0; n < 1000; n++) rates.refused(forger);
+    clock.ms += 9900;
+    expect(rates.allowance(forger)).toBe(0);
+    clock.ms += 101;
+    expect(rates.allowance(forger)).toBeGreaterThan(0);
+    expect(passing(rates, other, { count: 1000 })).toBe(1000);
+  });
+
+  test('for the rate of its owner a refused message counts as ten', () => {
+    const { rates } = ratesOf({ ownerMessagesPerSecond: 20 });
+    for (let n = 0; n < 10; n++) {
+      expect(rates.take({ deviceId: 'a/1' }, 1)).toBeNull();
+      rates.refused({ deviceId: 'a/1' });
+    }
+    expect(passing(rates, { deviceId: 'a/2' }, { count: 200 })).toBe(100);
   });
 
   test('a limit that is lifted is not lowered by refusals', () => {

@@ -21,6 +21,9 @@ const LIMITS = {
   MAX_IN_FLIGHT: 200,
   MAX_UNSENT_BYTES: 128 * 1024,
   DRAIN_TIMEOUT_MS: 1000,
+  // Rates have suites of their own.
+  DEVICE_MESSAGES_PER_SECOND: 0,
+  OWNER_MESSAGES_PER_SECOND: 0,
 };
 const FLOODERS = 4;
 const EACH = 350;

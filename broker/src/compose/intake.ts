@@ -19,6 +19,7 @@ import { MqttServer } from '../mqtt/mqtt-server.ts';
 import { PlainBroker } from '../mqtt/plain/plain-broker.ts';
 import { isPlainAnonymous } from '../mqtt/plain/settings.ts';
 import { Refusals } from '../mqtt/refusals.ts';
+import { Slices } from '../mqtt/slices.ts';
 import { Nonces } from '../nonces.ts';
 import { RateLimiter } from '../rate-limit.ts';
 import type { DeviceLink } from './device-link.ts';
@@ -79,9 +80,11 @@ export async function openIntake(base: Foundation, rights: Rights, link: DeviceL
   const refusals = new Refusals();
   const onNotice = (event: string, detail: object) =>
     log[noticeLevel(event)]({ event, ...detail }, event);
+  const slices = new Slices();
   const door = new Door({
     limits: config,
     shareOf,
+    slices,
     count: (why) => refusals.count(why),
     onNotice,
     monotonicMs: () => performance.now(),
@@ -138,6 +141,7 @@ export async function openIntake(base: Foundation, rights: Rights, link: DeviceL
     rules: { judgeAccessToken: access.judge, plainAnonymous: isPlainAnonymous(config) },
     refusals,
     door,
+    slices,
     limits: config,
     // A will may have 64 KiB; a stranger from elsewhere is not given as much.
     ...(isPlainAnonymous(config) && { maxPlainConnectBytes: config.plainMaxPacketBytes }),
@@ -146,7 +150,7 @@ export async function openIntake(base: Foundation, rights: Rights, link: DeviceL
 
   return {
     ...{ counters, verifier, nonces, diagnoses, receipts, refusals, onNotice },
-    ...{ door, held, desk, server, plainBroker },
+    ...{ door, slices, held, desk, server, plainBroker },
   };
 }
 

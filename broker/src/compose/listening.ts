@@ -39,7 +39,7 @@ export async function openListeners(
 ): Promise<readonly Renewable[]> {
   const { intake, routes, counts, later, bound } = parts;
   const { config, certificates, instruments, now, log, cleanup } = base;
-  const { door, desk, held, refusals, onNotice } = intake;
+  const { door, desk, slices, held, refusals, onNotice } = intake;
   const { ports, addresses, lanNames } = bound;
   const common = {
     logger: log,
@@ -69,13 +69,13 @@ export async function openListeners(
   const https =
     certificates &&
     createHttpServer({ ...common, tls: certificates.serverOptions, onServer: serve('wss') });
-  const tcp = createTcpListener({ door, desk }, 'tcp');
-  const plain = config.plainPort < 0 ? null : createTcpListener({ door, desk }, 'plain');
+  const tcp = createTcpListener({ door, desk, slices }, 'tcp');
+  const plain = config.plainPort < 0 ? null : createTcpListener({ door, desk, slices }, 'plain');
   const { handshakeTimeoutMs } = config;
   const secure =
     certificates &&
     createTlsListener(
-      { door, desk },
+      { door, desk, slices },
       { material: certificates.serverOptions, handshakeTimeoutMs, onNotice },
     );
   cleanup.push(async () => {

@@ -41,13 +41,20 @@ interface Bucket {
 
 interface DeviceBucket extends Bucket {
   bytes: number;
+  /** Messages that may yet be refused; below 0 nothing is read. */
+  refusals: number;
   /** Signed refusals that this device may cause at once. */
   notices: number;
 }
 
 const BURST_SECONDS = 10;
-/** Messages as which one counts that was refused for what it is: its check, and the signature of its reject. */
-const REFUSED_COST = 10;
+/**
+ * The part of a rate that may be refused for what it is: each of those costs a check, and the signature of its reject.
+ * There is no burst of them, but for those of one second.
+ */
+const REFUSED_PART = 0.1;
+/** How long a sender of refused messages waits at most. */
+const MAX_DEBT_SECONDS = 10;
 const BYTES_BURST_SECONDS = 16;
 /** Signed refusals of one device: a sender that honours them needs one a second. */
 const DEVICE_NOTICES = { perSecond: 10, burst: 10 };
@@ -117,14 +124,18 @@ export class Rates {
   }
 
   /**
-   * Counts a message that was taken and then refused by the sender's own fault, such as a forged one: it takes as much
-   * of the rates as ten. So a flood of them costs a tenth; who sent it waits at most as long as a burst lasts.
+   * Counts a message that was taken and then refused by the sender's own fault, such as a forged one. Of these a device
+   * has a tenth of its rate; for its owner's rate one counts as ten. So a flood of them costs a tenth of what good
+   * messages may, and its sender waits.
    */
   refused(rated: Rated): void {
     const { deviceMessagesPerSecond, ownerMessagesPerSecond } = this.limits;
     const { device, owner } = this.refilled(rated);
-    device.messages = indebted(device.messages, deviceMessagesPerSecond);
-    if (owner !== null) owner.messages = indebted(owner.messages, ownerMessagesPerSecond);
+    const part = REFUSED_PART * deviceMessagesPerSecond;
+    device.refusals = Math.max(-MAX_DEBT_SECONDS * part, device.refusals - 1);
+    if (owner === null) return;
+    const least = -MAX_DEBT_SECONDS * ownerMessagesPerSecond;
+    owner.messages = Math.max(least, owner.messages - (1 / REFUSED_PART - 1));
   }
 
   /**
@@ -135,7 +146,10 @@ export class Rates {
     const { deviceMessagesPerSecond, deviceBytesPerSecond, ownerMessagesPerSecond } = this.limits;
     const { device, owner } = this.refilled(rated);
     let passing = Number.POSITIVE_INFINITY;
-    if (deviceMessagesPerSecond > 0) passing = device.messages;
+    if (deviceMessagesPerSecond > 0) {
+      if (device.refusals < 0) return 0;
+      passing = device.messages;
+    }
     if (ownerMessagesPerSecond > 0 && owner !== null) passing = Math.min(passing, owner.messages);
     if (deviceBytesPerSecond > 0 && device.bytes <= 0) passing = Math.min(passing, 0);
     const notices = Math.max(0, Math.min(device.notices, this.total.notices));
@@ -182,6 +196,8 @@ export class Rates {
     bucket.messages = refill(bucket.messages, messages * seconds, messages * BURST_SECONDS);
     bucket.bytes = refill(bucket.bytes, bytes * seconds, bytes * BYTES_BURST_SECONDS);
     bucket.notices = refill(bucket.notices, perSecond * seconds, burst);
+    const refusals = REFUSED_PART * messages;
+    bucket.refusals = refill(bucket.refusals, refusals * seconds, refusals);
     bucket.at = now;
   }
 
@@ -200,6 +216,7 @@ export class Rates {
       messages: messages * BURST_SECONDS,
       bytes: bytes * BYTES_BURST_SECONDS,
       notices: DEVICE_NOTICES.burst,
+      refusals: REFUSED_PART * messages,
       at: this.now(),
     };
     remember(this.devices, deviceId, device);
@@ -220,11 +237,6 @@ function remember<T>(buckets: Map<string, T>, name: string, bucket: T): void {
   buckets.delete(name);
   buckets.set(name, bucket);
   if (buckets.size > MAX_BUCKETS) buckets.delete(buckets.keys().next().value!);
-}
-
-/** What is left after a refusal. */
-function indebted(messages: number, perSecond: number): number {
-  return Math.max(-perSecond * BURST_SECONDS, messages - (REFUSED_COST - 1));
 }
 
 /** Seconds since a bucket was looked at; none when the clock was set back. */

@@ -13,6 +13,7 @@ import type { AddressRule } from '@fieldproof/protocol/address-share-node';
 import type { BrokerConfig } from '../config.ts';
 import { RateLimiter } from '../rate-limit.ts';
 import { Crowd } from './crowd.ts';
+import type { Slices } from './slices.ts';
 
 export type DoorLimits = Pick<
   BrokerConfig,
@@ -33,6 +34,8 @@ export interface DoorOptions {
   /** Counts a connection that was refused or ended, by reason. */
   readonly count: (why: string) => void;
   readonly onNotice: (event: string, detail: Readonly<Record<string, unknown>>) => void;
+  /** Has those ended who are late, a few at a time. */
+  readonly slices: Pick<Slices, 'add'>;
   /** A clock that never steps, ms. */
   readonly monotonicMs: () => number;
 }
@@ -192,10 +195,12 @@ export class Door {
 
   private startHandshake(visitor: Visitor): void {
     this.handshakes.add(visitor.share, visitor);
-    visitor.timer = setTimeout(
-      () => this.end(visitor, 'TLS handshake not in time'),
-      this.options.limits.handshakeTimeoutMs,
-    ).unref();
+    const isLate = () =>
+      this.options.slices.add(() => {
+        if (!this.handshakes.has(visitor.share, visitor)) return;
+        this.end(visitor, 'TLS handshake not in time');
+      });
+    visitor.timer = setTimeout(isLate, this.options.limits.handshakeTimeoutMs).unref();
   }
 
   private end(visitor: Visitor | undefined, why: string): void {

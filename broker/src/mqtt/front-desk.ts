@@ -21,6 +21,7 @@ import {
   type RouteRules,
   routeConnect,
 } from './route.ts';
+import type { Slices } from './slices.ts';
 
 /** How fast one connection is read. */
 export interface Flow {
@@ -65,6 +66,8 @@ export interface FrontDeskOptions {
   /** Told who has logged in, and who has not; it lets in so many at a time. */
   readonly door: Pick<Door, 'loggedIn' | 'loginFailed'>;
   readonly held: HeldPackets;
+  /** Has those ended who are late, a few at a time. */
+  readonly slices: Pick<Slices, 'add'>;
   readonly limits: GuardLimits & {
     /** How long a peer may take to send its CONNECT. */
     readonly connectTimeoutMs: number;
@@ -230,7 +233,14 @@ class Arrival implements GuardHooks, Holder {
     connection.emit('readable');
   }
 
-  endLate(): void {
+  /** Its time is over; it ends when it is its turn, unless its CONNECT has come meanwhile. */
+  isLate(): void {
+    this.context.slices.add(() => {
+      if (this.timer !== undefined) this.endLate();
+    });
+  }
+
+  private endLate(): void {
     this.onViolation({ clause: 'no CONNECT in time' });
     this.connection.destroy();
   }
@@ -263,7 +273,7 @@ function onClose(this: Duplex): void {
 }
 
 function tooLate(arrival: Arrival): void {
-  arrival.endLate();
+  arrival.isLate();
 }
 
 function ignore(): void {}

@@ -9,10 +9,13 @@ import {
 import type { Door } from './door.ts';
 import type { FrontDesk } from './front-desk.ts';
 import type { Origin } from './route.ts';
+import type { Slices } from './slices.ts';
 
 export interface ListenerOptions {
   readonly door: Door;
   readonly desk: Pick<FrontDesk, 'accept'>;
+  /** Has arrivals dealt with, a few at a time. */
+  readonly slices: Pick<Slices, 'add'>;
 }
 
 export interface TlsListener {
@@ -24,17 +27,17 @@ export interface TlsListener {
 
 /** @param listener - `plain` for that of the plain profile. */
 export function createTcpListener(
-  { door, desk }: ListenerOptions,
+  { door, desk, slices }: ListenerOptions,
   listener: 'tcp' | 'plain',
 ): Server {
-  return createServer({ noDelay: true, keepAlive: true }, (socket) => {
+  return createArrivals(slices, (socket) => {
     if (door.admit(socket, 'login')) desk.accept(socket, originOf(socket, listener));
   });
 }
 
 /** The door is before TLS: who is refused costs no handshake. */
 export function createTlsListener(
-  { door, desk }: ListenerOptions,
+  { door, desk, slices }: ListenerOptions,
   options: {
     readonly material: SecureContextOptions;
     readonly handshakeTimeoutMs: number;
@@ -42,17 +45,36 @@ export function createTlsListener(
   },
 ): TlsListener {
   const { material, handshakeTimeoutMs, onNotice } = options;
-  const tls = createTlsServer({ ...material, handshakeTimeout: handshakeTimeoutMs }, (socket) => {
+  // The door ends handshakes that are late; this is for those that it does not know any more.
+  const handshakeTimeout = 2 * handshakeTimeoutMs;
+  const tls = createTlsServer({ ...material, handshakeTimeout }, (socket) => {
     door.secured(socket);
     desk.accept(socket, originOf(socket, 'tls'));
   });
   tls.on('tlsClientError', (error) => onNotice('tls-client-error', { error: error.message }));
-  const listener = createServer({ noDelay: true, keepAlive: true }, (socket) => {
-    socket.on('error', () => {});
-    if (door.admit(socket, 'handshake')) tls.emit('connection', socket);
+  const listener = createArrivals(slices, (socket) => {
+    if (!door.admit(socket, 'handshake')) return;
+    socket.on('error', ignore);
+    tls.emit('connection', socket);
   });
   return { listener, tls };
 }
+
+/** A listener that hands on who is still there when it is his turn. */
+function createArrivals(slices: Pick<Slices, 'add'>, arrive: (socket: Socket) => void): Server {
+  const listener = createServer({ noDelay: true, keepAlive: true }, (socket) => {
+    socket.on('error', ignore);
+    slices.add(() => {
+      socket.removeListener('error', ignore);
+      if (socket.destroyed) return;
+      if (listener.listening) arrive(socket);
+      else socket.destroy();
+    });
+  });
+  return listener;
+}
+
+function ignore(): void {}
 
 function originOf(socket: Socket, listener: Origin['listener']): Origin {
   return { address: socket.remoteAddress ?? '', listener };
