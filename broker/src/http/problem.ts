@@ -61,7 +61,9 @@ export function problemOf(error: unknown): Problem {
 
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const problem = problemOf(error);
-  if (problem.status >= 500) request.log.error({ err: error }, 'request failed');
+  // Who asks while it starts or stops is told so; nothing is wrong with that.
+  if (problem.code === 'ERR_NOT_READY') request.log.debug({ event: 'not-ready' }, problem.detail);
+  else if (problem.status >= 500) request.log.error({ err: error }, 'request failed');
   if (error instanceof BrokerError && error.retryAfterMs !== null) {
     reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));
   }
