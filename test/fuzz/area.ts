@@ -8,7 +8,7 @@ export type AreaName = (typeof AREAS)[number];
 
 export interface Area {
   readonly name: AreaName;
-  /** Of a thousand cases, when no area is asked for alone. */
+  /** Of about a thousand cases, when no area is asked for alone; what costs more has less of them. */
   readonly share: number;
   /** Cases that may run at the same time. */
   readonly width: number;

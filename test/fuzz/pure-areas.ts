@@ -15,7 +15,7 @@ export function packetsArea(makeGuard: MakeGuard = (limits) => new PacketGuard(l
   const recorded = recordedPackets();
   return {
     name: 'packets',
-    share: 480,
+    share: 720,
     width: 1,
     run: (_number, chance) => guardCase(chance, { makeGuard, recorded }),
   };
@@ -27,7 +27,7 @@ export async function envelopesArea(parts: GateParts = REAL_PARTS): Promise<Area
   const cases = new EnvelopeCases(parts, [verify, other]);
   return {
     name: 'envelopes',
-    share: 480,
+    share: 200,
     width: 64,
     run: (number, chance) => cases.run(number, chance),
     settle: () => cases.settle(),
