@@ -30,7 +30,7 @@ interface Sizes {
   readonly holders: number;
 }
 
-const FULL: Sizes = { from: 1000, to: 10_000, tls: 2000, messages: 10_000, turns: 7, holders: 4 };
+const FULL: Sizes = { from: 1000, to: 10_000, tls: 2000, messages: 20_000, turns: 5, holders: 4 };
 const SHORT: Sizes = { from: 5, to: 25, tls: 5, messages: 100, turns: 1, holders: 1 };
 /** Turns that do not count: collections of garbage, of which there are some before, throw compiled code away. */
 const WARM_UP = 2;
