@@ -326,12 +326,19 @@ export class Session {
 
   /** Sends nothing for so long; then looks at everything that waits. */
   #pause(afterMs: number): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, nowMs + afterMs);
+    this.#rewindWhenDue();
+  }
+
+  /** A timer may fire early: Node counts from the beginning of the turn in which it is set, which may have been long. */
+  #rewindWhenDue(): void {
     const { clock } = this.#options;
-    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, clock.monotonicMs() + afterMs);
     clock.cancel(this.#wakeTimer);
-    this.#wakeTimer = clock.after(this.#pausedUntilMs - clock.monotonicMs() + 1, () => {
-      this.#rewind();
-    });
+    if (this.#ended) return;
+    const leftMs = this.#pausedUntilMs - clock.monotonicMs();
+    if (leftMs <= 0) this.#rewind();
+    else this.#wakeTimer = clock.after(leftMs + 1, () => this.#rewindWhenDue());
   }
 
   /** Looks at everything that waits again; what counts as sent is passed over. */

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Agent, type AgentOptions } from '@fieldproof/device-agent/agent';
+import { type Clock, systemClock } from '@fieldproof/device-agent/clock';
 import { checkConfig } from '@fieldproof/device-agent/config';
 import { initAgent } from '@fieldproof/device-agent/init';
 import { lineLog } from '@fieldproof/device-agent/log';
@@ -316,37 +317,50 @@ describe('an agent and its network', () => {
     await network.start();
   }
 
-  test('a backlog drains at the rate that is allowed: nothing lost or parked, and no hammering', async () => {
-    await leaveBacklog();
-    const [WINDOW, PER_TURN, RETRY_MS] = [4, 2, 150];
-    let left = PER_TURN;
-    let openAt = 0;
-    const passed = new Set<string>();
-    const refused: string[] = [];
-    network.onPublish = ({ key }, { ack, receipt, putOff }) => {
-      if (left === 0 && Date.now() >= openAt) left = PER_TURN;
-      if (left === 0) {
-        refused.push(key);
-        putOff('ERR_RATE_DEVICE', RETRY_MS);
-        return;
-      }
-      left -= 1;
-      if (left === 0) openAt = Date.now() + RETRY_MS;
-      passed.add(key);
-      ack();
-      receipt();
-    };
-    const agent = await makeAgent({ batch: { sealEveryMs: 60_000 }, link: { window: WINDOW } });
-    await agent.start();
-    await until(() => agent.status().link.state === 'online', 'the login');
-    await until(() => agent.status().counts.pending === 0, 'receipts for all of it');
-    expect(refused.length).toBeGreaterThan(0);
-    expect(refused.filter((key) => !passed.has(key))).toEqual([]);
-    // A window each time the rate is used up, and once more what had left before the reject came.
-    const turns = Math.ceil(passed.size / PER_TURN);
-    expect(refused.length).toBeLessThanOrEqual(2 * WINDOW * turns);
-    expect(agent.status().counts.parked).toBe(0);
-  });
+  test.each([
+    ['on time', 0],
+    // As in Node, when the turn in which they are set has been long.
+    ['early', 60],
+  ])(
+    'a backlog drains at the rate that is allowed, with timers that fire %s: nothing lost or parked, and no hammering',
+    async (_, earlyMs) => {
+      const after: Clock['after'] = (delayMs, task) =>
+        systemClock.after(Math.max(0, delayMs - (delayMs < 1000 ? earlyMs : 0)), task);
+      const clock: Clock = { ...systemClock, after };
+      await leaveBacklog();
+      const [WINDOW, PER_TURN, RETRY_MS] = [4, 2, 150];
+      let left = PER_TURN;
+      let openAt = 0;
+      const passed = new Set<string>();
+      const refused: string[] = [];
+      network.onPublish = ({ key }, { ack, receipt, putOff }) => {
+        if (left === 0 && Date.now() >= openAt) left = PER_TURN;
+        if (left === 0) {
+          refused.push(key);
+          putOff('ERR_RATE_DEVICE', RETRY_MS);
+          return;
+        }
+        left -= 1;
+        if (left === 0) openAt = Date.now() + RETRY_MS;
+        passed.add(key);
+        ack();
+        receipt();
+      };
+      const agent = await makeAgent(
+        { batch: { sealEveryMs: 60_000 }, link: { window: WINDOW } },
+        { clock },
+      );
+      await agent.start();
+      await until(() => agent.status().link.state === 'online', 'the login');
+      await until(() => agent.status().counts.pending === 0, 'receipts for all of it');
+      expect(refused.length).toBeGreaterThan(0);
+      expect(refused.filter((key) => !passed.has(key))).toEqual([]);
+      // A window each time the rate is used up, and once more what had left before the reject came.
+      const turns = Math.ceil(passed.size / PER_TURN);
+      expect(refused.length).toBeLessThanOrEqual(2 * WINDOW * turns);
+      expect(agent.status().counts.parked).toBe(0);
+    },
+  );
 
   /** Answers each publish with a receipt that lists boot 2 and `more` boots above it. */
   function listOnlyNewBoots(more: number): void {
