@@ -13,11 +13,10 @@ import { DAY_MS } from '../registry/desk.ts';
 import { DeviceTexts } from '../registry/device-texts.ts';
 import { Directory } from '../registry/directory.ts';
 import { lastRecorded } from '../registry/last-recorded.ts';
-import { OutageStore } from '../registry/outage-store.ts';
 import { QuarantineDesk } from '../registry/quarantine.ts';
 import { Sightings } from '../registry/sightings.ts';
 import { TokenDesk } from '../registry/token-desk.ts';
-import { ToldCredentials } from '../registry/told-credentials.ts';
+import { ToldStore } from '../registry/told-store.ts';
 import type { DeviceLink } from './device-link.ts';
 import type { Foundation } from './foundation.ts';
 
@@ -66,7 +65,7 @@ export async function openRights(base: Foundation, { isOnline }: Pick<DeviceLink
   });
   const outages = new Outages({
     ...{ offlineAfterMs: config.offlineAfterMs, startedAt: base.startedAt, log, now },
-    store: new OutageStore(database),
+    store: new ToldStore(database, 'outage'),
     devices: () => directory.all(),
     device: (deviceId) => directory.get(deviceId),
     isOnline,
@@ -78,7 +77,7 @@ export async function openRights(base: Foundation, { isOnline }: Pick<DeviceLink
   const credentials = new CredentialWatch({
     ...{ isSuspended, log, now },
     warnMs: config.credentialWarnDays * DAY_MS,
-    store: new ToldCredentials(database),
+    store: new ToldStore(database, 'credential-expiring'),
     devices: () => directory.all(),
     device: (deviceId) => directory.get(deviceId),
     send: (event) => webhook?.send(event),

@@ -6,6 +6,7 @@
 
 import type { Logger } from '../log.ts';
 import type { Device } from '../registry/registry.ts';
+import type { ToldMoments } from '../registry/told-store.ts';
 import type { WebhookEvent } from './webhook-sender.ts';
 
 export interface CredentialWatchOptions {
@@ -16,11 +17,7 @@ export interface CredentialWatchOptions {
   /** Suspended devices cannot renew: that they do not is no news. */
   readonly isSuspended: (device: Device, at: number) => boolean;
   /** Ends of the credentials that were told of, Unix ms. */
-  readonly store: {
-    readonly load: () => Promise<readonly (readonly [deviceId: string, expires: number])[]>;
-    readonly put: (deviceId: string, expires: number) => Promise<void>;
-    readonly remove: (deviceId: string) => Promise<void>;
-  };
+  readonly store: ToldMoments;
   /** Where events go beside the log. */
   readonly send: (event: WebhookEvent) => void;
   readonly log: Pick<Logger, 'warn' | 'error'>;

@@ -6,7 +6,8 @@
 import { standingOf } from '@fieldproof/protocol/registry-device';
 import type { Logger } from '../log.ts';
 import type { Device } from '../registry/registry.ts';
-import { OfflineWatch, type Outage } from './offline-watch.ts';
+import type { ToldMoments } from '../registry/told-store.ts';
+import { OfflineWatch } from './offline-watch.ts';
 import type { WebhookEvent } from './webhook-sender.ts';
 
 export interface OutagesOptions {
@@ -17,11 +18,8 @@ export interface OutagesOptions {
   readonly isOnline: (deviceId: string) => boolean;
   /** When an envelope of the device was last recorded, Unix ms, looked up in the log; null: never. */
   readonly lastHeard: (deviceId: string) => Promise<number | null>;
-  readonly store: {
-    readonly load: () => Promise<readonly (readonly [deviceId: string, outage: Outage])[]>;
-    readonly put: (deviceId: string, outage: Outage) => Promise<void>;
-    readonly remove: (deviceId: string) => Promise<void>;
-  };
+  /** Beginnings of the outages that were told and last. */
+  readonly store: ToldMoments;
   /** Where events go beside the log. */
   readonly send: (event: WebhookEvent) => void;
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>;
@@ -51,7 +49,7 @@ export class Outages {
 
   async start(): Promise<void> {
     const { store, offlineAfterMs } = this.#options;
-    for (const [deviceId, outage] of await store.load()) this.#watch.restore(deviceId, outage);
+    for (const [deviceId, since] of await store.load()) this.#watch.restore(deviceId, { since });
     this.#timer = setInterval(() => void this.#checkInTurn(), Math.min(CHECK_MS, offlineAfterMs));
     this.#timer.unref();
   }
@@ -130,7 +128,7 @@ export class Outages {
       const lastSeen = await lastHeard(deviceId);
       // It may have come back while the log was asked.
       if (!this.#watch.latch(deviceId, outage)) continue;
-      this.#write(() => store.put(deviceId, outage));
+      this.#write(() => store.put(deviceId, since));
       this.#tell({ event: 'device-offline', at: now(), since, lastSeen }, deviceId);
     }
   }

@@ -6,7 +6,7 @@ import { CredentialWatch } from '@fieldproof/broker/observe/credential-watch';
 import { DescriptorWatch } from '@fieldproof/broker/observe/descriptor-watch';
 import type { WebhookEvent } from '@fieldproof/broker/observe/webhook-sender';
 import { openRegistryDatabase } from '@fieldproof/broker/registry/database';
-import { ToldCredentials } from '@fieldproof/broker/registry/told-credentials';
+import { ToldStore } from '@fieldproof/broker/registry/told-store';
 import type { Descriptor } from '@fieldproof/protocol/statements';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from '../support/broker.ts';
@@ -104,14 +104,17 @@ describe('a credential that its device does not renew', () => {
     expect(second.at(81)).toEqual([]);
   });
 
-  test('is remembered in the database', async () => {
+  test('is remembered in the database, apart from the outages that were told', async () => {
     const db = await openRegistryDatabase({ url: '', file: ':memory:' });
-    const store = new ToldCredentials(db);
+    const store = new ToldStore(db, 'credential-expiring');
+    const outages = new ToldStore(db, 'outage');
+    await outages.put('a', 5);
     await store.put('a', 7);
     await store.put('b', 8);
     await store.put('a', 9);
     await store.remove('b');
     expect(await store.load()).toEqual([['a', 9]]);
+    expect(await outages.load()).toEqual([['a', 5]]);
     await db.destroy();
   });
 });

@@ -83,7 +83,7 @@ describe('what is told', () => {
   function outages(changes: Partial<OutagesOptions> = {}) {
     const clock = { ms: 0 };
     const told: WebhookEvent[] = [];
-    const stored = new Map<string, { since: number }>();
+    const stored = new Map<string, number>();
     const online = new Set<string>();
     const standing: Record<string, string> = { a: 'active', b: 'active' };
     const device = (deviceId: string) =>
@@ -102,7 +102,7 @@ describe('what is told', () => {
       lastHeard: async () => null,
       store: {
         load: async () => [...stored],
-        put: async (id, outage) => void stored.set(id, outage),
+        put: async (id, since) => void stored.set(id, since),
         remove: async (id) => void stored.delete(id),
       },
       send: (event) => told.push(event),
