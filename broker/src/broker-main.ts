@@ -10,6 +10,7 @@ import { startBroker } from './broker.ts';
 import { type BrokerConfig, CONFIG_DEFAULTS, readEnvironment, resolveConfig } from './config.ts';
 import { describeFailure } from './errors.ts';
 import { letHeapGrow } from './heap-growth.ts';
+import { packetWriterOfAedes, packLengthCache } from './mqtt/length-cache.ts';
 
 /** A stop that takes longer is given up: what was acknowledged is durable anyway. */
 const STOP_LIMIT_MS = 9000;
@@ -17,6 +18,7 @@ const STOP_LIMIT_MS = 9000;
 /** Runs a broker until a signal ends the process. Never rejects: a failed start sets the exit code. */
 export async function runBroker(settings: object): Promise<void> {
   letHeapGrow();
+  packLengthCache(packetWriterOfAedes());
   let stopRequested = false;
   let stop: (() => Promise<void>) | null = null;
   const end = () => {

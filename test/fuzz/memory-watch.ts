@@ -1,7 +1,7 @@
 /** Whether memory returns to where it was: looked at after a forced collection (`--expose-gc`). */
 
 /** What may be held at the end above what was held after the first looks; caches fill, code is compiled. */
-const BOUND_BYTES = 96 << 20;
+const BOUND_BYTES = 24 << 20;
 /** Looks before that is measured. */
 const WARM_UP = 3;
 

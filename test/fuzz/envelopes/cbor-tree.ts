@@ -181,27 +181,45 @@ function shortest(argument: bigint): number {
   return argument < 4_294_967_296n ? 4 : 8;
 }
 
-function write(node: Node, out: Uint8Array[]): void {
-  const { major, argument, items, bytes } = node;
-  if (node.isIndefinite && major >= 2 && major <= 5) {
-    out.push(Uint8Array.of((major << 5) | 31));
-    if (bytes) {
-      const middle = bytes.length >> 1;
-      write({ major, argument: BigInt(middle), bytes: bytes.subarray(0, middle) }, out);
-      const rest = bytes.subarray(middle);
-      write({ major, argument: BigInt(rest.length), bytes: rest }, out);
+const BREAK = Uint8Array.of(0xff);
+
+/** Without recursion: trees may be nested deeper than the stack is. */
+function write(root: Node, out: Uint8Array[]): void {
+  const todo: (Node | Uint8Array)[] = [root];
+  for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
+    if (next instanceof Uint8Array) {
+      out.push(next);
+      continue;
     }
-    for (const item of items ?? []) write(item, out);
-    out.push(Uint8Array.of(0xff));
-    return;
+    const { major, bytes, items = [] } = next;
+    const isIndefinite = next.isIndefinite === true && major >= 2 && major <= 5;
+    const follows: (Node | Uint8Array)[] = [];
+    if (!isIndefinite) {
+      pushHead(next, out);
+      if (bytes) follows.push(bytes);
+    } else {
+      out.push(Uint8Array.of((major << 5) | 31));
+      if (bytes) follows.push(...halves(major, bytes));
+    }
+    for (const item of items) follows.push(item);
+    if (isIndefinite) follows.push(BREAK);
+    for (let i = follows.length - 1; i >= 0; i--) todo.push(follows[i]!);
   }
-  const least = major === 7 ? (node.width ?? 0) : shortest(argument);
-  const width = Math.max(node.width ?? 0, least);
+}
+
+/** The chunks of a string of indefinite length. */
+function halves(major: number, bytes: Uint8Array): Node[] {
+  const middle = bytes.length >> 1;
+  const chunk = (part: Uint8Array): Node => ({ ...bstr(part), major });
+  return [chunk(bytes.subarray(0, middle)), chunk(bytes.subarray(middle))];
+}
+
+function pushHead({ major, argument, width: asked = 0 }: Node, out: Uint8Array[]): void {
+  const least = major === 7 ? asked : shortest(argument);
+  const width = Math.max(asked, least);
   const info = width === 0 ? Number(argument) : 24 + Math.log2(width);
   out.push(Uint8Array.of((major << 5) | info));
   for (let i = width - 1; i >= 0; i--) {
     out.push(Uint8Array.of(Number((argument >> BigInt(8 * i)) & 255n)));
   }
-  if (bytes) out.push(bytes);
-  for (const item of items ?? []) write(item, out);
 }

@@ -122,18 +122,13 @@ export function mutateTree(root: Node, chance: Chance): void {
   chance.pick(CHANGES)(anyNode(root, chance), chance);
 }
 
-/** A copy that shares nothing. */
-export function copyTree(node: Node): Node {
-  return { ...node, ...(node.items && { items: node.items.map(copyTree) }) };
-}
-
 function anyNode(root: Node, chance: Chance): Node {
   const all: Node[] = [];
-  const collect = (node: Node) => {
+  const todo = [root];
+  for (let node = todo.pop(); node !== undefined; node = todo.pop()) {
     all.push(node);
-    for (const item of node.items ?? []) collect(item);
-  };
-  collect(root);
+    for (const item of node.items?.toReversed() ?? []) todo.push(item);
+  }
   return chance.pick(all);
 }
 
