@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exportRootKey } from '@fieldproof/broker/root-key';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { programPath } from '../support/program.ts';
 import { REPOSITORY } from '../support/services.ts';
 import { type Commands, startCommands } from './support/commands.ts';
 
-const BIN = join(REPOSITORY, 'broker/bin/fieldproof-broker.mjs');
+const BIN = programPath('broker/bin/fieldproof-broker.mjs');
 
 let folder: string;
 let env: NodeJS.ProcessEnv;

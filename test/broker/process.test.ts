@@ -5,11 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { describeWith, findService, REPOSITORY } from '../support/services.ts';
+import { programPath } from '../support/program.ts';
+import { describeWith, findService } from '../support/services.ts';
 import { startTestBroker } from './support/broker.ts';
 import { TestDevice, until } from './support/device.ts';
 
-const BIN = join(REPOSITORY, 'broker/bin/fieldproof-broker.mjs');
+const BIN = programPath('broker/bin/fieldproof-broker.mjs');
 const PORTS = ['--http-port', '0', '--mqtt-port', '0'];
 const run = promisify(execFile);
 

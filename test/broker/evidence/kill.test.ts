@@ -2,13 +2,13 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { nodeFiles } from '@fieldproof/broker/evidence/file-layer';
 import { acquireLock } from '@fieldproof/broker/evidence/file-lock';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { programArguments } from '../../support/program.ts';
 import { device, envelope, openLog, put } from './open-log.ts';
 
-const SCRIPT = fileURLToPath(new URL('append-forever.ts', import.meta.url));
+const PROGRAM = programArguments('test/broker/evidence/append-forever.ts');
 const KILLS = 20;
 
 let folder: string;
@@ -21,7 +21,7 @@ afterEach(async () => {
 
 /** Starts the process, kills it after it has printed some lines, and gives the greatest index that it printed. */
 async function runAndKill(lines: number): Promise<number> {
-  const child = spawn(process.execPath, ['--import', 'tsx', SCRIPT, folder], {
+  const child = spawn(process.execPath, [...PROGRAM, folder], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let text = '';
@@ -57,7 +57,7 @@ describe('kill -9', () => {
     await runAndKill(3);
     const log = await openLog(nodeFiles, {}, folder);
     await expect(openLog(nodeFiles, {}, folder)).rejects.toMatchObject({ code: 'ERR_DATA_LOCKED' });
-    const child = spawn(process.execPath, ['--import', 'tsx', SCRIPT, folder], {
+    const child = spawn(process.execPath, [...PROGRAM, folder], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     let errors = '';
