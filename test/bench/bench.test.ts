@@ -86,6 +86,23 @@ describe('npm run bench', () => {
     expect(report.notes.join('\n')).toMatch(/counted 4\d\d\d accepted, as many as were sent/);
   }, 60_000);
 
+  test('connections: what a connected device costs, and what those that are idle cost the others', async () => {
+    const report = await bench('connections', '--short');
+    expect(report.cases.map(({ unit }) => unit)).toEqual(['bytes', 'bytes', 'messages/s']);
+    expect(report.cases[2]?.ratio).toBeGreaterThan(0);
+    expect(report.notes.join('\n')).toMatch(/CPU time of the broker, median of 1 turns: \d+ µs/);
+  }, 90_000);
+
+  test('siege: honest devices beside every attack', async () => {
+    const report = await bench('siege', '--short');
+    expect(report.cases.map(({ case: name }) => name.slice(0, 10))).toEqual([
+      'PUBACK p50',
+      'PUBACK p99',
+    ]);
+    expect(report.notes.join('\n')).toMatch(/1 × 400 batches each way, all acknowledged/);
+    expect(report.notes.join('\n')).toMatch(/forgeries: 1 opened, 0 cut, \d+ messages refused/);
+  }, 90_000);
+
   test('names the benchmarks, and refuses an unknown one', async () => {
     const list = await runProgram('bench/src/main.ts', ['--list']);
     expect(list.stdout).toMatch(/^wire +/m);
