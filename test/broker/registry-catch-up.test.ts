@@ -34,6 +34,7 @@ let files = 0;
 let random = 0;
 /** What is durable of the log. */
 let entries: EvidenceEntry[];
+let isUnreadable = false;
 
 beforeEach(() => {
   files += 1;
@@ -50,6 +51,7 @@ const evidence = {
     return { index: entries.length - 1, leafHash: new Uint8Array(32) };
   },
   async *tail(from: number) {
+    if (isUnreadable) throw new Error('unreadable');
     for (let index = from; index < entries.length; index += 1) {
       const entry = encodeEvidenceEntry(entries[index]!);
       yield encodeFrame({ index, entry, body: new Uint8Array(0) });
@@ -318,6 +320,25 @@ test('a device, or a key of it, that a shorter log does not name is none', async
   expect(await second.registry.devices()).toEqual([device]);
   expect(await second.registry.keys()).toEqual([]);
   await second.kill();
+});
+
+test('a start that fails while it reads a log that was replaced leaves the rest to the next one', async () => {
+  const first = await start();
+  await first.directory.record(enrolmentOf(1));
+  await first.directory.record(enrolmentOf(4));
+  await first.directory.settle(entries.length);
+  await first.kill();
+  const [, second] = entries;
+  entries = entries.slice(0, 1);
+  isUnreadable = true;
+  await expect(start()).rejects.toThrow('unreadable');
+  isUnreadable = false;
+  // What a failing start writes of itself may make the log longer than the one before.
+  entries.push(second!, second!, second!);
+
+  const later = await start();
+  expect(later.directory.all().map(({ deviceId }) => deviceId)).toEqual([idOf(1), idOf(4)]);
+  await later.kill();
 });
 
 test('a write of access tokens that is under way is not taken for done', async () => {

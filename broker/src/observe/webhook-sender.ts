@@ -95,9 +95,7 @@ export class WebhookSender {
       return;
     }
     this.#queue.push({ event, id: this.#options.newId() });
-    this.#running ??= this.#run().finally(() => {
-      this.#running = null;
-    });
+    this.#running ??= this.#run();
   }
 
   /** One attempt at once, beside the queue. One that goes well ends the trouble. */
@@ -116,11 +114,16 @@ export class WebhookSender {
   async #run(): Promise<void> {
     const { signal } = this.#stopped;
     const { perSecond } = this.#options;
-    while (this.#queue.length > 0 && !signal.aborted) {
-      const { event, id } = this.#queue[0]!;
-      await this.#deliver(event, id);
-      this.#queue.shift();
-      if (this.#queue.length > 0) await this.#sleep(1000 / perSecond, signal);
+    try {
+      while (this.#queue.length > 0 && !signal.aborted) {
+        const { event, id } = this.#queue[0]!;
+        await this.#deliver(event, id);
+        this.#queue.shift();
+        if (this.#queue.length > 0) await this.#sleep(1000 / perSecond, signal);
+      }
+    } finally {
+      // In the turn that saw the queue empty: an event that comes after it begins anew.
+      this.#running = null;
     }
   }
 
