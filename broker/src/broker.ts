@@ -52,7 +52,7 @@ const DRAIN_MS = 3000;
  * Starts a broker.
  *
  * @throws {BrokerError} ERR_CONFIG, ERR_PORT_TAKEN, ERR_DATA_LOCKED, ERR_DATA_NEWER, ERR_KEY_FILE,
- * ERR_DESCRIPTOR_FILE, ERR_DESCRIPTOR_NEEDED, ERR_LOG_CORRUPT;
+ * ERR_DESCRIPTOR_FILE, ERR_DESCRIPTOR_NEEDED, ERR_LOG_CORRUPT, ERR_REGISTRY_DATABASE;
  * what was opened before is closed again.
  */
 export async function startBroker(

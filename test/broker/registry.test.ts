@@ -1,8 +1,6 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import {
   type AccessToken,
   putAccessTokens,
@@ -15,6 +13,7 @@ import { toHex } from '@fieldproof/protocol/bytes';
 import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { describeWithPostgres } from '../support/postgres.ts';
 
 const DEVICE: Device = {
   deviceId: 'z6MkA',
@@ -286,86 +285,6 @@ describe('SQLite', () => {
   });
 });
 
-const initdb = findPostgres();
-const needsPostgres = process.env.DATABASE_URL !== undefined || initdb !== null;
-if (!needsPostgres) {
-  process.stderr.write('SKIPPED: registry on PostgreSQL: needs DATABASE_URL or initdb\n');
-}
-
-(needsPostgres || process.env.REQUIRE_SERVICES === '1' ? describe : describe.skip)(
-  'PostgreSQL',
-  () => {
-    let server: { readonly url: string; readonly stop: () => void } | null = null;
-    afterAll(() => server?.stop());
-    contract(async () => {
-      if (process.env.DATABASE_URL) {
-        return openRegistryDatabase({ url: process.env.DATABASE_URL, file: '' });
-      }
-      server = await startPostgres(initdb!);
-      return openRegistryDatabase({ url: server.url, file: '' });
-    });
-  },
-);
-
-function findPostgres(): string | null {
-  // As root it must be started as another user.
-  if (process.getuid?.() === 0 && !onPath('runuser')) return null;
-  for (const version of ['17', '16', '15', '14']) {
-    const bin = `/usr/lib/postgresql/${version}/bin`;
-    if (existsSync(join(bin, 'initdb'))) return bin;
-  }
-  return null;
-}
-
-function onPath(program: string): boolean {
-  const folders = (process.env.PATH ?? '').split(delimiter);
-  return folders.some((folder) => existsSync(join(folder, program)));
-}
-
-/** A server of its own on a free port; PostgreSQL refuses to run as root, so there it runs as `postgres`. */
-async function startPostgres(bin: string) {
-  const folder = mkdtempSync(join(tmpdir(), 'fieldproof-postgres-'));
-  chmodSync(folder, 0o777);
-  const data = join(folder, 'data');
-  const prefix = process.getuid?.() === 0 ? ['runuser', '-u', 'postgres', '--'] : [];
-  const run = (command: readonly string[]) => {
-    const [program, ...rest] = [...prefix, ...command];
-    execFileSync(program!, rest, { stdio: 'ignore', cwd: folder });
-  };
-  run([join(bin, 'initdb'), '-D', data, '-U', 'test', '-A', 'trust', '--no-sync']);
-  const port = await freePort();
-  const [program, ...rest] = [
-    ...prefix,
-    join(bin, 'postgres'),
-    ...['-D', data, '-p', String(port), '-k', folder, '-c', 'fsync=off'],
-    ...['-c', 'listen_addresses=127.0.0.1'],
-  ];
-  const child: ChildProcess = spawn(program!, rest, { stdio: 'ignore', cwd: folder });
-  const url = `postgres://test@127.0.0.1:${port}/postgres`;
-  for (let attempt = 0; ; attempt++) {
-    try {
-      const db = await openRegistryDatabase({ url, file: '' });
-      await db.destroy();
-      break;
-    } catch (error) {
-      if (attempt > 100) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
-  return {
-    url,
-    stop: () => {
-      run([join(bin, 'pg_ctl'), '-D', data, '-m', 'immediate', 'stop']);
-      child.kill();
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+describeWithPostgres('registry on PostgreSQL', (server) => {
+  contract(async () => openRegistryDatabase({ url: await server.database(), file: '' }));
+});

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { addressRule } from '@fieldproof/protocol/address-share-node';
 import type { BrokerConfig } from '../config.ts';
 import { openDataFolder } from '../data-folder.ts';
+import { remedyOf } from '../errors.ts';
 import { EvidenceLog } from '../evidence/evidence-log.ts';
 import { type FileLayer, nodeFiles } from '../evidence/file-layer.ts';
 import { loadAccess } from '../http/access.ts';
@@ -36,7 +37,7 @@ export type Cleanup = (() => Promise<void> | void)[];
 
 export type Foundation = Awaited<ReturnType<typeof openFoundation>>;
 
-/** @throws {BrokerError} ERR_CONFIG, ERR_DATA_LOCKED, ERR_DATA_NEWER, ERR_KEY_FILE, ERR_LOG_CORRUPT, ERR_TLS_… */
+/** @throws {BrokerError} ERR_CONFIG, ERR_DATA_LOCKED, ERR_DATA_NEWER, ERR_KEY_FILE, ERR_LOG_CORRUPT, ERR_REGISTRY_DATABASE, ERR_TLS_… */
 export async function openFoundation(
   config: BrokerConfig,
   dependencies: BrokerDependencies,
@@ -79,7 +80,15 @@ export async function openFoundation(
   for (const secret of secrets) scrubber.add(secret);
 
   const file = join(data.path, 'registry.sqlite');
-  const database = await openRegistryDatabase({ url: config.databaseUrl, file });
+  const database = await openRegistryDatabase({
+    ...{ url: config.databaseUrl, file },
+    // The driver's error names the server and the user.
+    onLost: ({ message }) => {
+      const code = 'ERR_REGISTRY_DATABASE';
+      const fields = { event: 'database-lost', code, detail: message, remedy: remedyOf(code) };
+      log.warn(fields, 'registry: a connection to the database broke');
+    },
+  });
   const registry = new Registry(database);
   cleanup.push(() => registry.close());
   await registry.claim(network);

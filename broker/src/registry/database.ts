@@ -11,8 +11,8 @@ import type {
   UnknownRow,
 } from 'kysely';
 import LibsqlDatabase from 'libsql';
-import pg from 'pg';
 import { BrokerError } from '../errors.ts';
+import { POSTGRES_LIMITS, type PostgresLimits, PostgresPool } from './postgres-pool.ts';
 import {
   Kysely,
   Migrator,
@@ -25,23 +25,34 @@ import { MIGRATIONS, type RegistrySchema } from './schema.ts';
 
 export type RegistryDatabase = Kysely<RegistrySchema>;
 
+export interface RegistryDatabaseOptions {
+  /** `postgres://…`; empty for the SQLite file. */
+  readonly url: string;
+  readonly file: string;
+  /** A connection to PostgreSQL broke; the next query makes another. */
+  readonly onLost?: (error: Error) => void;
+  /** Of PostgreSQL; replaced in tests. */
+  readonly limits?: PostgresLimits;
+}
+
 /**
  * Opens the database and brings its tables up to date.
  *
- * @param options.url - `postgres://…`; empty for the SQLite file.
- * @throws {BrokerError} ERR_DATA_NEWER when a newer version wrote it; the driver's error when it cannot be reached.
+ * @throws {BrokerError} ERR_DATA_NEWER when a newer version wrote it, ERR_REGISTRY_DATABASE when PostgreSQL does not
+ * let us; SQLite's own error otherwise.
  */
-export async function openRegistryDatabase(options: {
-  readonly url: string;
-  readonly file: string;
-}): Promise<RegistryDatabase> {
-  const dialect = options.url === '' ? sqlite(options.file) : postgres(options.url);
+export async function openRegistryDatabase(
+  options: RegistryDatabaseOptions,
+): Promise<RegistryDatabase> {
+  const dialect = options.url === '' ? sqlite(options.file) : postgres(options);
   const db = new Kysely<RegistrySchema>({ dialect, plugins: [new SameValues()] });
   try {
     await migrate(db);
   } catch (error) {
     await db.destroy();
-    throw error;
+    if (options.url === '' || error instanceof BrokerError) throw error;
+    const message = `registry: expected a PostgreSQL database that opens, got ${reasonOf(error)}`;
+    throw new BrokerError('ERR_REGISTRY_DATABASE', message, { cause: error });
   }
   return db;
 }
@@ -55,8 +66,18 @@ function sqlite(file: string): SqliteDialect {
   return new SqliteDialect({ database: database as never });
 }
 
-function postgres(url: string): PostgresDialect {
-  return new PostgresDialect({ pool: new pg.Pool({ connectionString: url, max: 4 }) });
+function postgres({
+  url,
+  onLost = () => {},
+  limits = POSTGRES_LIMITS,
+}: RegistryDatabaseOptions): PostgresDialect {
+  return new PostgresDialect({ pool: new PostgresPool({ url, limits, onLost }) });
+}
+
+/** What the driver says; of a host with several addresses that is only a code. */
+function reasonOf(error: unknown): string {
+  const { message, code } = error as { readonly message?: string; readonly code?: string };
+  return message || code || String(error);
 }
 
 async function migrate(db: RegistryDatabase): Promise<void> {
