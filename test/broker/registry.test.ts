@@ -147,6 +147,21 @@ function contract(open: () => Promise<RegistryDatabase>): void {
     expect((await registry.tokens())[0]).toMatchObject({ used: 3, uses: 3 });
   });
 
+  test('a use that is given back can be taken again, and is not among those that were noted', async () => {
+    const secret = new Uint8Array(16);
+    const hash = tokenHash(secret);
+    const token = { uses: 2, createdAt: 1, expiresAt: 100, group: 'g', cell: '' };
+    await registry.putToken(hash, token);
+    await registry.giveBack(hash);
+    expect((await registry.tokens())[0]?.used).toBe(0);
+    await registry.useToken(secret, 50);
+    await registry.markApplied(0);
+    await registry.giveBack(hash);
+    await registry.useToken(secret, 50);
+    await registry.raiseUses(hash, 1, false);
+    expect((await registry.tokens())[0]?.used).toBe(1);
+  });
+
   test('a token that is there stays as it is, and its uses only grow', async () => {
     const token = { uses: 3, createdAt: 1, expiresAt: 100, group: 'g', cell: '' };
     const hash = tokenHash(new Uint8Array(16));

@@ -129,7 +129,7 @@ export class EnrolmentDesk {
 
   /** Of a newcomer, or one that was unenrolled: a token is used. */
   private async enter(deviceId: string, enrolment: Enrolment): Promise<Device> {
-    const { directory, registry, nonces, now } = this.options;
+    const { directory, nonces } = this.options;
     if (enrolment.token === null) {
       throw new BrokerError(
         'ERR_DEVICE_UNKNOWN',
@@ -139,29 +139,30 @@ export class EnrolmentDesk {
     // Before a use of the token is taken: both get into the log and before people's eyes.
     const ownName = checkLabel('name', enrolment.name);
     const agent = checkAgent(enrolment.agent ?? '');
-    const token = await registry.useToken(enrolment.token, now());
-    // Not before: whoever has neither a device nor a token must not fill the set of used ones.
-    nonces.use(enrolment.nonce);
-    const device = await directory.record({
-      action: 'enrol',
-      subject: deviceId,
-      key: enrolment.key,
-      owner: enrolment.owner,
-      name: token.name || ownName,
-      group: token.group,
-      cell: enrolment.cell ?? token.cell,
-      streams: [],
-      ...credentialLife(this.options),
-      agent,
-      ownership: enrolment.ownership,
-      token: fromHex(token.hash),
+    const { device, token } = await this.spend(enrolment.token, (token) => {
+      // Not before: whoever has neither a device nor a token must not fill the set of used ones.
+      nonces.use(enrolment.nonce);
+      return directory.record({
+        action: 'enrol',
+        subject: deviceId,
+        key: enrolment.key,
+        owner: enrolment.owner,
+        name: token.name || ownName,
+        group: token.group,
+        cell: enrolment.cell ?? token.cell,
+        streams: [],
+        ...credentialLife(this.options),
+        agent,
+        ownership: enrolment.ownership,
+        token: fromHex(token.hash),
+      });
     });
     return this.options.describe(device, token);
   }
 
   /** Of a spare part: the device that its token names goes on with the new key. Section 5.7. */
   private async swap(place: Token, enrolment: Enrolment): Promise<Device> {
-    const { directory, registry, nonces, disconnect, highestBoot, now } = this.options;
+    const { directory, nonces, disconnect, highestBoot, now } = this.options;
     const device = requireEnrolled(directory, place.device);
     const { deviceId } = device;
     if (device.owner !== enrolment.owner) {
@@ -172,27 +173,51 @@ export class EnrolmentDesk {
     const graceMs = place.compromised ? 0 : this.options.rotationGraceDays * DAY_MS;
     const until = now() + graceMs;
     checkHistory(device, until, now());
-    const token = await registry.useToken(enrolment.token!, now());
-    nonces.use(enrolment.nonce);
-    const swapped = await directory.record({
-      action: 'rotate',
-      subject: deviceId,
-      key: enrolment.key,
-      firstBoot,
-      until,
-      cause: 'swap',
-      ...credentialLife(this.options),
-      request: enrolment.ownership,
-      token: fromHex(token.hash),
+    const { device: swapped } = await this.spend(enrolment.token!, (token) => {
+      nonces.use(enrolment.nonce);
+      return directory.record({
+        action: 'rotate',
+        subject: deviceId,
+        key: enrolment.key,
+        firstBoot,
+        until,
+        cause: 'swap',
+        ...credentialLife(this.options),
+        request: enrolment.ownership,
+        token: fromHex(token.hash),
+      });
     });
     disconnect(deviceId);
     return swapped;
+  }
+
+  /** Takes a use of a token for what is recorded with it, and gives it back when that is certainly not in the log. */
+  private async spend(
+    secret: Uint8Array,
+    record: (token: Token) => Promise<Device>,
+  ): Promise<{ readonly device: Device; readonly token: Token }> {
+    const { registry, now } = this.options;
+    const token = await registry.useToken(secret, now());
+    try {
+      return { device: await record(token), token };
+    } catch (error) {
+      if (isUnrecorded(error)) await registry.giveBack(token.hash);
+      throw error;
+    }
   }
 
   private refuseSuspended(device: Device, at: number): void {
     if (!isSuspended(device, at)) return;
     throw new BrokerError('ERR_SUSPENDED', `device ${device.deviceId}: suspended`);
   }
+}
+
+/** The log has refused it, or it did not get as far. Whatever else went wrong, the entry may be there. */
+function isUnrecorded(error: unknown): boolean {
+  return (
+    error instanceof BrokerError &&
+    (error.code === 'ERR_LOG_FULL' || error.code === 'ERR_NONCE_INVALID')
+  );
 }
 
 function isEnrolled(device: Device | null): device is Device {

@@ -3,7 +3,9 @@
  *
  * The evidence log is the truth about devices: an action is appended there first, and applied here when it is durable.
  * `appliedThrough` says up to where all of it is here, of devices and of tokens; on start the broker applies what is
- * behind that, and a device's `logIndex` says which of it is there already. Uses of tokens are only here: one is taken before the enrolment is logged, so a crash in between costs one use and never gives one.
+ * behind that, and a device's `logIndex` says which of it is there already. Uses of tokens are only here: one is taken
+ * before the enrolment is logged and given back when the log refuses it, so a crash in between costs one use and never
+ * gives one.
  */
 
 import { createHash } from 'node:crypto';
@@ -332,6 +334,29 @@ export class Registry {
     const row = await answered(this.tryToken(tokenHash(token), now));
     if (row) return tokenOf(row);
     throw new BrokerError('ERR_TOKEN_INVALID', 'token: unknown, used up, revoked or expired');
+  }
+
+  /**
+   * Gives a use back whose enrolment is certainly not in the log.
+   *
+   * @throws {BrokerError} ERR_REGISTRY_DATABASE: it is lost.
+   */
+  async giveBack(hash: string): Promise<void> {
+    const query = this.db
+      .updateTable('tokens')
+      .set((eb) => ({
+        used: eb('used', '-', 1),
+        // When that was noted the use may have been on its way: it is never more than `used`.
+        used_before: eb
+          .case()
+          .when('used_before', '<', eb.ref('used'))
+          .then(eb.ref('used_before'))
+          .else(eb('used', '-', 1))
+          .end(),
+      }))
+      .where('hash', '=', hash)
+      .where('used', '>', 0);
+    await answered(query.execute());
   }
 
   private async tryToken(hash: string, now: number) {
