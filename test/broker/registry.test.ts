@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   type AccessToken,
   putAccessTokens,
   readAccessTokens,
+  removeAccessTokens,
 } from '@fieldproof/broker/registry/access-table';
 import { openRegistryDatabase, type RegistryDatabase } from '@fieldproof/broker/registry/database';
 import { DeviceTexts } from '@fieldproof/broker/registry/device-texts';
@@ -274,6 +275,27 @@ describe('SQLite', () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   const file = join(folder, 'registry.sqlite');
   contract(() => openRegistryDatabase({ url: '', file }));
+
+  test('nothing is left on disk of texts of a revoked token, and of names of access tokens that are forgotten', async () => {
+    const file = join(folder, 'erased.sqlite');
+    const db = await openRegistryDatabase({ url: '', file });
+    const onDisk = () =>
+      ['', '-wal'].map((end) => readFileSync(`${file}${end}`, 'latin1')).join('');
+    const hash = 'ab'.repeat(32);
+    const registry = new Registry(db);
+    await registry.putToken(hash, {
+      ...{ uses: 1, createdAt: 1, expiresAt: 100, group: 'g', cell: '' },
+      ...{ site: 'Elm Street 5', notes: 'key under the mat' },
+    });
+    const made = { createdAt: 1, expiresAt: null, madeBy: null, revoked: true, lastUsedAt: null };
+    await putAccessTokens(db, [{ hash, name: 'Ann Example', scopes: ['read'], ...made }]);
+    const texts = /Elm Street|under the mat|Ann Example/g;
+    expect(onDisk().match(texts)).toHaveLength(3);
+    await registry.revokeToken(hash);
+    await removeAccessTokens(db, [hash]);
+    expect(onDisk().match(texts)).toBeNull();
+    await db.destroy();
+  });
 
   test('one that does not answer is named to whoever has or asks for a token', async () => {
     const gone = new Registry(await openRegistryDatabase({ url: '', file: join(folder, 'gone') }));

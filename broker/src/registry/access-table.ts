@@ -2,7 +2,7 @@
 
 import type { Selectable } from 'kysely';
 import { isScope, type Scope } from '../http/scopes.ts';
-import type { RegistryDatabase } from './database.ts';
+import { overwriteDeleted, type RegistryDatabase } from './database.ts';
 import type { AccessTable } from './schema.ts';
 
 /** A named token of a person or program. Times are Unix ms. */
@@ -45,11 +45,13 @@ export async function putAccessTokens(
   });
 }
 
+/** Leaves nothing of their names. */
 export async function removeAccessTokens(
   db: RegistryDatabase,
   hashes: readonly string[],
 ): Promise<void> {
   await db.deleteFrom('access_tokens').where('hash', 'in', hashes).execute();
+  await overwriteDeleted(db);
 }
 
 /** Of no end, and of no use: 0, for the columns hold numbers only. */

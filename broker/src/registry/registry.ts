@@ -289,12 +289,13 @@ export class Registry {
 
   /** Erases the texts of a token: the device has them, or will not come. */
   async eraseTokenTexts(hash: string): Promise<void> {
-    await this.db
+    const { numUpdatedRows } = await this.db
       .updateTable('tokens')
       .set({ site_text: '', notes: '' })
       .where('hash', '=', hash)
-      .execute();
-    await overwriteDeleted(this.db);
+      .where((eb) => eb.or([eb('site_text', '!=', ''), eb('notes', '!=', '')]))
+      .executeTakeFirst();
+    if (Number(numUpdatedRows) > 0) await overwriteDeleted(this.db);
   }
 
   /** @throws {BrokerError} ERR_REGISTRY_DATABASE. */
@@ -304,13 +305,14 @@ export class Registry {
     return rows.map(tokenOf);
   }
 
-  /** @returns false when there is no such token. */
+  /** With its texts. @returns false when there is no such token. */
   async revokeToken(hash: string): Promise<boolean> {
     const result = await this.db
       .updateTable('tokens')
-      .set({ revoked: 1, site_text: '', notes: '' })
+      .set({ revoked: 1 })
       .where('hash', '=', hash)
       .executeTakeFirst();
+    await this.eraseTokenTexts(hash);
     return Number(result.numUpdatedRows) > 0;
   }
 
