@@ -75,3 +75,18 @@ describe('a use of a token', () => {
     expect(await usedOf(other.token)).toBe(1);
   });
 });
+
+test('a request that is refused makes no token', async () => {
+  const device = await broker.device();
+  const before = await list();
+  const bodies = [[], { host: 'my host!' }, { host: '' }, { host: 7 }];
+  for (const path of ['/admin/tokens', `/admin/devices/${device.id}/swap`]) {
+    for (const body of bodies) {
+      expect([body, await broker.admin('POST', path, body)]).toMatchObject([
+        body,
+        { status: 400, body: { code: 'ERR_REQUEST' } },
+      ]);
+    }
+  }
+  expect(await list()).toEqual(before);
+});

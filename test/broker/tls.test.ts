@@ -87,8 +87,11 @@ test('a join line names no host that the certificate is not for', async () => {
   expect((good.body as { joinLine: string }).joinLine).toContain('//broker.example.org:');
   const six = await broker.admin('POST', '/admin/tokens', { host: '2001:db8::7' });
   expect((six.body as { joinLine: string }).joinLine).toContain('//[2001:db8::7]:');
+  const tokens = () => broker.admin('GET', '/admin/tokens');
+  const before = await tokens();
   const bad = await broker.admin('POST', '/admin/tokens', { host: 'other.example.org' });
   expect(bad).toMatchObject({ status: 400, body: { code: 'ERR_TLS_NAMES' } });
+  expect(await tokens()).toEqual(before);
 });
 
 describe('what it speaks', () => {

@@ -30,6 +30,7 @@ export function integerIn(
 /** The body as a map; empty when there is none. @throws {BrokerError} ERR_REQUEST. */
 export function bodyOf(request: FastifyRequest): Readonly<Record<string, unknown>> {
   const body: unknown = request.body ?? {};
-  if (typeof body === 'object' && !Buffer.isBuffer(body)) return body as Record<string, unknown>;
+  const isMap = typeof body === 'object' && !Array.isArray(body) && !Buffer.isBuffer(body);
+  if (isMap) return body as Record<string, unknown>;
   throw new BrokerError('ERR_REQUEST', 'body: expected a JSON object');
 }

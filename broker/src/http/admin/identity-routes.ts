@@ -10,7 +10,7 @@ import type { EnrolmentDesk } from '../../registry/enrolment.ts';
 import type { TransferDesk } from '../../registry/transfer.ts';
 import { bodyOf, textIn } from './body-fields.ts';
 import { type DeviceRoutesOptions, requireDevice, showDevice } from './device-routes.ts';
-import { endIn, joinLineFor, showToken, type TokenRoutesOptions } from './token-routes.ts';
+import { endIn, joinLineIn, showToken, type TokenRoutesOptions } from './token-routes.ts';
 
 export interface IdentityRoutesOptions extends DeviceRoutesOptions, TokenRoutesOptions {
   readonly desk: Pick<EnrolmentDesk, 'unenrol'>;
@@ -30,10 +30,10 @@ export function addIdentityRoutes(app: FastifyInstance, options: IdentityRoutesO
     const compromised = flagIn(request, 'compromised');
     const expiresAt = endIn(request, options);
     const place = { device: deviceId, compromised, group, cell };
+    const lineFor = joinLineIn(request, options);
     const { secret, token } = await options.tokenDesk.create({ uses: 1, expiresAt, ...place });
-    const joinLine = joinLineFor(secret, request, options);
     reply.code(201).header('cache-control', 'no-store');
-    return { joinLine, token: showToken(token, now()) };
+    return { joinLine: lineFor(secret), token: showToken(token, now()) };
   });
 
   app.post('/admin/devices/:id/transfer', { config: { scope: 'enrol' } }, async (request) => {

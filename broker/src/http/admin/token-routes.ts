@@ -50,6 +50,7 @@ export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions
     if (uses > 1 && Object.values(about).some((text) => text !== '')) {
       throw new BrokerError('ERR_REQUEST', 'uses: expected 1 with a name, site or notes');
     }
+    const lineFor = joinLineIn(request, options);
     const { secret, token } = await tokenDesk.create({
       uses,
       expiresAt: endIn(request, options),
@@ -57,9 +58,8 @@ export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions
       cell: checkCell(bodyOf(request).cell ?? ''),
       ...about,
     });
-    const joinLine = joinLineFor(secret, request, options);
     reply.code(201).header('cache-control', 'no-store');
-    return { joinLine, token: showToken(token, now()) };
+    return { joinLine: lineFor(secret), token: showToken(token, now()) };
   });
 
   app.delete('/admin/tokens/:hash', { config: { scope: 'enrol' } }, async (request, reply) => {
@@ -94,17 +94,21 @@ export function endIn(
   return endWithin(access(request, 'enrol'), isSaid ? end : undefined, end);
 }
 
-/** The line with which a device joins, for the host that the request names or the default one. */
-export function joinLineFor(
-  token: Uint8Array,
+/**
+ * The line with which a device joins, for the host that the request names or the default one; before a token is made.
+ *
+ * @throws {BrokerError} ERR_REQUEST, ERR_TLS_NAMES.
+ */
+export function joinLineIn(
   request: FastifyRequest,
   {
     network,
     rootKey,
     joinAddress,
   }: Pick<TokenRoutesOptions, 'network' | 'rootKey' | 'joinAddress'>,
-): string {
-  return formatJoinLine({ ...addressIn(request, joinAddress()), network, rootKey, token });
+): (token: Uint8Array) => string {
+  const address = addressIn(request, joinAddress());
+  return (token) => formatJoinLine({ ...address, network, rootKey, token });
 }
 
 /** A token as operators see it. */
