@@ -16,6 +16,7 @@ import { POSTGRES_LIMITS, type PostgresLimits, PostgresPool } from './postgres-p
 import {
   Kysely,
   Migrator,
+  PostgresAdapter,
   PostgresDialect,
   SqliteAdapter,
   SqliteDialect,
@@ -81,9 +82,11 @@ function reasonOf(error: unknown): string {
 }
 
 async function migrate(db: RegistryDatabase): Promise<void> {
+  const schema = await schemaOfMigrations(db);
   const migrator = new Migrator({
     db,
     provider: { getMigrations: async () => ({ ...MIGRATIONS }) },
+    ...(schema !== null && { migrationTableSchema: schema }),
   });
   const { error } = await migrator.migrateToLatest();
   if (error === undefined) return;
@@ -93,6 +96,21 @@ async function migrate(db: RegistryDatabase): Promise<void> {
     });
   }
   throw error;
+}
+
+/**
+ * On PostgreSQL the schema in which the tables are, or will be: without it the migrator takes another program's tables of
+ * the same names in another schema for its own.
+ */
+async function schemaOfMigrations(db: RegistryDatabase): Promise<string | null> {
+  if (!(db.getExecutor().adapter instanceof PostgresAdapter)) return null;
+  const { rows } = await sql<{ readonly schema: string | null }>`
+    select coalesce(
+      (select nspname from pg_namespace where oid =
+        (select relnamespace from pg_class where oid = to_regclass('kysely_migration'))),
+      current_schema()
+    ) as schema`.execute(db);
+  return rows[0]?.schema ?? null;
 }
 
 /** Has SQLite write over what was deleted now, and not when its write-ahead log is full. Nothing on PostgreSQL. */

@@ -12,4 +12,5 @@ export type Kysely<Schema> = Kyselys.Kysely<Schema>;
 export type SqliteDialect = Kyselys.SqliteDialect;
 export type PostgresDialect = Kyselys.PostgresDialect;
 
-export const { Kysely, Migrator, PostgresDialect, SqliteAdapter, SqliteDialect, sql } = kysely;
+export const { Kysely, Migrator, PostgresAdapter, PostgresDialect } = kysely;
+export const { SqliteAdapter, SqliteDialect, sql } = kysely;

@@ -1,7 +1,7 @@
 /** The registry's tables, on SQLite and PostgreSQL alike: text, 64-bit integers and blobs only. */
 
 import type { ColumnDefinitionBuilder, ColumnType, Migration } from 'kysely';
-import { type Kysely, sql } from './query-builder.ts';
+import { type Kysely, PostgresAdapter, sql } from './query-builder.ts';
 
 /** Read as number: `database.ts` turns what the drivers give into numbers, and no value here passes 2^53. */
 export type Int = ColumnType<number, number, number>;
@@ -138,7 +138,7 @@ export interface RegistrySchema {
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '001_registry': {
     up: async (db: Kysely<unknown>) => {
-      const blob = (await isPostgres(db)) ? sql`bytea` : sql`blob`;
+      const blob = isPostgres(db) ? sql`bytea` : sql`blob`;
       await db.schema
         .createTable('devices')
         .ifNotExists()
@@ -198,7 +198,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   },
   '003_standing': {
     up: async (db: Kysely<unknown>) => {
-      const blob = (await isPostgres(db)) ? sql`bytea` : sql`blob`;
+      const blob = isPostgres(db) ? sql`bytea` : sql`blob`;
       await db.schema
         .createTable('fresh_births')
         .ifNotExists()
@@ -253,9 +253,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '007_token_uses': {
     up: async (db: Kysely<unknown>) => {
       const count = (column: ColumnDefinitionBuilder) => column.notNull().defaultTo(0);
-      if (!(await hasColumn(db, 'tokens', 'used_before'))) {
-        await db.schema.alterTable('tokens').addColumn('used_before', 'bigint', count).execute();
-      }
+      await addColumn(db, 'tokens', 'used_before', { type: 'bigint', define: count });
       await sql`update tokens set used_before = used`.execute(db);
     },
   },
@@ -266,12 +264,28 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   },
 };
 
-/** A text column, empty in the rows that are there. A killed start may have added it. */
-async function addColumn(db: Kysely<unknown>, table: string, column: string): Promise<void> {
-  if (await hasColumn(db, table, column)) return;
+interface Column {
+  readonly type: 'text' | 'bigint';
+  readonly define: (column: ColumnDefinitionBuilder) => ColumnDefinitionBuilder;
+}
+
+/** Empty in the rows that are there. */
+const TEXT: Column = { type: 'text', define: (column) => column.notNull().defaultTo('') };
+
+/** Adds a column, unless a killed start has. */
+async function addColumn(
+  db: Kysely<unknown>,
+  table: string,
+  name: string,
+  { type, define }: Column = TEXT,
+): Promise<void> {
+  // SQLite has no "if not exists" for columns. PostgreSQL lists the tables of all schemas, and others' may be named so.
+  if (!isPostgres(db) && (await hasColumn(db, table, name))) return;
   await db.schema
     .alterTable(table)
-    .addColumn(column, 'text', (definition) => definition.notNull().defaultTo(''))
+    .addColumn(name, type, (column) =>
+      isPostgres(db) ? define(column).ifNotExists() : define(column),
+    )
     .execute();
 }
 
@@ -281,6 +295,6 @@ async function hasColumn(db: Kysely<unknown>, table: string, column: string): Pr
   return known.some(({ name }) => name === column);
 }
 
-async function isPostgres(db: Kysely<unknown>): Promise<boolean> {
-  return db.getExecutor().adapter.constructor.name === 'PostgresAdapter';
+function isPostgres(db: Kysely<unknown>): boolean {
+  return db.getExecutor().adapter instanceof PostgresAdapter;
 }
