@@ -19,7 +19,8 @@ export interface LogOptions {
   readonly scrubber?: Scrubber;
   /** Keeps the last lines. */
   readonly ring?: LogRing;
-  readonly now?: () => number;
+  /** Of a clock that nobody sets; default `performance.now`. */
+  readonly monotonicMs?: () => number;
 }
 
 /** Where secrets could get into a line. */
@@ -35,7 +36,7 @@ export function createLogger(level: string, options: LogOptions = {}): Logger {
   const { destination = pino.destination(2), scrubber = new Scrubber(), ring } = options;
   const limits = options.limits ?? LINE_LIMITS;
   const limit = new LineLimit(limits);
-  const now = options.now ?? Date.now;
+  const now = options.monotonicMs ?? (() => performance.now());
   let isTimed = false;
   const tellLater = () => {
     if (isTimed) return;

@@ -50,7 +50,7 @@ export async function openFoundation(
   const ring = new LogRing();
   const { logDestination } = dependencies;
   const log = createLogger(config.logLevel, {
-    ...{ scrubber, ring, now },
+    ...{ scrubber, ring },
     ...(logDestination && { destination: logDestination }),
   });
   const startedAt = now();

@@ -64,7 +64,7 @@ export async function openRights(base: Foundation, { isOnline }: Pick<DeviceLink
     onSecret: (secret) => base.scrubber.add(secret),
   });
   const outages = new Outages({
-    ...{ offlineAfterMs: config.offlineAfterMs, startedAt: base.startedAt, log, now },
+    ...{ offlineAfterMs: config.offlineAfterMs, monotonicMs: () => performance.now(), log, now },
     store: new ToldStore(database, 'outage'),
     devices: () => directory.all(),
     device: (deviceId) => directory.get(deviceId),

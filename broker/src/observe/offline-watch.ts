@@ -1,6 +1,7 @@
 /**
  * Which devices are away, and since when it was told: pure rules with a latch for each device, so that one outage is
- * told once and its end once. Times are Unix ms and passed in.
+ * told once and its end once. How long something lasts is measured in ticks, the milliseconds of a monotonic clock, for
+ * clocks of brokers are set back, and start in 1970.
  *
  * A device is away when it has had no session for `offlineAfterMs`. After a start nothing is told for as long, so that
  * devices can come back first; one that does not come is judged by when it was last heard.
@@ -8,20 +9,26 @@
 
 /** An outage that was told. */
 export interface Outage {
-  /** When the last session ended; after a restart of the broker, when the device was last heard. */
+  /** When the last session ended; after a restart of the broker, when the device was last heard. Unix ms. */
   readonly since: number;
+}
+
+/** A device has no session, which nobody was told of. */
+export interface Absence {
+  readonly fromTick: number;
+  /** When it was last heard before the broker started, Unix ms; null when it had a session since. */
+  readonly heardAt: number | null;
 }
 
 export interface OfflineWatchOptions {
   readonly offlineAfterMs: number;
   /** When the broker started. */
-  readonly startedAt: number;
+  readonly startTick: number;
 }
 
 export class OfflineWatch {
   readonly #options: OfflineWatchOptions;
-  /** Devices without a session that nothing was told of, and since when. */
-  readonly #away = new Map<string, number>();
+  readonly #away = new Map<string, Absence>();
   readonly #told = new Map<string, Outage>();
 
   constructor(options: OfflineWatchOptions) {
@@ -44,8 +51,9 @@ export class OfflineWatch {
   }
 
   /** What a start found out: there has been no session, and the device was last heard then. */
-  heard(deviceId: string, at: number): void {
-    if (!this.isKnown(deviceId)) this.#away.set(deviceId, Math.min(at, this.#options.startedAt));
+  heard(deviceId: string, heardAt: number): void {
+    if (this.isKnown(deviceId)) return;
+    this.#away.set(deviceId, { fromTick: this.#options.startTick, heardAt });
   }
 
   /** A session begins. @returns the outage that it ends, if one was told. */
@@ -56,8 +64,8 @@ export class OfflineWatch {
   }
 
   /** The session ends, or the device is expected from now on. */
-  ends(deviceId: string, at: number): void {
-    if (!this.#told.has(deviceId)) this.#away.set(deviceId, at);
+  ends(deviceId: string, tick: number): void {
+    if (!this.#told.has(deviceId)) this.#away.set(deviceId, { fromTick: tick, heardAt: null });
   }
 
   /** The device is none of ours any more, or not expected. */
@@ -67,23 +75,21 @@ export class OfflineWatch {
   }
 
   /** Whether devices have had their time to come back since the start. */
-  isJudging(now: number): boolean {
-    return now - this.#options.startedAt >= this.#options.offlineAfterMs;
+  isJudging(tick: number): boolean {
+    return tick - this.#options.startTick >= this.#options.offlineAfterMs;
   }
 
-  /** Outages that are to be told now, longest first; each is told when `latch` says so. */
-  due(now: number): readonly (readonly [deviceId: string, outage: Outage])[] {
-    if (!this.isJudging(now)) return [];
-    const due: [string, Outage][] = [];
-    for (const [deviceId, since] of this.#away) {
-      if (now - since >= this.#options.offlineAfterMs) due.push([deviceId, { since }]);
-    }
-    return due.sort(([, a], [, b]) => a.since - b.since);
+  /** Absences that are to be told now, longest first; each is told when `latch` says so. */
+  due(tick: number): readonly (readonly [deviceId: string, absence: Absence])[] {
+    if (!this.isJudging(tick)) return [];
+    return [...this.#away]
+      .filter(([, { fromTick }]) => tick - fromTick >= this.#options.offlineAfterMs)
+      .sort(([, a], [, b]) => a.fromTick - b.fromTick);
   }
 
-  /** Notes that an outage is told. @returns false when it is over: nothing is to be told then. */
-  latch(deviceId: string, outage: Outage): boolean {
-    if (this.#away.get(deviceId) !== outage.since) return false;
+  /** Notes that an absence is told as an outage. @returns false when it is over: nothing is to be told then. */
+  latch(deviceId: string, absence: Absence, outage: Outage): boolean {
+    if (this.#away.get(deviceId) !== absence) return false;
     this.#away.delete(deviceId);
     this.#told.set(deviceId, outage);
     return true;

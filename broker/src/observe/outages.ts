@@ -12,7 +12,6 @@ import type { WebhookEvent } from './webhook-sender.ts';
 
 export interface OutagesOptions {
   readonly offlineAfterMs: number;
-  readonly startedAt: number;
   readonly devices: () => readonly Device[];
   readonly device: (deviceId: string) => Device | null;
   readonly isOnline: (deviceId: string) => boolean;
@@ -24,6 +23,8 @@ export interface OutagesOptions {
   readonly send: (event: WebhookEvent) => void;
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>;
   readonly now: () => number;
+  /** Milliseconds of a clock that nobody sets. */
+  readonly monotonicMs: () => number;
 }
 
 const CHECK_MS = 5000;
@@ -39,7 +40,8 @@ export class Outages {
 
   constructor(options: OutagesOptions) {
     this.#options = options;
-    this.#watch = new OfflineWatch(options);
+    const { offlineAfterMs, monotonicMs } = options;
+    this.#watch = new OfflineWatch({ offlineAfterMs, startTick: monotonicMs() });
   }
 
   /** Outages that were told and last. */
@@ -72,22 +74,24 @@ export class Outages {
   }
 
   sessionEnds(deviceId: string): void {
-    this.#watch.ends(deviceId, this.#options.now());
+    this.#watch.ends(deviceId, this.#options.monotonicMs());
   }
 
   /** An entry about a device is in the log. */
   recorded(action: string, device: Device): void {
     const { deviceId, quarantined, suspension } = device;
-    const { now, isOnline } = this.#options;
+    const { now, isOnline, monotonicMs } = this.#options;
     if (action === 'quarantine') {
       const boot = quarantined.at(-1) ?? null;
       this.#tell({ event: 'device-quarantined', at: now(), boot }, deviceId);
     } else if (action === 'suspend') {
       const { kind = 'operator', reason = '', until = null } = suspension ?? {};
       this.#forget(deviceId);
+      // Not expected while it lasts, and from then on, however it ends.
+      if (!isOnline(deviceId)) this.#watch.ends(deviceId, monotonicMs());
       this.#tell({ event: 'device-suspended', at: now(), kind, reason, until }, deviceId);
     } else if (action === 'resume') {
-      if (!isOnline(deviceId)) this.#watch.ends(deviceId, now());
+      if (!isOnline(deviceId)) this.#watch.ends(deviceId, monotonicMs());
     } else if (action === 'unenrol') {
       this.#forget(deviceId);
     }
@@ -113,23 +117,26 @@ export class Outages {
   }
 
   async #check(): Promise<void> {
-    const { now, store, lastHeard } = this.#options;
-    if (!this.#watch.isJudging(now())) return;
+    const { now, monotonicMs, store, lastHeard } = this.#options;
+    const tick = monotonicMs();
+    if (!this.#watch.isJudging(tick)) return;
     if (!this.#hasLookedBack) {
       await this.#lookBack();
       this.#hasLookedBack = true;
     }
-    for (const [deviceId, outage] of this.#watch.due(now())) {
+    for (const [deviceId, absence] of this.#watch.due(tick)) {
       const expected = this.#isExpected(deviceId);
       if (expected === 'not ours') this.#watch.forget(deviceId);
-      if (expected === 'refused') this.#watch.ends(deviceId, now());
+      if (expected === 'refused') this.#watch.ends(deviceId, tick);
       if (expected !== 'yes') continue;
-      const { since } = outage;
       const lastSeen = await lastHeard(deviceId);
+      const at = now();
+      const began = Math.round(at - (monotonicMs() - absence.fromTick));
+      const since = Math.min(absence.heardAt ?? began, began);
       // It may have come back while the log was asked.
-      if (!this.#watch.latch(deviceId, outage)) continue;
+      if (!this.#watch.latch(deviceId, absence, { since })) continue;
       this.#write(() => store.put(deviceId, since));
-      this.#tell({ event: 'device-offline', at: now(), since, lastSeen }, deviceId);
+      this.#tell({ event: 'device-offline', at, since, lastSeen }, deviceId);
     }
   }
 

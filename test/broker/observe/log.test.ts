@@ -19,7 +19,7 @@ function logger(level = 'trace', scrubber = new Scrubber()) {
   const log = createLogger(level, {
     destination: { write: (line: string) => void lines.push(JSON.parse(line)) },
     limits: { lines: 3, windowMs: 20 },
-    now: () => clock.ms,
+    monotonicMs: () => clock.ms,
     scrubber,
     ring,
   });

@@ -1,4 +1,4 @@
-import { OfflineWatch } from '@fieldproof/broker/observe/offline-watch';
+import { type Absence, OfflineWatch } from '@fieldproof/broker/observe/offline-watch';
 import { Outages, type OutagesOptions } from '@fieldproof/broker/observe/outages';
 import type { WebhookEvent } from '@fieldproof/broker/observe/webhook-sender';
 import { describe, expect, test } from '@jest/globals';
@@ -8,43 +8,44 @@ const AFTER = 1000;
 
 describe('the rules', () => {
   test('a device is away when its session has been gone for long enough, and that is told once', () => {
-    const watch = new OfflineWatch({ offlineAfterMs: AFTER, startedAt: 0 });
+    const watch = new OfflineWatch({ offlineAfterMs: AFTER, startTick: 0 });
     watch.ends('a', 5000);
     expect(watch.due(5999)).toEqual([]);
-    expect(watch.due(6000)).toEqual([['a', { since: 5000 }]]);
-    expect(watch.latch('a', { since: 5000 })).toBe(true);
+    const [[device, absence]] = watch.due(6000) as [[string, Absence]];
+    expect([device, absence]).toEqual(['a', { fromTick: 5000, heardAt: null }]);
+    expect(watch.latch('a', absence, { since: 5000 })).toBe(true);
     expect(watch.due(99_000)).toEqual([]);
     expect(watch.begins('a')).toEqual({ since: 5000 });
     expect(watch.begins('a')).toBeNull();
   });
 
   test('one that comes back in time is no outage', () => {
-    const watch = new OfflineWatch({ offlineAfterMs: AFTER, startedAt: 0 });
+    const watch = new OfflineWatch({ offlineAfterMs: AFTER, startTick: 0 });
     watch.ends('a', 5000);
     expect(watch.begins('a')).toBeNull();
     expect(watch.due(9000)).toEqual([]);
   });
 
   test('an outage that ended while it was looked up is not told', () => {
-    const watch = new OfflineWatch({ offlineAfterMs: AFTER, startedAt: 0 });
+    const watch = new OfflineWatch({ offlineAfterMs: AFTER, startTick: 0 });
     watch.ends('a', 5000);
-    const [[, outage]] = watch.due(6000) as [[string, { since: number }]];
+    const [[, absence]] = watch.due(6000) as [[string, Absence]];
     watch.begins('a');
     watch.ends('a', 6500);
-    expect(watch.latch('a', outage)).toBe(false);
+    expect(watch.latch('a', absence, { since: 5000 })).toBe(false);
   });
 
   test('after a start nothing is told until devices have had the time to come back', () => {
-    const watch = new OfflineWatch({ offlineAfterMs: AFTER, startedAt: 50_000 });
+    const watch = new OfflineWatch({ offlineAfterMs: AFTER, startTick: 50_000 });
     watch.heard('gone', 10);
     watch.heard('back', 20);
     expect(watch.due(50_999)).toEqual([]);
     watch.begins('back');
-    expect(watch.due(51_000)).toEqual([['gone', { since: 10 }]]);
+    expect(watch.due(51_000)).toEqual([['gone', { fromTick: 50_000, heardAt: 10 }]]);
   });
 
   test('an outage that an earlier run has told is not told again, and its end is', () => {
-    const watch = new OfflineWatch({ offlineAfterMs: AFTER, startedAt: 50_000 });
+    const watch = new OfflineWatch({ offlineAfterMs: AFTER, startTick: 50_000 });
     watch.restore('a', { since: 7 });
     watch.heard('a', 9);
     expect(watch.due(99_000)).toEqual([]);
@@ -55,7 +56,7 @@ describe('the rules', () => {
     const step = fc.tuple(fc.constantFrom('begin', 'end', 'check'), fc.nat(3), fc.nat(1500));
     fc.assert(
       fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
-        const watch = new OfflineWatch({ offlineAfterMs: AFTER, startedAt: 0 });
+        const watch = new OfflineWatch({ offlineAfterMs: AFTER, startTick: 0 });
         const isTold = new Map<string, boolean>();
         let now = 0;
         for (const [what, n, gap] of steps) {
@@ -67,9 +68,9 @@ describe('the rules', () => {
             isTold.set(id, false);
           }
           if (what !== 'check') continue;
-          for (const [due, outage] of watch.due(now)) {
-            expect(now - outage.since).toBeGreaterThanOrEqual(AFTER);
-            expect(watch.latch(due, outage)).toBe(true);
+          for (const [due, absence] of watch.due(now)) {
+            expect(now - absence.fromTick).toBeGreaterThanOrEqual(AFTER);
+            expect(watch.latch(due, absence, { since: absence.fromTick })).toBe(true);
             expect(isTold.get(due)).not.toBe(true);
             isTold.set(due, true);
           }
@@ -81,7 +82,8 @@ describe('the rules', () => {
 
 describe('what is told', () => {
   function outages(changes: Partial<OutagesOptions> = {}) {
-    const clock = { ms: 0 };
+    /** `set`: by how much somebody has set the clock forward. */
+    const clock = { ms: 0, set: 0 };
     const told: WebhookEvent[] = [];
     const stored = new Map<string, number>();
     const online = new Set<string>();
@@ -95,7 +97,6 @@ describe('what is told', () => {
           } as never);
     const watch = new Outages({
       offlineAfterMs: AFTER,
-      startedAt: 0,
       devices: () => Object.keys(standing).map((id) => device(id)!),
       device,
       isOnline: (id) => online.has(id),
@@ -108,6 +109,7 @@ describe('what is told', () => {
       send: (event) => told.push(event),
       log: { info: () => {}, warn: () => {}, error: () => {} } as never,
       now: () => clock.ms,
+      monotonicMs: () => clock.ms - clock.set,
       ...changes,
     });
     const session = (id: string, isOnline: boolean) => {
@@ -170,6 +172,59 @@ describe('what is told', () => {
     clock.ms = 10_000;
     await watch.check();
     expect(told[1]).toMatchObject({ event: 'device-offline', device: 'a', since: 9000 });
+  });
+
+  test.each(['by a decision on its appeal', 'at its end'])(
+    'a device that was away when it was suspended is expected again when that ends %s',
+    async () => {
+      const { watch, clock, told, session, standing, device } = outages();
+      session('a', true);
+      session('a', false);
+      clock.ms = 900;
+      standing.a = 'suspended';
+      watch.recorded('suspend', device('a')!);
+      clock.ms = 9000;
+      await watch.check();
+      // By a decision on its appeal, or at its end: the standing says it.
+      standing.a = 'active';
+      clock.ms = 9999;
+      await watch.check();
+      expect(told.map(({ event }) => event)).toEqual(['device-suspended']);
+      clock.ms = 10_000;
+      await watch.check();
+      expect(told[1]).toMatchObject({ event: 'device-offline', device: 'a', since: 9000 });
+    },
+  );
+
+  test('a clock that is set back an hour delays nothing', async () => {
+    const { watch, clock, told, session } = outages();
+    session('a', true);
+    clock.ms = 7_200_000;
+    session('a', false);
+    clock.set = -3_600_000;
+    clock.ms += clock.set + 1000;
+    await watch.check();
+    const [since, at] = [3_600_000, 3_601_000];
+    expect(told).toMatchObject([{ event: 'device-offline', since, at }]);
+  });
+
+  test('a start in 1970 gives devices their time, and is told of in the time that is set then', async () => {
+    const { watch, clock, told, session } = outages({
+      lastHeard: async (id) => (id === 'b' ? 7e11 : null),
+    });
+    clock.ms = 500;
+    session('a', true);
+    session('a', false);
+    clock.set = 8e11;
+    clock.ms += clock.set;
+    await watch.check();
+    expect(told).toEqual([]);
+    clock.ms = 8e11 + 1600;
+    await watch.check();
+    expect(told).toMatchObject([
+      { event: 'device-offline', device: 'b', since: 7e11 },
+      { event: 'device-offline', device: 'a', since: 8e11 + 500 },
+    ]);
   });
 
   test('an unenrolled device is forgotten', async () => {

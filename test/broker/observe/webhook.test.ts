@@ -126,6 +126,18 @@ describe('the secret', () => {
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+  test('an event that comes as the queue runs empty is sent as well, whatever the instant', async () => {
+    for (let steps = 0; steps < 12; steps++) {
+      const { sender: made, requests, settled } = sender([200]);
+      made.send({ event: 'first', at: 0 });
+      await until(() => requests.length === 1);
+      for (let step = 0; step < steps; step++) await null;
+      made.send({ event: 'second', at: 0 });
+      await settled();
+      expect([steps, made.counts.sent]).toEqual([steps, 2]);
+    }
+  });
+
   test('is made once, for its owner only', () => {
     const path = join(folder, 'made');
     const random = (bytes: number) => new Uint8Array(bytes).fill(7);
