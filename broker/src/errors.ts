@@ -322,6 +322,14 @@ export const BROKER_ERRORS = {
     what: 'A client of the plain profile sent packets faster than it may, and was read more slowly.',
     remedy: 'Nothing is lost; to let it be faster raise plainPacketsPerSecond.',
   },
+  ERR_ADMIN_CLEAR: {
+    what: 'The token would travel unencrypted to another machine.',
+    remedy: 'Use the https address of the broker, or run the command on its machine.',
+  },
+  ERR_REQUEST_TOO_LARGE: {
+    what: 'The request is longer than the route takes.',
+    remedy: 'No request to the broker needs more than 65,536 bytes; send less.',
+  },
   ERR_BROKER_UNREACHABLE: {
     what: 'No broker answers at the address.',
     remedy: 'Start it, or name its data folder with --data.',

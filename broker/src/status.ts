@@ -1,6 +1,6 @@
 /** What `fieldproof-broker status` and dashboards show. */
 
-import { BROKER_ERRORS, type BrokerError } from './errors.ts';
+import { type BrokerError, remedyOf } from './errors.ts';
 import type { Counters } from './gate/counters.ts';
 import type { Addresses } from './listeners.ts';
 import type { MqttStatus } from './mqtt/mqtt-status.ts';
@@ -29,7 +29,7 @@ export interface StatusOptions {
 }
 
 function describe({ code, message }: BrokerError) {
-  return { code, message, remedy: BROKER_ERRORS.ERR_LOG_FULL.remedy };
+  return { code, message, remedy: remedyOf(code) };
 }
 
 /** Makes the function that takes a snapshot. */

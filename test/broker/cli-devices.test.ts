@@ -1,7 +1,7 @@
 import { formatAppeals, formatDevice, formatDevices } from '@fieldproof/broker/cli/device-view';
 import { parseDuration } from '@fieldproof/broker/cli/duration';
 import { findDevice } from '@fieldproof/broker/cli/find-device';
-import { cut, formatTable, widthOf } from '@fieldproof/broker/cli/text-layout';
+import { cut, formatFields, formatTable, widthOf } from '@fieldproof/broker/cli/text-layout';
 import { sealAppeal } from '@fieldproof/protocol/appeal';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
@@ -140,6 +140,14 @@ test('a device is found by its name or a part of its id, and only when one is me
   ] as const) {
     await expect(findDevice(client, text)).rejects.toMatchObject({ code });
   }
+
+  test('a word that is too long for its line is broken between characters, not within one', () => {
+    for (let before = 0; before < 3; before++) {
+      const text = formatFields([['x', 'a'.repeat(before) + '🌡'.repeat(30)]], 24);
+      expect(text).not.toMatch(/\p{Surrogate}/u);
+      expect(text.replaceAll(/[^a🌡]/gu, '')).toBe('a'.repeat(before) + '🌡'.repeat(30));
+    }
+  });
 });
 
 describe('commands', () => {
@@ -220,6 +228,14 @@ describe('commands', () => {
     const end = /token revoke ([0-9a-f]{64})/.exec(qr)![1]!;
     expect(await cli('token', 'revoke', end)).toContain('revoked');
   }, 60_000);
+
+  test('go to the address of --url, but not unencrypted to another machine, where the token could be read', async () => {
+    const { http } = broker.running.addresses;
+    expect(await cli('devices', 'list', '--url', `${http}/`)).toContain('NAME');
+    const elsewhere = 'http://192.0.2.1:7880';
+    expect(await failure('status', '--url', elsewhere)).toMatch(/ERR_ADMIN_CLEAR.*https/);
+    expect(await failure('status', '--url', 'broker')).toMatch(/ERR_BROKER_UNREACHABLE: broker:/);
+  });
 
   test('suspend, appeals and release; mistakes are one line with a remedy', async () => {
     const flags = ['--reason', 'smoke', '--for', '14d', '--evidence', '0', '1', '--json'];

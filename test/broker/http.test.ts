@@ -316,6 +316,13 @@ describe('health', () => {
     expect((await fetch(url('/readyz'))).status).toBe(200);
     expect(await problem(await fetch(url('/none')))).toMatchObject({ code: 'ERR_NOT_FOUND' });
   });
+
+  test('so are a path that is no UTF-8 and a body that is too long', async () => {
+    const path = await fetch(url('/admin/devices/%E0%A4%A'));
+    expect(await problem(path)).toMatchObject({ status: 400, code: 'ERR_REQUEST' });
+    const body = await authorized('/v1/enrol', { method: 'POST', body: 'x'.repeat(65_537) });
+    expect(await problem(body)).toMatchObject({ status: 413, code: 'ERR_REQUEST_TOO_LARGE' });
+  });
 });
 
 describe('TLS', () => {

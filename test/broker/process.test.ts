@@ -116,6 +116,21 @@ describe('the process', () => {
   test('a command says how it is used', async () => {
     const { stdout } = await run(process.execPath, [BIN, 'token', '--help']);
     expect(stdout).toContain('Usage: fieldproof-broker token');
+    for (const [flag, value] of [
+      ['--uses', 'five'],
+      ['--hours', '2h'],
+      ['--hours', '-1'],
+    ] as const) {
+      const wrong = run(process.execPath, [BIN, 'token', 'create', flag, value, '--data', folder]);
+      await expect(wrong).rejects.toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(
+          new RegExp(
+            `^error: option '${flag} <n>' argument '${value}' is invalid. expected a whole`,
+          ),
+        ),
+      });
+    }
   }, 120_000);
 });
 

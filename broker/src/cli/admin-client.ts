@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { FieldproofError } from '@fieldproof/protocol/errors';
 import { BrokerError } from '../errors.ts';
 import { tokenFile } from '../http/access.ts';
+import { isLoopback } from '../loopback.ts';
 import { plainLine } from '../plain-text.ts';
 
 export interface AdminClient {
@@ -28,7 +29,8 @@ export function createAdminClient(options: {
 }): AdminClient {
   return {
     call: async (method, path, body) => {
-      const url = options.url ?? read(addressFile(options.dataDir));
+      const url = addressOf(options);
+      refuseClearText(url);
       const token = read(options.tokenFile ?? tokenFile(options.dataDir, 'admin'));
       const headers = {
         authorization: `Bearer ${token}`,
@@ -55,7 +57,7 @@ export async function sendSigned(
   request: Uint8Array,
   options: { readonly dataDir: string; readonly url?: string },
 ): Promise<Uint8Array> {
-  const url = options.url ?? read(addressFile(options.dataDir));
+  const url = addressOf(options);
   const headers = { 'content-type': 'application/cose; cose-type="cose-sign1"' };
   const init = { method: 'POST', headers, body: Buffer.from(request) };
   const response = await fetch(`${url}${path}`, init).catch((cause: unknown) => {
@@ -63,6 +65,30 @@ export async function sendSigned(
   });
   if (response.ok) return new Uint8Array(await response.arrayBuffer());
   throw problemIn(parseAnswer(await response.text()), { url, status: response.status });
+}
+
+/** Without a slash at its end. @throws {BrokerError} ERR_BROKER_UNREACHABLE. */
+function addressOf({
+  dataDir,
+  url = read(addressFile(dataDir)),
+}: {
+  readonly dataDir: string;
+  readonly url?: string;
+}): string {
+  if (!URL.canParse(url)) {
+    throw new BrokerError(
+      'ERR_BROKER_UNREACHABLE',
+      `${url}: expected a URL such as https://broker:7885`,
+    );
+  }
+  return url.replace(/\/+$/, '');
+}
+
+/** @throws {BrokerError} ERR_ADMIN_CLEAR. */
+function refuseClearText(url: string): void {
+  const { protocol, hostname } = new URL(url);
+  if (protocol === 'https:' || isLoopback(hostname)) return;
+  throw new BrokerError('ERR_ADMIN_CLEAR', `${url}: expected https, or an address of this machine`);
 }
 
 /** What a broker says is wrong; that it is none where the answer is of another form. */

@@ -16,6 +16,7 @@ import { plainLine } from '../plain-text.ts';
 import { parseRootKey, readBytes, readRootFile, writeNewFile } from '../root-key.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
 import { type StartFlags, settingsFlags, settingsOf } from './start-command.ts';
+import { wholeNumber } from './whole-number.ts';
 
 interface ShowFlags extends CommonFlags {
   readonly root?: string;
@@ -71,7 +72,7 @@ export function addDescriptorCommands(program: Command): void {
     .requiredOption('--out <file>', 'where the signed descriptor goes')
     .option('--current <file>', 'the one in force: shows what changes, refuses an older version')
     .addOption(
-      new Option('--days <n>', 'how long it is valid').default(DEFAULT_DAYS).argParser(Number),
+      new Option('--days <n>', 'how long it is valid').default(DEFAULT_DAYS).argParser(wholeNumber),
     )
     .option('--json', 'machine-readable output')
     .action(sign);

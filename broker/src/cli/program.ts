@@ -2,6 +2,7 @@
 
 import { Command } from 'commander';
 import { describeFailure } from '../errors.ts';
+import { VERSION } from '../observe/version.ts';
 import { plainLines } from '../plain-text.ts';
 import { addAccessCommands } from './access-commands.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
@@ -33,7 +34,7 @@ export async function runCommand(args: readonly string[]): Promise<void> {
 function createProgram(): Command {
   const program = new Command('fieldproof-broker')
     .description('The Fieldproof broker: verifies, records and receipts what devices send.')
-    .version('0.1.0')
+    .version(VERSION)
     .showHelpAfterError();
   addStartCommand(program);
   common(

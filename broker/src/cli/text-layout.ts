@@ -25,15 +25,19 @@ export function widthOf(text: string): number {
 
 /** A text of at most a width, cut with an ellipsis. */
 export function cut(text: string, width: number): string {
-  if (widthOf(text) <= width) return text;
+  return widthOf(text) <= width ? text : `${headOf(text, width - 1)}…`;
+}
+
+/** As many whole characters as there is room for. */
+function headOf(text: string, width: number): string {
   let kept = '';
-  let used = 1;
+  let used = 0;
   for (const character of text) {
     used += widthOf(character);
     if (used > width) break;
     kept += character;
   }
-  return `${kept}…`;
+  return kept;
 }
 
 /** One line each, titles first; columns with a `min` give way, the widest first. */
@@ -91,7 +95,7 @@ function wrap(text: string, width: number): string[] {
     if (line !== '') lines.push(line);
     line = word;
     while (widthOf(line) > width) {
-      const head = cut(line, width + 1).slice(0, -1);
+      const head = headOf(line, width);
       lines.push(head);
       line = line.slice(head.length);
     }

@@ -5,6 +5,7 @@ import { renderUnicodeCompact } from 'uqr';
 import { plainLine } from '../plain-text.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
 import { formatTokens } from './format.ts';
+import { wholeNumber } from './whole-number.ts';
 
 interface TokenFlags extends CommonFlags {
   readonly uses: number;
@@ -110,13 +111,13 @@ export function formatJoinLine(joinLine: string): string {
 
 export function hoursOption(): Option {
   const text = 'how long it is valid (default 24, and no longer than the token of --token)';
-  return new Option('--hours <n>', text).argParser(Number);
+  return new Option('--hours <n>', text).argParser(wholeNumber);
 }
 
 function tokenFlags(command: Command): Command {
   return command
     .addOption(
-      new Option('--uses <n>', 'devices that may join with it').default(1).argParser(Number),
+      new Option('--uses <n>', 'devices that may join with it').default(1).argParser(wholeNumber),
     )
     .addOption(hoursOption())
     .option('--group <name>', 'group of those devices')

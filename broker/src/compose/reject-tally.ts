@@ -27,7 +27,8 @@ export class RejectTally {
       await evidence.append({ type: 'reject-tally', fromMs, toMs, counts: [...counts] });
     } catch (error) {
       counters.returnTally(counts);
-      this.from = fromMs;
+      // Another write may have begun meanwhile, and failed first.
+      this.from = Math.min(this.from, fromMs);
       throw error;
     }
   }

@@ -1,6 +1,7 @@
 /** `GET /metrics` for Prometheus: to this machine, or with a token. */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { isLoopback } from '../loopback.ts';
 import { EXPOSITION_TYPE, type Family, formatMetrics } from '../observe/exposition.ts';
 import type { Access } from './access.ts';
 
@@ -23,6 +24,5 @@ export function addMetricsRoute(app: FastifyInstance, options: MetricsRouteOptio
 /** Whether a request comes from this machine, and not through a proxy on it. */
 export function isFromHere(request: FastifyRequest): boolean {
   const address = request.socket.remoteAddress ?? '';
-  const isLoopback = address === '::1' || /^(::ffff:)?127\./.test(address);
-  return isLoopback && FORWARDED.every((name) => request.headers[name] === undefined);
+  return isLoopback(address) && FORWARDED.every((name) => request.headers[name] === undefined);
 }

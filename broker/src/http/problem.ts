@@ -27,6 +27,7 @@ const STATUS: Readonly<Record<string, number>> = {
   ERR_RATE_LIMIT: 429,
   ERR_ROTATION_RATE: 429,
   ERR_TOO_LARGE: 413,
+  ERR_REQUEST_TOO_LARGE: 413,
   ERR_LOG_FULL: 503,
   ERR_NOT_READY: 503,
   ERR_REGISTRY_DATABASE: 503,
@@ -34,6 +35,12 @@ const STATUS: Readonly<Record<string, number>> = {
   ERR_LOG_CORRUPT: 500,
   ERR_INTERNAL: 500,
   ERR_KEY_FILE: 500,
+};
+
+/** Of what the framework refuses by itself. */
+const CODES: Readonly<Record<number, BrokerErrorCode>> = {
+  404: 'ERR_NOT_FOUND',
+  413: 'ERR_REQUEST_TOO_LARGE',
 };
 
 export interface Problem {
@@ -77,6 +84,6 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
 function fromFastify(error: FastifyError): BrokerError {
   const status = error.statusCode ?? 500;
   if (status >= 500) return new BrokerError('ERR_INTERNAL', 'request: failed', { cause: error });
-  const code: BrokerErrorCode = status === 404 ? 'ERR_NOT_FOUND' : 'ERR_REQUEST';
+  const code = CODES[status] ?? 'ERR_REQUEST';
   return new BrokerError(code, `request: ${error.message}`, { cause: error });
 }

@@ -2,6 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { BrokerError } from '../../errors.ts';
+import { isLoopback } from '../../loopback.ts';
 import type { Health } from '../../observe/health.ts';
 import type { Access } from '../access.ts';
 import type { Scope } from '../scopes.ts';
@@ -65,8 +66,4 @@ function addRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
   addSupportRoutes(app, options);
   addTokenRoutes(app, options);
   addWebhookRoutes(app, options);
-}
-
-function isLoopback(address: string): boolean {
-  return address === '::1' || /^(::ffff:)?127\./.test(address);
 }

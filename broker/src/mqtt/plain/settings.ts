@@ -1,5 +1,7 @@
 /** Settings of the plain profile: their defaults and domains. The table in broker/README.md is the manual. */
 
+import { isLoopback } from '../../loopback.ts';
+
 export interface PlainSettings {
   /** Listener of the plain profile; -1: none. */
   readonly plainPort: number;
@@ -92,9 +94,4 @@ export const PLAIN_RANGES: Readonly<Record<string, readonly [number, number]>> =
 /** Whether the listener of the plain profile asks nobody who they are: on loopback only. */
 export function isPlainAnonymous({ plainAuth, plainHost }: PlainSettings): boolean {
   return plainAuth === 'anonymous' && isLoopback(plainHost);
-}
-
-/** Whether an address or name is of this machine only. */
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
