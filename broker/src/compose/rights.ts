@@ -45,8 +45,11 @@ export async function openRights(base: Foundation, { isOnline }: Pick<DeviceLink
     ...{ network, signer: signers.statements, evidence, registry, random, now },
     onDatabaseError,
   });
+  /** Before that the database may lack anything of the log, also when the start fails and is taken back. */
+  const progress = { isCaughtUp: false };
   /** Nothing of the log up to here needs to be read again, once the database has all of it. */
   const settle = async () => {
+    if (!progress.isCaughtUp) return;
     const { size } = evidence;
     const settled = [await accessDesk.settle(), await tokenDesk.settle()];
     if (settled.every(Boolean)) await directory.settle(size);
@@ -98,7 +101,7 @@ export async function openRights(base: Foundation, { isOnline }: Pick<DeviceLink
   await quarantine.load();
 
   return {
-    ...{ texts, directory, accessDesk, tokenDesk, settle, sightings },
+    ...{ texts, directory, accessDesk, tokenDesk, progress, settle, sightings },
     ...{ webhook, outages, credentials, clones, quarantine },
   };
 }
@@ -119,5 +122,6 @@ export async function catchUpFromLog(base: Foundation, rights: Rights): Promise<
     );
   }
   await quarantine.adopt();
+  rights.progress.isCaughtUp = true;
   if (applied > 0) log.info({ applied }, 'registry: caught up from the evidence log');
 }

@@ -136,9 +136,13 @@ export class Registry {
     });
   }
 
-  /** Forgets devices and their keys: they are to come from the log, read from its beginning. */
+  /**
+   * Forgets devices and their keys: they are to come from the log, read from its beginning, by a later start if this
+   * one fails.
+   */
   async forgetDevices(): Promise<void> {
     await this.db.transaction().execute(async (tx) => {
+      await tx.deleteFrom('settings').where('key', '=', APPLIED).execute();
       await tx.deleteFrom('devices').execute();
       await tx.deleteFrom('device_keys').execute();
     });
