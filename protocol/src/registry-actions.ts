@@ -103,6 +103,7 @@ const ACTIONS = {
     device: optional(text(48)),
     name: optional(text(64)),
     compromised: optional(bool),
+    by: optional(hash),
   }),
   'token-revoke': record({}),
   access: record({

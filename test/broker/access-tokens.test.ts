@@ -338,7 +338,57 @@ describe('an enrolment token', () => {
       used: number;
       revoked: boolean;
       usable: boolean;
+      madeBy: string | null;
     }[];
+
+  const hashOf = (line: string) =>
+    createHash('sha256').update(parseJoinLine(line).token).digest('hex');
+
+  test('ends with the access token with which it was made, also over a lost database; no other does', async () => {
+    const parent = await create(['access', 'enrol'], { name: 'parent' });
+    const child = await create(['enrol'], { name: 'child' }, parent.token);
+    const lineOf = async (token?: string) =>
+      (await call('POST', '/admin/tokens', { body: {}, ...(token && { token }) })).body
+        .joinLine as string;
+    const device = await broker.device();
+    const swap = await call('POST', `/admin/devices/${device.id}/swap`, {
+      ...{ body: {}, token: child.token },
+    });
+    const lines = [
+      ...[await lineOf(parent.token), await lineOf(child.token), swap.body.joinLine as string],
+      await lineOf(),
+    ];
+    const hashes = lines.map(hashOf);
+    const by = (hex: string) => Uint8Array.from(Buffer.from(hex, 'hex'));
+    expect((await actionsOf(hashes[0]!))[0]).toMatchObject({ by: by(parent.access.hash) });
+    expect((await actionsOf(hashes[2]!))[0]).toMatchObject({ by: by(child.access.hash) });
+    expect((await actionsOf(hashes[3]!))[0]).not.toHaveProperty('by');
+    await dropDatabase();
+    const answer = await call('DELETE', `/admin/access/${parent.access.hash}`);
+    const ended = [...(answer.body.alsoRevokedJoinLines as string[])].sort();
+    expect(ended).toEqual(hashes.slice(0, 3).sort());
+    const states = (await tokens()).filter(({ hash }) => hashes.includes(hash));
+    expect(states.filter(({ usable }) => usable).map(({ hash }) => hash)).toEqual([hashes[3]]);
+    for (const hash of ended) {
+      expect((await actionsOf(hash)).at(-1)).toEqual({ action: 'token-revoke', subject: hash });
+    }
+    const { http, mqtt } = broker.running.addresses;
+    const late = new TestDevice({ http, mqtt, network: broker.running.network });
+    const refused = await late.enrolRequest(lines[0]!);
+    expect(await refused.json()).toMatchObject({ code: 'ERR_TOKEN_INVALID' });
+    await late.enrol(lines[3]!);
+  });
+
+  test('is not made by a request that waited while its access token was revoked', async () => {
+    const { token, access } = await create(['enrol'], { name: 'thief' });
+    await Promise.all([
+      ...Array.from({ length: 4 }, () => call('POST', '/admin/tokens', { token, body: {} })),
+      call('DELETE', `/admin/access/${access.hash}`),
+      ...Array.from({ length: 4 }, () => call('POST', '/admin/tokens', { token, body: {} })),
+    ]);
+    const made = (await tokens()).filter(({ madeBy }) => madeBy === access.hash);
+    expect(made.filter(({ usable }) => usable)).toEqual([]);
+  });
 
   test('is in the log, and comes back from it with its uses when the database is gone', async () => {
     const line = await broker.joinLine(2);
@@ -346,24 +396,22 @@ describe('an enrolment token', () => {
     const { http, mqtt } = broker.running.addresses;
     const device = new TestDevice({ http, mqtt, network: broker.running.network });
     await device.enrol(line);
-    const hash = (text: string) =>
-      createHash('sha256').update(parseJoinLine(text).token).digest('hex');
-    expect((await call('DELETE', `/admin/tokens/${hash(other)}`)).status).toBe(204);
+    expect((await call('DELETE', `/admin/tokens/${hashOf(other)}`)).status).toBe(204);
     // Again changes nothing.
-    expect((await call('DELETE', `/admin/tokens/${hash(other)}`)).status).toBe(204);
+    expect((await call('DELETE', `/admin/tokens/${hashOf(other)}`)).status).toBe(204);
     expect((await call('DELETE', `/admin/tokens/${'00'.repeat(32)}`)).status).toBe(404);
-    expect(await actionsOf(hash(other))).toEqual([
+    expect(await actionsOf(hashOf(other))).toEqual([
       expect.objectContaining({ action: 'token', uses: 1, group: 'default' }),
-      { action: 'token-revoke', subject: hash(other) },
+      { action: 'token-revoke', subject: hashOf(other) },
     ]);
     const before = await tokens();
     await dropDatabase();
     const after = await tokens();
     expect(after).toEqual(before);
-    expect(after.find((token) => token.hash === hash(line))).toMatchObject({
+    expect(after.find((token) => token.hash === hashOf(line))).toMatchObject({
       used: 1,
       usable: true,
     });
-    expect(after.find((token) => token.hash === hash(other))).toMatchObject({ revoked: true });
+    expect(after.find((token) => token.hash === hashOf(other))).toMatchObject({ revoked: true });
   });
 });

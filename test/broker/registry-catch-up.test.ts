@@ -70,14 +70,18 @@ async function start() {
     random: (bytes: number) => new Uint8Array(bytes).fill(++random),
   };
   const directory = new Directory({ ...common, registry });
+  const tokens: TokenDesk = new TokenDesk({
+    ...{ ...common, registry: tokenRegistry },
+    inForce: (maker, work) => access.inForce(maker, work),
+  });
   const access = new AccessDesk({
-    ...{ ...common, maxEnded: 2 },
+    ...{ ...common, maxEnded: 2, enrolments: tokens },
     db: heldDatabase(db, () => mayWrite),
   });
-  const tokens = new TokenDesk({ ...common, registry: tokenRegistry });
   const texts = new DeviceTexts({ ...common, db });
   await directory.load();
   await access.load();
+  await tokens.load();
   const quarantine = { forget: async () => {}, replayBirth: () => {} };
   const applied = await catchUp({
     ...{ evidence, registry, directory, access, tokens, texts },
@@ -152,7 +156,7 @@ test('what was revoked stays so after a crash, whatever the database took behind
   const wanted = { name: 'ann', scopes: ['read'] as const, expiresAt: null };
   const { text, token } = await first.access.create(wanted, ADMIN);
   const place = { uses: 1, expiresAt: NOW + 1, group: 'default', cell: '' };
-  const { secret, token: enrolment } = await first.tokens.create(place);
+  const { secret, token: enrolment } = await first.tokens.create(place, ADMIN);
   first.holdTokens(Promise.reject(new Error('refused')));
   await first.access.revoke(token.hash, ADMIN);
   await expect(first.tokens.revoke(enrolment.hash)).rejects.toMatchObject({
@@ -221,17 +225,50 @@ test('while the database is down the newest of each device waits for it, with ev
   await db.destroy();
 });
 
+test('what was made with a token ends with it while the database is down, and lets nobody in when it is back', async () => {
+  const first = await start();
+  const wanted = { name: 'ann', scopes: ['enrol'] as const, expiresAt: null };
+  const { text, token } = await first.access.create(wanted, ADMIN);
+  const maker = first.access.judge(text)!;
+  const place = { uses: 1, expiresAt: NOW + 1, group: 'default', cell: '' };
+  const { secret, token: made } = await first.tokens.create(place, maker);
+  const { token: other } = await first.tokens.create(place, ADMIN);
+  expect([made.madeBy, other.madeBy]).toEqual([token.hash, null]);
+  first.holdTokens(Promise.reject(new Error('refused')));
+  expect(await first.access.revoke(token.hash, ADMIN)).toMatchObject({ enrolments: [made.hash] });
+  expect(entries.slice(-2).map((entry) => entry.type === 'registry' && entry.action)).toEqual([
+    ...['token-revoke', 'access-revoke'],
+  ]);
+  await expect(first.tokens.requireDatabase()).rejects.toMatchObject({
+    code: 'ERR_REGISTRY_DATABASE',
+  });
+  await expect(first.tokens.create(place, maker)).rejects.toMatchObject({
+    code: 'ERR_REGISTRY_DATABASE',
+  });
+  await first.kill();
+
+  const second = await start();
+  await expect(second.registry.useToken(secret, NOW)).rejects.toMatchObject({
+    code: 'ERR_TOKEN_INVALID',
+  });
+  await expect(second.tokens.create(place, maker)).rejects.toMatchObject({
+    code: 'ERR_UNAUTHORIZED',
+  });
+  expect((await second.registry.tokens()).filter(({ revoked }) => !revoked)).toEqual([other]);
+  await second.kill();
+});
+
 test('enrolment tokens are not made or ended while the database owes others: nothing waits without bound', async () => {
   const first = await start();
   const place = { uses: 1, expiresAt: NOW + 1, group: 'default', cell: '' };
-  const { token } = await first.tokens.create(place);
+  const { token } = await first.tokens.create(place, ADMIN);
   first.holdTokens(Promise.reject(new Error('refused')));
   await expect(first.tokens.revoke(token.hash)).rejects.toMatchObject({
     code: 'ERR_REGISTRY_DATABASE',
   });
   const size = entries.length;
   for (let i = 0; i < 5; i += 1) {
-    await expect(first.tokens.create(place)).rejects.toMatchObject({
+    await expect(first.tokens.create(place, ADMIN)).rejects.toMatchObject({
       code: 'ERR_REGISTRY_DATABASE',
     });
   }
@@ -251,7 +288,7 @@ describe('an enrolment token is good for its uses and no more', () => {
 
   test('in a registry that was restored from a copy of before the last of them', async () => {
     const first = await start();
-    const { secret } = await first.tokens.create(place);
+    const { secret } = await first.tokens.create(place, ADMIN);
     await enrol(first, secret, 1);
     await first.directory.settle(entries.length);
     await first.kill();
@@ -278,7 +315,7 @@ describe('an enrolment token is good for its uses and no more', () => {
 
   test('and no fewer after a crash: what the database counted already is not counted again', async () => {
     const first = await start();
-    const { secret } = await first.tokens.create(place);
+    const { secret } = await first.tokens.create(place, ADMIN);
     await enrol(first, secret, 1);
     await first.directory.settle(entries.length);
     await enrol(first, secret, 2);
@@ -295,7 +332,7 @@ describe('an enrolment token is good for its uses and no more', () => {
 
   test('also where the log was replaced by a longer one of its own', async () => {
     const first = await start();
-    const { secret } = await first.tokens.create(place);
+    const { secret } = await first.tokens.create(place, ADMIN);
     for (const fill of [1, 2]) await enrol(first, secret, fill);
     await first.directory.settle(entries.length + 100);
     await first.kill();

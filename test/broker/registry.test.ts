@@ -126,9 +126,14 @@ function contract(open: () => Promise<RegistryDatabase>): void {
       ...plain,
       device: 'z6MkA',
       compromised: true,
+      madeBy: 'ef'.repeat(32),
     });
-    expect(await registry.token(secrets[0]!)).toMatchObject({ device: '', compromised: false });
-    expect(await registry.token(secrets[1]!)).toMatchObject({ device: 'z6MkA', compromised: true });
+    expect(await registry.token(secrets[0]!)).toMatchObject({
+      ...{ device: '', compromised: false, madeBy: null },
+    });
+    expect(await registry.token(secrets[1]!)).toMatchObject({
+      ...{ device: 'z6MkA', compromised: true, madeBy: 'ef'.repeat(32) },
+    });
     expect(await registry.token(new Uint8Array(16))).toBeNull();
   });
 

@@ -34,6 +34,23 @@ const ENROL: RegistryAction = {
   expires: 100_000,
 };
 
+test('a token may name the access token with which it was made, whole or not at all', () => {
+  const token = {
+    ...{ action: 'token' as const, subject: 'ab'.repeat(32) },
+    ...{ uses: 1, expires: 1000, group: 'default', cell: '' },
+  };
+  const read = (action: RegistryAction) =>
+    readRegistryAction(sealRegistryAction(action, { network: NETWORK, signer: registry }));
+  const by = new Uint8Array(32).fill(7);
+  expect(read(token)).toEqual(token);
+  expect(read({ ...token, by })).toEqual({ ...token, by });
+  for (const length of [0, 31, 33]) {
+    expect(() => read({ ...token, by: new Uint8Array(length) })).toThrow(
+      expect.objectContaining({ code: 'ERR_MESSAGE_MALFORMED' }),
+    );
+  }
+});
+
 /** The device after actions at entries 1, 2, 3 …, times 1,000 times the index. */
 function after(...actions: readonly RegistryAction[]): RegisteredDevice | null {
   return actions.reduce<RegisteredDevice | null>((device, action, i) => {

@@ -55,10 +55,14 @@ export function addAccessCommands(program: Command): void {
   ).action(async (hash: string, flags: CommonFlags) => {
     const path = `/admin/access/${encodeURIComponent(hash)}`;
     print(flags, await createClient(flags).call('DELETE', path), (value) => {
-      const token = value as ShownAccess & { readonly alsoRevoked: readonly string[] };
+      const token = value as ShownAccess & {
+        readonly alsoRevoked: readonly string[];
+        readonly alsoRevokedJoinLines: readonly string[];
+      };
       return [
         `revoked ${token.hash.slice(0, SHOWN_HASH)}, ${plainLine(token.name) || 'name not known'}`,
         ...token.alsoRevoked.map((made) => `revoked ${made.slice(0, SHOWN_HASH)}, made with it`),
+        ...token.alsoRevokedJoinLines.map((made) => `revoked join line ${made}, made with it`),
       ].join('\n');
     });
   });

@@ -31,6 +31,7 @@ export function composeDesks(
     signer: signers.registry,
     registry,
     directory,
+    tokens: rights.tokenDesk,
     nonces,
     credentialDays: config.credentialDays,
     rotationGraceDays: config.rotationGraceDays,

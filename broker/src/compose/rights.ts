@@ -37,13 +37,15 @@ export async function openRights(base: Foundation, { isOnline }: Pick<DeviceLink
     onDatabaseError,
     onRecorded: (action, device) => outages.recorded(action, device),
   });
+  const tokenDesk: TokenDesk = new TokenDesk({
+    ...{ network, signer: signers.statements, evidence, registry, random, now },
+    onDatabaseError,
+    inForce: (maker, work) => accessDesk.inForce(maker, work),
+  });
   const accessDesk = new AccessDesk({
     ...{ network, signer: signers.statements, evidence, db: database, random, now },
     onDatabaseError,
-  });
-  const tokenDesk = new TokenDesk({
-    ...{ network, signer: signers.statements, evidence, registry, random, now },
-    onDatabaseError,
+    enrolments: tokenDesk,
   });
   /** Before that the database may lack anything of the log, also when the start fails and is taken back. */
   const progress = { isCaughtUp: false };
@@ -57,6 +59,7 @@ export async function openRights(base: Foundation, { isOnline }: Pick<DeviceLink
   cleanup.push(settle);
   await directory.load();
   await accessDesk.load();
+  await tokenDesk.load();
   const sightings = new Sightings(registry, (error) =>
     log.error({ err: error }, 'registry: birth not stored'),
   );

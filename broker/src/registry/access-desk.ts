@@ -22,6 +22,7 @@ import {
 } from './access-table.ts';
 import { type ActionLogOptions, logAction } from './action-log.ts';
 import type { RegistryDatabase } from './database.ts';
+import type { TokenDesk } from './token-desk.ts';
 
 /** Who presents a token, and what it opens. */
 export interface AccessIdentity {
@@ -37,6 +38,8 @@ export interface AccessDeskOptions extends ActionLogOptions {
   readonly db: RegistryDatabase;
   readonly random: (bytes: number) => Uint8Array;
   readonly onDatabaseError: (error: unknown) => void;
+  /** Enrolment tokens: those that were made with a token end with it. */
+  readonly enrolments: Pick<TokenDesk, 'endMadeWith' | 'settle'>;
   /** Tokens that were revoked or have ended which lists still show. */
   readonly maxEnded?: number;
 }
@@ -163,17 +166,21 @@ export class AccessDesk {
   }
 
   /**
-   * Ends a token, and those that were made with it.
+   * Ends a token, and those of both kinds that were made with it.
    *
    * @param prefix - of its hash; as much as names one.
    * @param revoker - who asks: nobody ends what opens more than theirs does.
-   * @returns it, and the others.
+   * @returns it, the others, and the hashes of enrolment tokens.
    * @throws {BrokerError} ERR_NOT_FOUND, ERR_SCOPE, ERR_UNAUTHORIZED, ERR_REQUEST when it names several, ERR_LOG_FULL.
    */
   revoke(
     prefix: string,
     revoker: AccessIdentity,
-  ): Promise<{ readonly token: AccessToken; readonly others: readonly AccessToken[] }> {
+  ): Promise<{
+    readonly token: AccessToken;
+    readonly others: readonly AccessToken[];
+    readonly enrolments: readonly string[];
+  }> {
     return this.#inTurn(async () => {
       this.#requireUsable(revoker);
       const named = this.list().filter(({ hash, revoked }) => !revoked && hash.startsWith(prefix));
@@ -198,14 +205,29 @@ export class AccessDesk {
       }
       // The token itself last: what a crash or a full disk leaves of this is done by asking again.
       const ended = [...this.#madeWith(token.hash), token.hash];
+      const enrolments: string[] = [];
       for (const hash of ended) {
+        enrolments.push(...(await this.#options.enrolments.endMadeWith(hash)));
         await logAction({ action: 'access-revoke', subject: hash }, this.#options);
         this.#put({ ...this.#tokens.get(hash)!.token, revoked: true });
         this.#unwritten.add(hash);
       }
       await this.#write();
+      await this.#options.enrolments.settle();
       const [own, ...others] = ended.reverse().map((hash) => this.#tokens.get(hash)!.token);
-      return { token: own!, others };
+      return { token: own!, others, enrolments };
+    });
+  }
+
+  /**
+   * Does what somebody asks for with a token while it cannot end.
+   *
+   * @throws {BrokerError} ERR_UNAUTHORIZED when it has ended; what `work` throws.
+   */
+  inForce<T>(bearer: AccessIdentity, work: () => Promise<T>): Promise<T> {
+    return this.#inTurn(() => {
+      this.#requireUsable(bearer);
+      return work();
     });
   }
 

@@ -6,6 +6,7 @@ import { BrokerError } from '../errors.ts';
 import type { Nonces } from '../nonces.ts';
 import type { Directory } from './directory.ts';
 import type { Device, Registry, Token } from './registry.ts';
+import type { TokenDesk } from './token-desk.ts';
 
 export const DAY_MS = 86_400_000;
 
@@ -17,6 +18,7 @@ export interface DeskOptions {
   readonly signer: Signer;
   readonly registry: Registry;
   readonly directory: Directory;
+  readonly tokens: Pick<TokenDesk, 'requireDatabase'>;
   readonly nonces: Nonces;
   readonly credentialDays: number;
   /** How long what a replaced key has signed is taken. */

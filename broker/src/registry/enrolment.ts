@@ -196,7 +196,8 @@ export class EnrolmentDesk {
     secret: Uint8Array,
     record: (token: Token) => Promise<Device>,
   ): Promise<{ readonly device: Device; readonly token: Token }> {
-    const { registry, now } = this.options;
+    const { registry, tokens, now } = this.options;
+    await tokens.requireDatabase();
     const token = await registry.useToken(secret, now());
     try {
       return { device: await record(token), token };

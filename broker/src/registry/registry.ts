@@ -48,10 +48,12 @@ export interface Token {
   /** Texts about its site and notes, until it has come. */
   readonly site: string;
   readonly notes: string;
+  /** Hash of the access token with which it was made, hex; null: of none that is known. */
+  readonly madeBy: string | null;
 }
 
 export type NewToken = Pick<Token, 'uses' | 'createdAt' | 'expiresAt' | 'group' | 'cell'> &
-  Partial<Pick<Token, 'device' | 'compromised' | 'name' | 'site' | 'notes'>>;
+  Partial<Pick<Token, 'device' | 'compromised' | 'name' | 'site' | 'notes' | 'madeBy'>>;
 
 const APPLIED = 'applied_through';
 const NETWORK = 'network';
@@ -266,6 +268,7 @@ export class Registry {
       name: options.name ?? '',
       site_text: options.site ?? '',
       notes: options.notes ?? '',
+      made_by: options.madeBy ?? '',
     };
     await this.db
       .insertInto('tokens')
@@ -461,5 +464,6 @@ function tokenOf(row: Selectable<TokenTable>): Token {
     name: row.name,
     site: row.site_text,
     notes: row.notes,
+    madeBy: row.made_by || null,
   };
 }

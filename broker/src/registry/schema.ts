@@ -51,6 +51,8 @@ export interface TokenTable {
   notes: string;
   /** `used` when the log was last noted as applied: enrolments behind that come on top of it. */
   used_before: Int;
+  /** Hash of the access token with which it was made; empty: of none that is known. */
+  made_by: string;
 }
 
 /** Keys that are or were a device's and are not its id; also those that the device itself has forgotten. */
@@ -260,6 +262,11 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '008_token_details': {
     up: async (db: Kysely<unknown>) => {
       for (const column of ['name', 'site_text', 'notes']) await addColumn(db, 'tokens', column);
+    },
+  },
+  '009_token_makers': {
+    up: async (db: Kysely<unknown>) => {
+      await addColumn(db, 'tokens', 'made_by');
     },
   },
 };

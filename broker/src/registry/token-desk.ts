@@ -3,12 +3,14 @@
  *
  * Creation and revocation are entries of the log, durable first. How often a token was used is in the database, where uses
  * are taken one by one; a database that is gone, or an older copy, learns it from the enrolments that name the token.
+ * Those that were made with an access token end with it, also while the database is down.
  */
 
-import { toHex } from '@fieldproof/protocol/bytes';
+import { fromHex, toHex } from '@fieldproof/protocol/bytes';
 import type { RegistryAction, UnknownAction } from '@fieldproof/protocol/registry-actions';
 import { TOKEN_BYTES } from '@fieldproof/protocol/statements';
 import { BrokerError } from '../errors.ts';
+import type { AccessDesk, AccessIdentity } from './access-desk.ts';
 import { type ActionLogOptions, logAction } from './action-log.ts';
 import { type NewToken, type Registry, type Token, tokenHash } from './registry.ts';
 
@@ -16,6 +18,7 @@ export interface TokenDeskOptions extends ActionLogOptions {
   readonly registry: Registry;
   readonly random: (bytes: number) => Uint8Array;
   readonly onDatabaseError: (error: unknown) => void;
+  readonly inForce: AccessDesk['inForce'];
 }
 
 /** What the database has yet to take. */
@@ -27,34 +30,52 @@ export class TokenDesk {
   #writing: Promise<void> = Promise.resolve();
   /** Enrolments that name a token, in what a start reads. */
   readonly #counted = new Map<string, number>();
+  /** Tokens that were made with access tokens and are not revoked, by their hashes. */
+  readonly #made = new Map<string, { readonly by: string; readonly expiresAt: number }>();
 
   constructor(options: TokenDeskOptions) {
     this.#options = options;
   }
 
+  async load(): Promise<void> {
+    for (const { hash, madeBy, revoked, expiresAt } of await this.#options.registry.tokens()) {
+      if (madeBy !== null && !revoked) this.#made.set(hash, { by: madeBy, expiresAt });
+    }
+  }
+
   /**
    * Makes a token.
    *
+   * @param maker - who asks: it ends with the token of theirs.
    * @returns its secret, which is kept nowhere.
-   * @throws {BrokerError} ERR_LOG_FULL; ERR_REGISTRY_DATABASE when nobody could use it.
+   * @throws {BrokerError} ERR_UNAUTHORIZED when the maker's has ended meanwhile; ERR_LOG_FULL; ERR_REGISTRY_DATABASE when
+   * nobody could use it.
    */
   async create(
-    wanted: Omit<NewToken, 'createdAt'>,
+    wanted: Omit<NewToken, 'createdAt' | 'madeBy'>,
+    maker: AccessIdentity,
   ): Promise<{ readonly secret: Uint8Array; readonly token: Token }> {
-    const { registry, random } = this.#options;
-    await this.#requireDatabase();
+    const { registry, random, inForce } = this.#options;
+    await this.requireDatabase();
+    this.#forgetExpired();
     const secret = random(TOKEN_BYTES);
     const hash = tokenHash(secret);
     const { uses, expiresAt, group, cell, device = '', compromised = false } = wanted;
     const { name = '', site = '', notes = '' } = wanted;
+    const { hash: madeBy } = maker;
     const action: RegistryAction = {
       ...{ action: 'token', subject: hash, uses, expires: expiresAt, group, cell },
       ...(device !== '' && { device }),
       ...(compromised && { compromised }),
       ...(name !== '' && { name }),
+      ...(madeBy !== null && { by: fromHex(madeBy) }),
     };
-    const { at } = await logAction(action, this.#options);
-    const options: NewToken = { ...wanted, createdAt: at };
+    const { at } = await inForce(maker, async () => {
+      const place = await logAction(action, this.#options);
+      if (madeBy !== null) this.#made.set(hash, { by: madeBy, expiresAt });
+      return place;
+    });
+    const options: NewToken & Pick<Token, 'madeBy'> = { ...wanted, createdAt: at, madeBy };
     await this.#apply(() => registry.putToken(hash, options));
     const what = { device, compromised, name, site, notes };
     const token = { hash, used: 0, revoked: false, ...options, ...what };
@@ -69,9 +90,29 @@ export class TokenDesk {
       throw new BrokerError('ERR_NOT_FOUND', `token ${hash.slice(0, 64)}: there is none`);
     }
     if (known.revoked) return;
-    await this.#requireDatabase();
+    await this.requireDatabase();
     await logAction({ action: 'token-revoke', subject: hash }, this.#options);
+    this.#made.delete(hash);
     await this.#apply(() => registry.revokeToken(hash));
+  }
+
+  /**
+   * Ends the tokens that were made with an access token. That does not wait for the database, which takes it with the next
+   * `settle`, and before it gives a use of any (`requireDatabase`).
+   *
+   * @returns their hashes; without those that have expired.
+   * @throws {BrokerError} ERR_LOG_FULL: some are ended.
+   */
+  async endMadeWith(accessHash: string): Promise<readonly string[]> {
+    const { registry } = this.#options;
+    this.#forgetExpired();
+    const ended = [...this.#made].filter(([, { by }]) => by === accessHash).map(([hash]) => hash);
+    for (const hash of ended) {
+      await logAction({ action: 'token-revoke', subject: hash }, this.#options);
+      this.#made.delete(hash);
+      this.#unwritten.push(() => registry.revokeToken(hash));
+    }
+    return ended;
   }
 
   /** Applies a `registry` entry that the database may have missed. */
@@ -84,11 +125,14 @@ export class TokenDesk {
       case 'token': {
         const { subject, uses, expires, group, cell, device, compromised, name = '' } = action;
         const what = { device: device ?? '', compromised: compromised ?? false, name };
-        const options = { uses, createdAt: at, expiresAt: expires, group, cell, ...what };
+        const madeBy = action.by === undefined ? null : toHex(action.by);
+        const options = { uses, createdAt: at, expiresAt: expires, group, cell, madeBy, ...what };
         await registry.putToken(subject, options);
+        if (madeBy !== null) this.#made.set(subject, { by: madeBy, expiresAt: expires });
         return;
       }
       case 'token-revoke':
+        this.#made.delete(action.subject);
         await registry.revokeToken(action.subject);
         return;
       case 'enrol':
@@ -119,10 +163,20 @@ export class TokenDesk {
     return this.#unwritten.length === 0;
   }
 
-  /** While it is down nothing more is logged that it would have to take, or the two would grow without bound. */
-  async #requireDatabase(): Promise<void> {
+  /**
+   * While it is down nothing more is logged that it would have to take, or the two would grow without bound; and what it
+   * has yet to take may be the end of a token that somebody presents.
+   *
+   * @throws {BrokerError} ERR_REGISTRY_DATABASE.
+   */
+  async requireDatabase(): Promise<void> {
     if (await this.settle()) return;
     throw new BrokerError('ERR_REGISTRY_DATABASE', 'token: the database has yet to take others');
+  }
+
+  #forgetExpired(): void {
+    const now = this.#options.now();
+    for (const [hash, { expiresAt }] of this.#made) if (expiresAt <= now) this.#made.delete(hash);
   }
 
   async #apply(change: Change): Promise<void> {

@@ -21,6 +21,19 @@ export function registryVectors(): VectorFile {
     },
     { network, signer: registry },
   );
+  const token = sealRegistryAction(
+    {
+      action: 'token',
+      subject: '5f'.repeat(32),
+      uses: 1,
+      expires: NOON + DAY,
+      group: 'default',
+      cell: '',
+      name: 'roof',
+      by: new Uint8Array(32).fill(0xa5),
+    },
+    { network, signer: registry },
+  );
   const appeal = sealAppeal(
     {
       nonce: serverNonce,
@@ -46,6 +59,13 @@ export function registryVectors(): VectorFile {
           about: `Against the suspension in entry 12. Signed by owner, external_aad ["${network}", "appeal", device id].`,
         },
         appeal,
+      ),
+      cborCase(
+        {
+          name: 'token',
+          about: `The statement of a \`token\` entry: an enrolment token that an access token has made. Signed by registry, external_aad ["${network}", "registry"].`,
+        },
+        token,
       ),
     ],
   };

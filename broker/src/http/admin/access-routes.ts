@@ -39,11 +39,15 @@ export function addAccessRoutes(app: FastifyInstance, options: AccessRoutesOptio
 
   app.delete('/admin/access/:hash', { config: { scope: 'access' } }, async (request) => {
     const { hash } = request.params as { readonly hash: string };
-    const { token, others } = await accessDesk.revoke(
+    const { token, others, enrolments } = await accessDesk.revoke(
       hash.toLowerCase(),
       access(request, 'access'),
     );
-    return { ...showAccess(token, now()), alsoRevoked: others.map((other) => other.hash) };
+    return {
+      ...showAccess(token, now()),
+      alsoRevoked: others.map((other) => other.hash),
+      alsoRevokedJoinLines: enrolments,
+    };
   });
 }
 

@@ -31,7 +31,9 @@ export function addIdentityRoutes(app: FastifyInstance, options: IdentityRoutesO
     const expiresAt = endIn(request, options);
     const place = { device: deviceId, compromised, group, cell };
     const lineFor = joinLineIn(request, options);
-    const { secret, token } = await options.tokenDesk.create({ uses: 1, expiresAt, ...place });
+    const maker = options.access(request, 'enrol');
+    const wanted = { uses: 1, expiresAt, ...place };
+    const { secret, token } = await options.tokenDesk.create(wanted, maker);
     reply.code(201).header('cache-control', 'no-store');
     return { joinLine: lineFor(secret), token: showToken(token, now()) };
   });

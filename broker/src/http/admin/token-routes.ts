@@ -38,7 +38,7 @@ const DEFAULT_HOURS = 24;
 const MAX_HOURS = 24 * 366;
 
 export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions): void {
-  const { registry, tokenDesk, now } = options;
+  const { access, registry, tokenDesk, now } = options;
 
   app.get('/admin/tokens', { config: { scope: 'read' } }, async () => ({
     tokens: (await registry.tokens()).map((token) => showToken(token, now())),
@@ -51,13 +51,14 @@ export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions
       throw new BrokerError('ERR_REQUEST', 'uses: expected 1 with a name, site or notes');
     }
     const lineFor = joinLineIn(request, options);
-    const { secret, token } = await tokenDesk.create({
+    const wanted = {
       uses,
       expiresAt: endIn(request, options),
       group: checkLabel('group', bodyOf(request).group ?? 'default'),
       cell: checkCell(bodyOf(request).cell ?? ''),
       ...about,
-    });
+    };
+    const { secret, token } = await tokenDesk.create(wanted, access(request, 'enrol'));
     reply.code(201).header('cache-control', 'no-store');
     return { joinLine: lineFor(secret), token: showToken(token, now()) };
   });
