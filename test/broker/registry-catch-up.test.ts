@@ -163,6 +163,7 @@ test('what was revoked stays so after a crash, whatever the database took behind
     code: 'ERR_REGISTRY_DATABASE',
   });
   await first.directory.record(enrolmentOf(1));
+  await first.directory.written();
   await first.kill();
 
   const second = await start();
@@ -213,10 +214,12 @@ test('while the database is down the newest of each device waits for it, with ev
   for (let i = 0; i < 40; i += 1) {
     await directory.record(rotationTo(2 + i, 10 * (i + 1)));
     await directory.record({ action: 'rename', subject: idOf(100), name: `roof ${i}` });
+    await directory.written();
   }
   expect(Math.max(...sizes)).toBe(2);
   isUp = true;
   const last = await directory.record(rotationTo(60, 1000));
+  await directory.written();
   expect(await registry.device(idOf(1))).toEqual(last);
   expect(await registry.device(idOf(100))).toMatchObject({ name: 'roof 39' });
   const known = (await registry.keys()).map(({ keyId }) => keyId);
@@ -256,6 +259,28 @@ test('what was made with a token ends with it while the database is down, and le
   });
   expect((await second.registry.tokens()).filter(({ revoked }) => !revoked)).toEqual([other]);
   await second.kill();
+});
+
+test('what the log has holds at once, however long the database says nothing', async () => {
+  const asked: number[] = [];
+  const registry = {
+    apply: (devices: readonly unknown[]) => {
+      asked.push(devices.length);
+      return new Promise<void>(() => {});
+    },
+  } as unknown as Registry;
+  const directory = new Directory({
+    ...{ network: 'h7dz6lhl', signer, evidence, registry, now: () => NOW },
+    onDatabaseError: () => {},
+  });
+  for (const fill of [1, 2, 3]) {
+    await directory.inTurn(idOf(fill), () => directory.record(enrolmentOf(fill)));
+    await directory.inTurn(idOf(fill), () =>
+      directory.record({ action: 'unenrol', subject: idOf(fill), reason: 'gone' }),
+    );
+  }
+  expect(directory.all().map(({ status }) => status)).toEqual(Array(3).fill('unenrolled'));
+  expect(asked).toEqual([1]);
 });
 
 test('enrolment tokens are not made or ended while the database owes others: nothing waits without bound', async () => {
@@ -426,6 +451,7 @@ test('of access tokens that have ended only the newest are kept, and the others 
     if (i > 0) await first.access.revoke(token.hash, ADMIN);
   }
   await first.access.create({ name: 'last', scopes: ['read'], expiresAt: null }, ADMIN);
+  await first.access.settle();
   const names = ['of 0', 'of 4', 'of 5', 'last'];
   expect(first.access.list().map(({ name }) => name)).toEqual(names);
   await first.directory.settle(entries.length);

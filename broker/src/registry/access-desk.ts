@@ -23,6 +23,7 @@ import {
 import { type ActionLogOptions, logAction } from './action-log.ts';
 import type { RegistryDatabase } from './database.ts';
 import type { TokenDesk } from './token-desk.ts';
+import { WriteBehind } from './write-behind.ts';
 
 /** Who presents a token, and what it opens. */
 export interface AccessIdentity {
@@ -74,7 +75,8 @@ export class AccessDesk {
   /** The same of tokens that were used. */
   readonly #used = new Set<string>();
   #turn: Promise<unknown> = Promise.resolve();
-  #writing: Promise<void> = Promise.resolve();
+  /** Nobody waits for the database: what the log has holds. */
+  readonly #writing = new WriteBehind(() => this.#write());
 
   constructor(options: AccessDeskOptions) {
     this.#options = options;
@@ -159,8 +161,7 @@ export class AccessDesk {
       const token: AccessToken = { hash, name, scopes, expiresAt, madeBy, ...made };
       this.#put(token);
       this.#unwritten.add(hash);
-      await this.#write();
-      await this.#forgetEnded();
+      void this.#writing.run();
       return { text, token };
     });
   }
@@ -212,7 +213,7 @@ export class AccessDesk {
         this.#put({ ...this.#tokens.get(hash)!.token, revoked: true });
         this.#unwritten.add(hash);
       }
-      await this.#write();
+      void this.#writing.run();
       await this.#options.enrolments.settle();
       const [own, ...others] = ended.reverse().map((hash) => this.#tokens.get(hash)!.token);
       return { token: own!, others, enrolments };
@@ -264,7 +265,7 @@ export class AccessDesk {
 
   /** @returns whether the database has everything of what the log says. */
   async settle(): Promise<boolean> {
-    await this.#write();
+    await this.#writing.run();
     return this.#unwritten.size === 0;
   }
 
@@ -305,26 +306,23 @@ export class AccessDesk {
     await removeAccessTokens(db, hashes).catch(onDatabaseError);
   }
 
-  /** One after the other: `settle` must not overtake a write that may still fail. */
-  #write(): Promise<void> {
-    this.#writing = this.#writing.then(async () => {
-      const hashes = [...this.#unwritten];
-      const all = [...new Set([...hashes, ...this.#used])];
-      if (all.length === 0) return;
-      this.#unwritten.clear();
-      this.#used.clear();
-      try {
-        const tokens = all.map((hash) => this.#tokens.get(hash)?.token);
-        await putAccessTokens(
-          this.#options.db,
-          tokens.filter((token) => token !== undefined),
-        );
-      } catch (error) {
-        for (const hash of hashes) this.#unwritten.add(hash);
-        this.#options.onDatabaseError(error);
-      }
-    });
-    return this.#writing;
+  async #write(): Promise<void> {
+    const hashes = [...this.#unwritten];
+    const all = [...new Set([...hashes, ...this.#used])];
+    if (all.length === 0) return;
+    this.#unwritten.clear();
+    this.#used.clear();
+    try {
+      const tokens = all.map((hash) => this.#tokens.get(hash)?.token);
+      await putAccessTokens(
+        this.#options.db,
+        tokens.filter((token) => token !== undefined),
+      );
+      await this.#forgetEnded();
+    } catch (error) {
+      for (const hash of hashes) this.#unwritten.add(hash);
+      this.#options.onDatabaseError(error);
+    }
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
 /**
  * The devices in memory, for the gate and for logins, and the one way to change them: log first, then memory, then
- * the database, in the order of the log.
+ * the database, in the order of the log. Nobody waits for the database: what the log has holds.
  */
 
 import type { Signer } from '@fieldproof/protocol/envelope';
@@ -16,6 +16,7 @@ import type { Evidence } from '../gate/evidence.ts';
 import type { DeviceKey } from '../gate/session.ts';
 import { type Device, type FreshBirths, laterKeyIds, type Registry } from './registry.ts';
 import { Turns } from './turns.ts';
+import { WriteBehind } from './write-behind.ts';
 
 export interface DirectoryOptions {
   readonly network: string;
@@ -43,7 +44,7 @@ export class Directory {
   private unwrittenKeys = new Map<string, string>();
   private unwrittenBirths = new Map<string, FreshBirths>();
   private readonly turns = new Turns();
-  private writing: Promise<void> = Promise.resolve();
+  private readonly writing = new WriteBehind(() => this.write());
 
   constructor(options: DirectoryOptions) {
     this.options = options;
@@ -128,7 +129,7 @@ export class Directory {
   }
 
   /**
-   * Logs an action and makes it so.
+   * Logs an action and makes it so. The database takes it afterwards.
    *
    * @returns the device after it, when the log has it durably.
    * @throws {BrokerError} ERR_LOG_FULL, ERR_DEVICE_UNKNOWN.
@@ -149,7 +150,7 @@ export class Directory {
     this.put(device);
     this.unwritten.set(subject, device);
     for (const keyId of laterKeyIds(device)) this.unwrittenKeys.set(keyId, subject);
-    await this.write();
+    void this.written();
     this.options.onRecorded?.(action.action, device);
     return device;
   }
@@ -157,7 +158,12 @@ export class Directory {
   /** Has the database remember births for the next start, before it notes that the log is applied so far. */
   keepFreshBirths(births: FreshBirths): void {
     this.unwrittenBirths.set(births.deviceId, births);
-    void this.write();
+    void this.written();
+  }
+
+  /** Waits until the database has taken, or refused, what there is now. */
+  written(): Promise<void> {
+    return this.writing.run();
   }
 
   /**
@@ -165,7 +171,7 @@ export class Directory {
    * so that the next start need not look further back.
    */
   async settle(size: number): Promise<void> {
-    await this.write();
+    await this.written();
     if (this.unwritten.size > 0 || this.unwrittenBirths.size > 0) return;
     await this.options.registry.markApplied(size - 1).catch(this.options.onDatabaseError);
   }
@@ -178,25 +184,22 @@ export class Directory {
   }
 
   /** One transaction for all that have come in meanwhile. */
-  private write(): Promise<void> {
-    this.writing = this.writing.then(async () => {
-      const devices = this.unwritten;
-      const keys = this.unwrittenKeys;
-      const births = this.unwrittenBirths;
-      if (devices.size === 0 && births.size === 0) return;
-      this.unwritten = new Map();
-      this.unwrittenKeys = new Map();
-      this.unwrittenBirths = new Map();
-      try {
-        await this.options.registry.apply([...devices.values()], [...births.values()], keys);
-      } catch (error) {
-        this.unwritten = new Map([...devices, ...this.unwritten]);
-        this.unwrittenKeys = new Map([...keys, ...this.unwrittenKeys]);
-        this.unwrittenBirths = new Map([...births, ...this.unwrittenBirths]);
-        this.options.onDatabaseError(error);
-      }
-    });
-    return this.writing;
+  private async write(): Promise<void> {
+    const devices = this.unwritten;
+    const keys = this.unwrittenKeys;
+    const births = this.unwrittenBirths;
+    if (devices.size === 0 && births.size === 0) return;
+    this.unwritten = new Map();
+    this.unwrittenKeys = new Map();
+    this.unwrittenBirths = new Map();
+    try {
+      await this.options.registry.apply([...devices.values()], [...births.values()], keys);
+    } catch (error) {
+      this.unwritten = new Map([...devices, ...this.unwritten]);
+      this.unwrittenKeys = new Map([...keys, ...this.unwrittenKeys]);
+      this.unwrittenBirths = new Map([...births, ...this.unwrittenBirths]);
+      this.options.onDatabaseError(error);
+    }
   }
 }
 

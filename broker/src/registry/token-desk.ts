@@ -13,6 +13,7 @@ import { BrokerError } from '../errors.ts';
 import type { AccessDesk, AccessIdentity } from './access-desk.ts';
 import { type ActionLogOptions, logAction } from './action-log.ts';
 import { type NewToken, type Registry, type Token, tokenHash } from './registry.ts';
+import { WriteBehind } from './write-behind.ts';
 
 export interface TokenDeskOptions extends ActionLogOptions {
   readonly registry: Registry;
@@ -27,7 +28,7 @@ type Change = () => Promise<unknown>;
 export class TokenDesk {
   readonly #options: TokenDeskOptions;
   #unwritten: Change[] = [];
-  #writing: Promise<void> = Promise.resolve();
+  readonly #writing = new WriteBehind(() => this.#write());
   /** Enrolments that name a token, in what a start reads. */
   readonly #counted = new Map<string, number>();
   /** Tokens that were made with access tokens and are not revoked, by their hashes. */
@@ -159,7 +160,7 @@ export class TokenDesk {
 
   /** @returns whether the database has everything of what the log says. */
   async settle(): Promise<boolean> {
-    await this.#write();
+    await this.#writing.run();
     return this.#unwritten.length === 0;
   }
 
@@ -181,7 +182,7 @@ export class TokenDesk {
 
   async #apply(change: Change): Promise<void> {
     this.#unwritten.push(change);
-    await this.#write();
+    await this.#writing.run();
     if (!this.#unwritten.includes(change)) return;
     throw new BrokerError(
       'ERR_REGISTRY_DATABASE',
@@ -190,18 +191,15 @@ export class TokenDesk {
   }
 
   /** In the order of the log. */
-  #write(): Promise<void> {
-    this.#writing = this.#writing.then(async () => {
-      for (let next = this.#unwritten[0]; next !== undefined; next = this.#unwritten[0]) {
-        try {
-          await next();
-        } catch (error) {
-          this.#options.onDatabaseError(error);
-          return;
-        }
-        this.#unwritten.shift();
+  async #write(): Promise<void> {
+    for (let next = this.#unwritten[0]; next !== undefined; next = this.#unwritten[0]) {
+      try {
+        await next();
+      } catch (error) {
+        this.#options.onDatabaseError(error);
+        return;
       }
-    });
-    return this.#writing;
+      this.#unwritten.shift();
+    }
   }
 }
