@@ -7,6 +7,7 @@ import { newKey, rotationOf } from './support/owner-requests.ts';
 
 /** What the blueprint gives a suspension. */
 const SESSION_ENDS_MS = 5000;
+const NO_DATABASE = { status: 503, body: { code: 'ERR_REGISTRY_DATABASE' } };
 
 describeWithPostgres('a broker whose PostgreSQL is silent', (server) => {
   const lines: string[] = [];
@@ -65,11 +66,24 @@ describeWithPostgres('a broker whose PostgreSQL is silent', (server) => {
     });
   }, 30_000);
 
+  test('what only the database knows is refused with what to do, and its device is not held up', async () => {
+    const { id } = devices[0]!;
+    const size = broker.running.status().evidence.entries;
+    const texts = [
+      broker.admin('POST', `/admin/devices/${id}/notes`, { text: 'x' }),
+      broker.admin('GET', `/admin/devices/${id}`),
+    ];
+    for (const answer of await Promise.all(texts)) expect(answer).toMatchObject(NO_DATABASE);
+    expect(broker.running.status().evidence.entries).toBe(size);
+    const moved = await broker.admin('POST', `/admin/devices/${id}/site`, { group: 'cellars' });
+    expect(moved).toMatchObject({ status: 200 });
+  }, 30_000);
+
   test('it takes everything when it answers again', async () => {
     link.break();
     const wanted = [
       { status: 'active', group_name: 'default' },
-      { status: 'suspended', group_name: 'roofs' },
+      { status: 'suspended', group_name: 'cellars' },
       { status: 'unenrolled', group_name: 'default' },
     ];
     const [first] = devices;

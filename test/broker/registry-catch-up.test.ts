@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { AccessDesk } from '@fieldproof/broker/registry/access-desk';
 import { catchUp } from '@fieldproof/broker/registry/catch-up';
 import { openRegistryDatabase, type RegistryDatabase } from '@fieldproof/broker/registry/database';
+import { DetailsDesk, eraseOwed } from '@fieldproof/broker/registry/details';
 import { DeviceTexts } from '@fieldproof/broker/registry/device-texts';
 import { Directory } from '@fieldproof/broker/registry/directory';
 import type { QuarantineDesk } from '@fieldproof/broker/registry/quarantine';
@@ -16,7 +17,7 @@ import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
 import { encodeFrame } from '@fieldproof/protocol/frame';
 import { type EvidenceEntry, encodeEvidenceEntry } from '@fieldproof/protocol/log-entries';
 import type { RegistryAction } from '@fieldproof/protocol/registry-actions';
-import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import type { Transaction } from 'kysely';
 
 const folder = mkdtempSync(join(tmpdir(), 'fieldproof-catch-up-'));
@@ -78,7 +79,8 @@ async function start() {
     ...{ ...common, maxEnded: 2, enrolments: tokens },
     db: heldDatabase(db, () => mayWrite),
   });
-  const texts = new DeviceTexts({ ...common, db });
+  let mayErase = true;
+  const texts = new DeviceTexts({ ...common, db: unerasingDatabase(db, () => mayErase) });
   await directory.load();
   await access.load();
   await tokens.load();
@@ -95,6 +97,10 @@ async function start() {
       mayWrite = until;
       tokenRegistry.revokeToken = () => until.then(() => false);
     },
+    refuseErasing: (refuses: boolean) => {
+      mayErase = !refuses;
+    },
+    countTexts: async () => (await db.selectFrom('device_texts').selectAll().execute()).length,
     /** The process ends, and writes nothing more. */
     kill: () => db.destroy(),
   };
@@ -114,6 +120,18 @@ function heldDatabase(db: RegistryDatabase, until: () => Promise<void>): Registr
       }
       const value: unknown = Reflect.get(target, name);
       return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+/** A database that refuses to delete until it may. */
+function unerasingDatabase(db: RegistryDatabase, mayErase: () => boolean): RegistryDatabase {
+  return new Proxy(db, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== 'function') return value;
+      const table = name === 'deleteFrom' && !mayErase() ? ['none_of_this_name'] : null;
+      return table === null ? value.bind(target) : () => value.apply(target, table);
     },
   });
 }
@@ -468,4 +486,33 @@ test('of access tokens that have ended only the newest are kept, and the others 
     ...['of 0', null, null, null, null, null],
   ]);
   await second.kill();
+});
+
+test('a text that the database would not erase is erased later, and until then the log is not applied', async () => {
+  const started = await start();
+  const { directory, texts, refuseErasing } = started;
+  const desk = new DetailsDesk(directory, texts);
+  const subject = idOf(1);
+  await directory.record(enrolmentOf(1));
+  await desk.notes(subject, 'of Ann');
+  const { notes } = directory.require(subject).texts;
+  refuseErasing(true);
+  await expect(desk.notes(subject, null)).rejects.toMatchObject({
+    code: 'ERR_REGISTRY_DATABASE',
+    message: expect.stringContaining('in the log'),
+  });
+  expect(directory.require(subject).texts.notes).toBeNull();
+  expect(await eraseOwed(directory, texts)).toBe(false);
+  expect(await texts.find(notes)).toMatchObject({ text: 'of Ann' });
+  refuseErasing(false);
+  expect(await eraseOwed(directory, texts)).toBe(true);
+  expect(await texts.find(notes)).toBeNull();
+
+  const full = new Error('log full');
+  jest.spyOn(evidence, 'append').mockRejectedValueOnce(full);
+  await expect(desk.notes(subject, 'of Bob')).rejects.toBe(full);
+  expect(texts.owedErasures).toEqual([{ deviceId: subject, kind: 'notes' }]);
+  expect(await eraseOwed(directory, texts)).toBe(true);
+  expect(await started.countTexts()).toBe(0);
+  await started.kill();
 });

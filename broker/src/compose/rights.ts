@@ -10,6 +10,7 @@ import { openWebhook } from '../observe/webhook.ts';
 import { AccessDesk } from '../registry/access-desk.ts';
 import { catchUp } from '../registry/catch-up.ts';
 import { DAY_MS } from '../registry/desk.ts';
+import { eraseOwed } from '../registry/details.ts';
 import { DeviceTexts } from '../registry/device-texts.ts';
 import { Directory } from '../registry/directory.ts';
 import { lastRecorded } from '../registry/last-recorded.ts';
@@ -53,7 +54,11 @@ export async function openRights(base: Foundation, { isOnline }: Pick<DeviceLink
   const settle = async () => {
     if (!progress.isCaughtUp) return;
     const { size } = evidence;
-    const settled = [await accessDesk.settle(), await tokenDesk.settle()];
+    const settled = [
+      await accessDesk.settle(),
+      await tokenDesk.settle(),
+      await eraseOwed(directory, texts),
+    ];
     if (settled.every(Boolean)) await directory.settle(size);
   };
   cleanup.push(settle);

@@ -113,6 +113,20 @@ async function schemaOfMigrations(db: RegistryDatabase): Promise<string | null> 
   return rows[0]?.schema ?? null;
 }
 
+/**
+ * What a query gives.
+ *
+ * @throws {BrokerError} ERR_REGISTRY_DATABASE when it fails: what somebody asked for waits until the database is there.
+ */
+export async function answered<T>(query: Promise<T>): Promise<T> {
+  try {
+    return await query;
+  } catch (cause) {
+    const message = 'registry: the database does not answer';
+    throw new BrokerError('ERR_REGISTRY_DATABASE', message, { cause });
+  }
+}
+
 /** Has SQLite write over what was deleted now, and not when its write-ahead log is full. Nothing on PostgreSQL. */
 export async function overwriteDeleted(db: RegistryDatabase): Promise<void> {
   if (db.getExecutor().adapter instanceof SqliteAdapter) {

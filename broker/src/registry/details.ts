@@ -6,6 +6,7 @@
 import { fromHex } from '@fieldproof/protocol/bytes';
 import type { RegistryAction } from '@fieldproof/protocol/registry-actions';
 import type { Stream } from '@fieldproof/protocol/registry-device';
+import { BrokerError } from '../errors.ts';
 import type { DeviceTexts, TextKind } from './device-texts.ts';
 import type { Directory } from './directory.ts';
 import type { Device } from './registry.ts';
@@ -26,7 +27,10 @@ export class DetailsDesk {
     this.texts = texts;
   }
 
-  /** @throws {BrokerError} ERR_DEVICE_UNKNOWN, ERR_LOG_FULL, as all methods. */
+  /**
+   * @throws {BrokerError} ERR_DEVICE_UNKNOWN, ERR_LOG_FULL, as all methods; of texts also ERR_REGISTRY_DATABASE. The
+   * message says when the log has it nevertheless.
+   */
   rename(deviceId: string, name: string): Promise<Device> {
     return this.change(deviceId, () => ({ action: 'rename', subject: deviceId, name }));
   }
@@ -103,8 +107,38 @@ export class DetailsDesk {
       const commitment =
         text === undefined ? kept : text === null ? null : await texts.keep(deviceId, kind, text);
       const device = await directory.record(actionFor(before, commitment));
-      await texts.eraseOthers(deviceId, kind, device.texts[kind]);
+      if (text !== undefined) await this.eraseBefore(device, kind);
       return device;
     });
   }
+
+  private async eraseBefore({ deviceId, texts }: Device, kind: TextKind): Promise<void> {
+    try {
+      await this.texts.eraseOthers(deviceId, kind, texts[kind]);
+    } catch (cause) {
+      const message = `${kind}: in the log; what was written before is erased when the database answers`;
+      throw new BrokerError('ERR_REGISTRY_DATABASE', message, { cause });
+    }
+  }
+}
+
+/**
+ * Erases what the database has not erased when it was asked to, each in the turn of its device.
+ *
+ * @returns whether nothing is left of it. Never rejects.
+ */
+export async function eraseOwed(directory: Directory, texts: DeviceTexts): Promise<boolean> {
+  for (const { deviceId, kind } of texts.owedErasures) {
+    const isErased = await directory
+      .inTurn(deviceId, () =>
+        texts.eraseOthers(deviceId, kind, directory.get(deviceId)?.texts[kind] ?? null),
+      )
+      .then(
+        () => true,
+        () => false,
+      );
+    // It does not answer: the others wait.
+    if (!isErased) return false;
+  }
+  return texts.owedErasures.length === 0;
 }

@@ -5,7 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import { encodeUtf8, toHex } from '@fieldproof/protocol/bytes';
-import { overwriteDeleted, type RegistryDatabase } from './database.ts';
+import { answered, overwriteDeleted, type RegistryDatabase } from './database.ts';
 
 export type TextKind = 'site' | 'notes';
 
@@ -22,7 +22,16 @@ export function commitmentTo({ text, salt }: WrittenText): Uint8Array {
   return Uint8Array.from(createHash('sha256').update(salt).update(encodeUtf8(text)).digest());
 }
 
+/** All texts of a kind about a device but the newest. */
+export interface OwedErasure {
+  readonly deviceId: string;
+  readonly kind: TextKind;
+}
+
+/** All methods throw {BrokerError} ERR_REGISTRY_DATABASE. */
 export class DeviceTexts {
+  /** What is to be erased and is not yet, by its name. */
+  private readonly owed = new Map<string, OwedErasure>();
   private readonly options: {
     readonly db: RegistryDatabase;
     readonly random: (bytes: number) => Uint8Array;
@@ -33,45 +42,56 @@ export class DeviceTexts {
     this.options = options;
   }
 
-  /** Keeps a text under a new salt. @returns the hash for the log. */
+  /** Keeps a text under a new salt; `eraseOthers` is owed then, whether the log gets it or not. @returns the hash for the log. */
   async keep(deviceId: string, kind: TextKind, text: string): Promise<Uint8Array> {
     const { db, random, now } = this.options;
     const salt = random(SALT_BYTES);
     const commitment = commitmentTo({ text, salt });
-    await db
-      .insertInto('device_texts')
-      .values({
-        commitment: toHex(commitment),
-        device_id: deviceId,
-        kind,
-        text,
-        salt: Buffer.from(salt),
-        created_at: now(),
-      })
-      .execute();
+    this.owe(deviceId, kind);
+    const query = db.insertInto('device_texts').values({
+      commitment: toHex(commitment),
+      device_id: deviceId,
+      kind,
+      text,
+      salt: Buffer.from(salt),
+      created_at: now(),
+    });
+    await answered(query.execute());
     return commitment;
   }
 
   /** The text with that hash, hex; null when it is not here: of a database that was lost, say. */
   async find(commitment: string | null): Promise<WrittenText | null> {
     if (commitment === null) return null;
-    const row = await this.options.db
+    const query = this.options.db
       .selectFrom('device_texts')
       .select(['text', 'salt'])
-      .where('commitment', '=', commitment)
-      .executeTakeFirst();
-    return row ?? null;
+      .where('commitment', '=', commitment);
+    return (await answered(query.executeTakeFirst())) ?? null;
   }
 
-  /** Erases all texts of a kind about a device but the one with that hash, hex. */
+  /** Erases all texts of a kind about a device but the one with that hash, hex. It is owed until that is done. */
   async eraseOthers(deviceId: string, kind: TextKind, commitment: string | null): Promise<void> {
     const { db } = this.options;
-    const { numDeletedRows } = await db
+    const name = this.owe(deviceId, kind);
+    const query = db
       .deleteFrom('device_texts')
       .where('device_id', '=', deviceId)
       .where('kind', '=', kind)
-      .where('commitment', '!=', commitment ?? '')
-      .executeTakeFirst();
-    if (Number(numDeletedRows) > 0) await overwriteDeleted(db);
+      .where('commitment', '!=', commitment ?? '');
+    const { numDeletedRows } = await answered(query.executeTakeFirst());
+    if (Number(numDeletedRows) > 0) await answered(overwriteDeleted(db));
+    this.owed.delete(name);
+  }
+
+  /** What the database may have of texts that the log does not name. */
+  get owedErasures(): readonly OwedErasure[] {
+    return [...this.owed.values()];
+  }
+
+  private owe(deviceId: string, kind: TextKind): string {
+    const name = `${kind} ${deviceId}`;
+    this.owed.set(name, { deviceId, kind });
+    return name;
   }
 }

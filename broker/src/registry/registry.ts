@@ -15,7 +15,7 @@ import type { RegisteredDevice } from '@fieldproof/protocol/registry-device';
 import type { Selectable } from 'kysely';
 import { BrokerError } from '../errors.ts';
 import type { BootName, FreshBoots } from '../gate/clones.ts';
-import { overwriteDeleted, type RegistryDatabase } from './database.ts';
+import { answered, overwriteDeleted, type RegistryDatabase } from './database.ts';
 import { decodeRights, encodeRights } from './rights-column.ts';
 import type { DeviceKeyTable, DeviceTable, TokenTable } from './schema.ts';
 
@@ -380,17 +380,6 @@ export class Registry {
     return Number(result.numUpdatedRows) > 0
       ? this.db.selectFrom('tokens').selectAll().where('hash', '=', hash).executeTakeFirst()
       : undefined;
-  }
-}
-
-/** What somebody asked for waits until the database is there again. */
-async function answered<T>(query: Promise<T>): Promise<T> {
-  try {
-    return await query;
-  } catch (cause) {
-    throw new BrokerError('ERR_REGISTRY_DATABASE', 'registry: the database does not answer', {
-      cause,
-    });
   }
 }
 
