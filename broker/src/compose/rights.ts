@@ -54,11 +54,12 @@ export async function openRights(base: Foundation, { isOnline }: Pick<DeviceLink
   const settle = async () => {
     if (!progress.isCaughtUp) return;
     const { size } = evidence;
-    const settled = [
-      await accessDesk.settle(),
-      await tokenDesk.settle(),
-      await eraseOwed(directory, texts),
-    ];
+    // At once: a stop must not wait for a silent database three times over.
+    const settled = await Promise.all([
+      accessDesk.settle(),
+      tokenDesk.settle(),
+      eraseOwed(directory, texts),
+    ]);
     if (settled.every(Boolean)) await directory.settle(size);
   };
   cleanup.push(settle);
