@@ -7,6 +7,7 @@ import { openRegistryDatabase, type RegistryDatabase } from '@fieldproof/broker/
 import { DetailsDesk, eraseOwed } from '@fieldproof/broker/registry/details';
 import { DeviceTexts } from '@fieldproof/broker/registry/device-texts';
 import { Directory } from '@fieldproof/broker/registry/directory';
+import { Newcomers } from '@fieldproof/broker/registry/newcomers';
 import type { QuarantineDesk } from '@fieldproof/broker/registry/quarantine';
 import { Registry } from '@fieldproof/broker/registry/registry';
 import type { RegistrySchema } from '@fieldproof/broker/registry/schema';
@@ -81,16 +82,21 @@ async function start() {
   });
   let mayErase = true;
   const texts = new DeviceTexts({ ...common, db: unerasingDatabase(db, () => mayErase) });
+  const failures: unknown[] = [];
+  const newcomers = new Newcomers({
+    ...{ directory, registry, texts },
+    onError: (error) => failures.push(error),
+  });
   await directory.load();
   await access.load();
   await tokens.load();
   const quarantine = { forget: async () => {}, replayBirth: () => {} };
   const applied = await catchUp({
-    ...{ evidence, registry, directory, access, tokens, texts },
+    ...{ evidence, registry, directory, access, tokens, texts, newcomers },
     quarantine: quarantine as unknown as QuarantineDesk,
   });
   return {
-    ...{ registry, directory, access, tokens, texts, applied },
+    ...{ registry, directory, access, tokens, texts, newcomers, failures, applied },
     /** What is written of tokens waits for this, and is refused when it is. */
     holdTokens: (until: Promise<void>) => {
       until.catch(() => {});
@@ -457,6 +463,74 @@ test('a text that the log says is gone is gone after a crash, and no other', asy
   expect(await second.texts.find(toHex(notes))).toBeNull();
   expect(await second.texts.find(toHex(site))).toMatchObject({ text: 'Elm Street 5' });
   await second.kill();
+});
+
+describe('site and notes that were written for a newcomer', () => {
+  const place = { uses: 1, expiresAt: NOW + 1, group: 'default', cell: '' };
+  const said = { site: 'Elm Street 5', notes: 'ring twice' };
+  type Started = Awaited<ReturnType<typeof start>>;
+
+  async function expectDescribed({ directory, texts, registry }: Started, expected = said) {
+    const { site, notes } = directory.get(idOf(1))!.texts;
+    expect([await texts.find(site), await texts.find(notes)]).toMatchObject([
+      ...[{ text: expected.site }, { text: expected.notes }],
+    ]);
+    expect(await registry.tokens()).toMatchObject([{ used: 1, site: '', notes: '' }]);
+  }
+
+  /** As an enrolment does it. */
+  async function enter({ tokens, registry, directory, newcomers }: Started, write = true) {
+    const { secret } = await tokens.create({ ...place, ...said }, ADMIN);
+    const token = await registry.useToken(secret, NOW);
+    const enrolment = { ...enrolmentOf(1), token: fromHex(token.hash) } as RegistryAction;
+    const record = () => directory.record(enrolment);
+    return write ? newcomers.enter(idOf(1), token, record) : record();
+  }
+
+  test('are its own after a crash behind its entry, and are written once', async () => {
+    const first = await start();
+    await enter(first, false);
+    await first.kill();
+    const second = await start();
+    await expectDescribed(second);
+    await second.kill();
+    const size = entries.length;
+    const third = await start();
+    await expectDescribed(third);
+    expect([third.applied, entries.length]).toEqual([0, size]);
+    await third.kill();
+  });
+
+  test('are tried again while the database refuses them, and by the next start', async () => {
+    const first = await start();
+    const { keep } = first.texts;
+    first.texts.keep = () => Promise.reject(new Error('down'));
+    expect(await enter(first)).toMatchObject({ texts: { site: null, notes: null } });
+    expect([await first.newcomers.settle(), first.failures.length]).toEqual([false, 2]);
+    first.texts.keep = (deviceId, kind, text) =>
+      kind === 'site' ? keep.call(first.texts, deviceId, kind, text) : Promise.reject(new Error());
+    expect(await first.newcomers.settle()).toBe(false);
+    await first.kill();
+    const second = await start();
+    await expectDescribed(second);
+    const actions = entries.map((entry) => entry.type === 'registry' && entry.action);
+    expect(actions).toEqual(['token', 'enrol', 'site', 'notes']);
+    await second.kill();
+  });
+
+  test('do not go before what somebody has written of it since', async () => {
+    const first = await start();
+    const { keep } = first.texts;
+    first.texts.keep = () => Promise.reject(new Error('down'));
+    await enter(first);
+    first.texts.keep = keep;
+    const text = await first.texts.keep(idOf(1), 'site', 'Ash Lane 7');
+    const subject = idOf(1);
+    await first.directory.record({ action: 'site', subject, group: 'west', cell: '', text });
+    expect(await first.newcomers.settle()).toBe(true);
+    await expectDescribed(first, { ...said, site: 'Ash Lane 7' });
+    await first.kill();
+  });
 });
 
 test('of access tokens that have ended only the newest are kept, and the others let nobody in', async () => {

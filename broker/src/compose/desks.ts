@@ -23,7 +23,7 @@ export function composeDesks(
     later,
   }: { readonly rights: Rights; readonly intake: Intake; readonly later: Later },
 ) {
-  const { config, network, signers, registry, evidence, certificates, now, log } = base;
+  const { config, network, signers, registry, evidence, certificates, now } = base;
   const { directory, texts } = rights;
   const { nonces, diagnoses, server } = intake;
   const deskOptions: DeskOptions = {
@@ -41,18 +41,7 @@ export function composeDesks(
         .reduce((highest, { counter }) => Math.max(highest, counter), -1),
     disconnect: (deviceId) => server.disconnect(deviceId),
     clearState: (deviceId) => server.clearState(deviceId),
-    describe: async (device, token) => {
-      if (token.site === '' && token.notes === '') return device;
-      try {
-        const described = await details.describe(device, token);
-        await registry.eraseTokenTexts(token.hash);
-        return described;
-      } catch (error) {
-        // It is enrolled all the same; the texts stay with the token, where `token list` shows them.
-        log.error({ err: error, deviceId: device.deviceId }, 'enrolment: site and notes not kept');
-        return directory.get(device.deviceId) ?? device;
-      }
-    },
+    newcomers: rights.newcomers,
     descriptor: () => later.descriptor().envelope,
     caPem: () => certificates?.current.caPem ?? null,
     now,

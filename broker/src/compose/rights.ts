@@ -14,6 +14,7 @@ import { eraseOwed } from '../registry/details.ts';
 import { DeviceTexts } from '../registry/device-texts.ts';
 import { Directory } from '../registry/directory.ts';
 import { lastRecorded } from '../registry/last-recorded.ts';
+import { Newcomers } from '../registry/newcomers.ts';
 import { QuarantineDesk } from '../registry/quarantine.ts';
 import { Sightings } from '../registry/sightings.ts';
 import { TokenDesk } from '../registry/token-desk.ts';
@@ -48,16 +49,22 @@ export async function openRights(base: Foundation, { isOnline }: Pick<DeviceLink
     onDatabaseError,
     enrolments: tokenDesk,
   });
+  const newcomers = new Newcomers({
+    ...{ directory, registry, texts },
+    onError: (error, deviceId) =>
+      log.error({ err: error, deviceId }, 'enrolment: site and notes not kept yet'),
+  });
   /** Before that the database may lack anything of the log, also when the start fails and is taken back. */
   const progress = { isCaughtUp: false };
   /** Nothing of the log up to here needs to be read again, once the database has all of it. */
   const settle = async () => {
     if (!progress.isCaughtUp) return;
     const { size } = evidence;
-    // At once: a stop must not wait for a silent database three times over.
+    // At once: a stop must not wait for a silent database four times over.
     const settled = await Promise.all([
       accessDesk.settle(),
       tokenDesk.settle(),
+      newcomers.settle(),
       eraseOwed(directory, texts),
     ]);
     if (settled.every(Boolean)) await directory.settle(size);
@@ -110,7 +117,7 @@ export async function openRights(base: Foundation, { isOnline }: Pick<DeviceLink
   await quarantine.load();
 
   return {
-    ...{ texts, directory, accessDesk, tokenDesk, progress, settle, sightings },
+    ...{ texts, directory, accessDesk, tokenDesk, newcomers, progress, settle, sightings },
     ...{ webhook, outages, credentials, clones, quarantine },
   };
 }
@@ -118,10 +125,10 @@ export async function openRights(base: Foundation, { isOnline }: Pick<DeviceLink
 /** Applies what the log has and the database has not; named tokens are good from then on. */
 export async function catchUpFromLog(base: Foundation, rights: Rights): Promise<void> {
   const { evidence, registry, named, log } = base;
-  const { directory, quarantine, accessDesk, tokenDesk, texts } = rights;
+  const { directory, quarantine, accessDesk, tokenDesk, texts, newcomers } = rights;
   const applied = await catchUp({
     ...{ evidence, registry, directory, quarantine },
-    ...{ access: accessDesk, tokens: tokenDesk, texts },
+    ...{ access: accessDesk, tokens: tokenDesk, texts, newcomers },
   });
   named.desk = accessDesk;
   if (accessDesk.nameless > 0) {

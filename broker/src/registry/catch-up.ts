@@ -7,6 +7,7 @@ import { readRegistryAction, seedNumberOf } from '@fieldproof/protocol/registry-
 import type { AccessDesk } from './access-desk.ts';
 import type { DeviceTexts } from './device-texts.ts';
 import type { Directory } from './directory.ts';
+import type { Newcomers } from './newcomers.ts';
 import type { QuarantineDesk } from './quarantine.ts';
 import type { Registry } from './registry.ts';
 import type { TokenDesk } from './token-desk.ts';
@@ -23,8 +24,9 @@ export async function catchUp(options: {
   readonly access: AccessDesk;
   readonly tokens: TokenDesk;
   readonly texts: Pick<DeviceTexts, 'eraseOthers'>;
+  readonly newcomers: Newcomers;
 }): Promise<number> {
-  const { evidence, registry, directory, quarantine, access, tokens, texts } = options;
+  const { evidence, registry, directory, quarantine, access, tokens, texts, newcomers } = options;
   // A log that is shorter than the registry remembers was replaced: all of it is applied again.
   const through = await registry.appliedThrough();
   const from = through < evidence.size ? through + 1 : 0;
@@ -50,6 +52,7 @@ export async function catchUp(options: {
       const action = readRegistryAction(entry.statement);
       await access.catchUp(action, entry);
       await tokens.catchUp(action, entry);
+      newcomers.catchUp(action);
       if (action.action === 'site' || action.action === 'notes') written.add(action.subject);
       applied += 1;
     }
@@ -62,6 +65,6 @@ export async function catchUp(options: {
     await texts.eraseOthers(deviceId, 'site', device.texts.site);
     await texts.eraseOthers(deviceId, 'notes', device.texts.notes);
   }
-  await directory.settle(evidence.size);
+  if (await newcomers.finishCatchUp()) await directory.settle(evidence.size);
   return applied;
 }

@@ -5,7 +5,8 @@ import { encodeEnrolmentAnswer, sealCredential } from '@fieldproof/protocol/stat
 import { BrokerError } from '../errors.ts';
 import type { Nonces } from '../nonces.ts';
 import type { Directory } from './directory.ts';
-import type { Device, Registry, Token } from './registry.ts';
+import type { Newcomers } from './newcomers.ts';
+import type { Device, Registry } from './registry.ts';
 import type { TokenDesk } from './token-desk.ts';
 
 export const DAY_MS = 86_400_000;
@@ -29,8 +30,7 @@ export interface DeskOptions {
   readonly disconnect: (deviceId: string) => void;
   /** Takes back what is published of whether a device is online. */
   readonly clearState: (deviceId: string) => void;
-  /** Writes down what a token says of the device that has come with it, in that device's turn. */
-  readonly describe: (device: Device, token: Token) => Promise<Device>;
+  readonly newcomers: Pick<Newcomers, 'enter'>;
   readonly descriptor: () => Uint8Array;
   /** Certificate of the network CA, PEM, or null without TLS. */
   readonly caPem: () => string | null;

@@ -65,27 +65,6 @@ export class DetailsDesk {
     }));
   }
 
-  /** Site and notes of a newcomer, as its token has them; whoever calls has the device's turn. */
-  async describe(
-    device: Device,
-    { site, notes }: { readonly site: string; readonly notes: string },
-  ): Promise<Device> {
-    const { directory, texts } = this;
-    const { deviceId: subject, group, cell } = device;
-    let described = device;
-    if (site !== '') {
-      const text = await texts.keep(subject, 'site', site);
-      described = await directory.record({ action: 'site', subject, group, cell, text });
-      await texts.eraseOthers(subject, 'site', described.texts.site);
-    }
-    if (notes !== '') {
-      const text = await texts.keep(subject, 'notes', notes);
-      described = await directory.record({ action: 'notes', subject, text });
-      await texts.eraseOthers(subject, 'notes', described.texts.notes);
-    }
-    return described;
-  }
-
   private change(deviceId: string, actionFor: (device: Device) => RegistryAction): Promise<Device> {
     const { directory } = this;
     return directory.inTurn(deviceId, async () =>

@@ -129,7 +129,7 @@ export class EnrolmentDesk {
 
   /** Of a newcomer, or one that was unenrolled: a token is used. */
   private async enter(deviceId: string, enrolment: Enrolment): Promise<Device> {
-    const { directory, nonces } = this.options;
+    const { directory, nonces, newcomers } = this.options;
     if (enrolment.token === null) {
       throw new BrokerError(
         'ERR_DEVICE_UNKNOWN',
@@ -139,25 +139,26 @@ export class EnrolmentDesk {
     // Before a use of the token is taken: both get into the log and before people's eyes.
     const ownName = checkLabel('name', enrolment.name);
     const agent = checkAgent(enrolment.agent ?? '');
-    const { device, token } = await this.spend(enrolment.token, (token) => {
+    return this.spend(enrolment.token, (token) => {
       // Not before: whoever has neither a device nor a token must not fill the set of used ones.
       nonces.use(enrolment.nonce);
-      return directory.record({
-        action: 'enrol',
-        subject: deviceId,
-        key: enrolment.key,
-        owner: enrolment.owner,
-        name: token.name || ownName,
-        group: token.group,
-        cell: enrolment.cell ?? token.cell,
-        streams: [],
-        ...credentialLife(this.options),
-        agent,
-        ownership: enrolment.ownership,
-        token: fromHex(token.hash),
-      });
+      return newcomers.enter(deviceId, token, () =>
+        directory.record({
+          action: 'enrol',
+          subject: deviceId,
+          key: enrolment.key,
+          owner: enrolment.owner,
+          name: token.name || ownName,
+          group: token.group,
+          cell: enrolment.cell ?? token.cell,
+          streams: [],
+          ...credentialLife(this.options),
+          agent,
+          ownership: enrolment.ownership,
+          token: fromHex(token.hash),
+        }),
+      );
     });
-    return this.options.describe(device, token);
   }
 
   /** Of a spare part: the device that its token names goes on with the new key. Section 5.7. */
@@ -173,7 +174,7 @@ export class EnrolmentDesk {
     const graceMs = place.compromised ? 0 : this.options.rotationGraceDays * DAY_MS;
     const until = now() + graceMs;
     checkHistory(device, until, now());
-    const { device: swapped } = await this.spend(enrolment.token!, (token) => {
+    const swapped = await this.spend(enrolment.token!, (token) => {
       nonces.use(enrolment.nonce);
       return directory.record({
         action: 'rotate',
@@ -195,12 +196,12 @@ export class EnrolmentDesk {
   private async spend(
     secret: Uint8Array,
     record: (token: Token) => Promise<Device>,
-  ): Promise<{ readonly device: Device; readonly token: Token }> {
+  ): Promise<Device> {
     const { registry, tokens, now } = this.options;
     await tokens.requireDatabase();
     const token = await registry.useToken(secret, now());
     try {
-      return { device: await record(token), token };
+      return await record(token);
     } catch (error) {
       if (isUnrecorded(error)) await registry.giveBack(token.hash);
       throw error;
