@@ -93,8 +93,11 @@ export class Newcomers {
 
   /** Writes what is still to be written. @returns whether nothing is left. */
   async settle(): Promise<boolean> {
+    const { directory } = this.#options;
     for (const deviceId of [...this.#waiting.keys()]) {
-      await this.#options.directory.inTurn(deviceId, () => this.#tryToDescribe(deviceId));
+      await directory.inTurn(deviceId, () => this.#tryToDescribe(deviceId));
+      // What does not answer one does not answer the others, who wait.
+      if (this.#waiting.has(deviceId)) return false;
     }
     return this.#waiting.size === 0;
   }
