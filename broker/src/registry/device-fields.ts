@@ -16,6 +16,7 @@ const KIND = /^[A-Za-z][A-Za-z0-9._-]{0,31}$/;
 const CELL = /^(?:[0-9a-f]{15})?$/;
 /** docs/spec/telemetry.md 1.1, 1.2. */
 const METRIC = /^(?:[a-z][a-z0-9_-]{0,31}\/)?[A-Za-z0-9][A-Za-z0-9:._/-]{0,63}$/;
+const STREAM_KEYS: readonly string[] = ['metric', 'cadenceMs', 'resolution'];
 const ONE_LINE = 'without control characters and changes of direction';
 
 /** A name or group. @throws {BrokerError} ERR_REQUEST, as all functions here. */
@@ -83,6 +84,8 @@ function checkStream(item: unknown, at: string): Stream {
   if (typeof item !== 'object' || item === null) {
     throw refused(at, 'an object with metric, cadenceMs and resolution');
   }
+  const others = Object.keys(item).some((key) => !STREAM_KEYS.includes(key));
+  if (others) throw refused(at, `only ${STREAM_KEYS.join(', ')}`);
   const { metric, cadenceMs, resolution } = item as Readonly<Record<string, unknown>>;
   if (!isText(metric, 128) || !METRIC.test(metric)) {
     throw refused(`${at}.metric`, 'a name such as air/temperature');

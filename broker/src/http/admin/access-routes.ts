@@ -25,17 +25,21 @@ export function addAccessRoutes(app: FastifyInstance, options: AccessRoutesOptio
     tokens: accessDesk.listFor(access(request, 'access')).map((token) => showAccess(token, now())),
   }));
 
-  app.post('/admin/access', { config: { scope: 'access' } }, async (request, reply) => {
-    const maker = access(request, 'access');
-    const days = daysIn(request);
-    const wanted = {
-      ...{ name: nameIn(request), scopes: scopesIn(request) },
-      ...(days !== undefined && { expiresAt: days === null ? null : now() + days * DAY_MS }),
-    };
-    const { text, token } = await accessDesk.create(wanted, maker);
-    reply.code(201).header('cache-control', 'no-store');
-    return { token: text, access: showAccess(token, now()) };
-  });
+  app.post(
+    '/admin/access',
+    { config: { scope: 'access', takes: ['name', 'scopes', 'days'] } },
+    async (request, reply) => {
+      const maker = access(request, 'access');
+      const days = daysIn(request);
+      const wanted = {
+        ...{ name: nameIn(request), scopes: scopesIn(request) },
+        ...(days !== undefined && { expiresAt: days === null ? null : now() + days * DAY_MS }),
+      };
+      const { text, token } = await accessDesk.create(wanted, maker);
+      reply.code(201).header('cache-control', 'no-store');
+      return { token: text, access: showAccess(token, now()) };
+    },
+  );
 
   app.delete('/admin/access/:hash', { config: { scope: 'access' } }, async (request) => {
     const { hash } = request.params as { readonly hash: string };

@@ -7,6 +7,7 @@ import type { Health } from '../../observe/health.ts';
 import type { Access } from '../access.ts';
 import type { Scope } from '../scopes.ts';
 import { type AccessRoutesOptions, addAccessRoutes } from './access-routes.ts';
+import { bodyOf, refuseOthers } from './body-fields.ts';
 import { addDescriptorRoutes, type DescriptorRoutesOptions } from './descriptor-routes.ts';
 import { addDetailRoutes, type DetailRoutesOptions } from './detail-routes.ts';
 import { addDeviceRoutes } from './device-routes.ts';
@@ -20,6 +21,10 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** What a token must be of to use an admin route. */
     scope?: Scope;
+    /** Members of the JSON body that an admin route takes. */
+    takes?: readonly string[];
+    /** Whether it takes bytes instead, as of a signed message. */
+    takesBytes?: boolean;
   }
 }
 
@@ -50,8 +55,16 @@ function addRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
     }
     options.access(request, request.routeOptions.config.scope ?? 'admin');
   });
+  app.addHook('preHandler', async (request) => {
+    const { takes = [], takesBytes = false } = request.routeOptions.config;
+    if (takesBytes && Buffer.isBuffer(request.body)) return;
+    refuseOthers(bodyOf(request), takes, 'body');
+  });
   app.addHook('onRoute', ({ method, url, config }) => {
     if (config?.scope === undefined) throw new Error(`${String(method)} ${url}: names no scope`);
+    if (method === 'POST' && config.takes === undefined) {
+      throw new Error(`POST ${url}: names no members of its body`);
+    }
   });
   app.get('/admin/status', { config: { scope: 'read' } }, async () => ({
     ...options.status(),

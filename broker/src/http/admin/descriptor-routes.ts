@@ -28,27 +28,35 @@ export function addDescriptorRoutes(app: FastifyInstance, options: DescriptorRou
     draft: toBase64url(encodeDescriptor(desk().draft())),
   }));
 
-  app.post('/admin/descriptor', { config: { scope: 'keys' } }, async (request) => {
-    await desk().install(envelopeIn(request));
-    return desk().state();
-  });
+  app.post(
+    '/admin/descriptor',
+    { config: { scope: 'keys', takes: ['descriptor'], takesBytes: true } },
+    async (request) => {
+      await desk().install(envelopeIn(request));
+      return desk().state();
+    },
+  );
 
   app.get('/admin/keys', { config: { scope: 'read' } }, async () => ({
     keys: await desk().keys(),
     rootHere: desk().state().rootHere,
   }));
 
-  app.post('/admin/keys/:role/rotate', { config: { scope: 'keys' } }, async (request) => {
-    const { compromised = false } = bodyOf(request);
-    if (typeof compromised !== 'boolean') {
-      throw new BrokerError('ERR_REQUEST', 'compromised: expected true or false');
-    }
-    const publicKey = publicKeyIn(request);
-    return desk().rotate(roleOf(request), {
-      isCompromised: compromised,
-      ...(publicKey && { publicKey }),
-    });
-  });
+  app.post(
+    '/admin/keys/:role/rotate',
+    { config: { scope: 'keys', takes: ['compromised', 'public'] } },
+    async (request) => {
+      const { compromised = false } = bodyOf(request);
+      if (typeof compromised !== 'boolean') {
+        throw new BrokerError('ERR_REQUEST', 'compromised: expected true or false');
+      }
+      const publicKey = publicKeyIn(request);
+      return desk().rotate(roleOf(request), {
+        isCompromised: compromised,
+        ...(publicKey && { publicKey }),
+      });
+    },
+  );
 
   app.delete('/admin/keys/:role/next', { config: { scope: 'keys' } }, async (request, reply) => {
     const role = roleOf(request);

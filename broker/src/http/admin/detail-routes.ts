@@ -15,30 +15,46 @@ export interface DetailRoutesOptions extends DeviceRoutesOptions {
 export function addDetailRoutes(app: FastifyInstance, options: DetailRoutesOptions): void {
   const { directory, details } = options;
 
-  app.post('/admin/devices/:id/rename', { config: { scope: 'devices' } }, async (request) => {
-    const { deviceId } = requireDevice(directory, request);
-    const name = checkLabel('name', bodyOf(request).name);
-    return showDevice(await details.rename(deviceId, name), options);
-  });
+  app.post(
+    '/admin/devices/:id/rename',
+    { config: { scope: 'devices', takes: ['name'] } },
+    async (request) => {
+      const { deviceId } = requireDevice(directory, request);
+      const name = checkLabel('name', bodyOf(request).name);
+      return showDevice(await details.rename(deviceId, name), options);
+    },
+  );
 
-  app.post('/admin/devices/:id/site', { config: { scope: 'devices' } }, async (request) => {
-    const { deviceId } = requireDevice(directory, request);
-    const change = siteIn(bodyOf(request));
-    return showDevice(await details.site(deviceId, change), options);
-  });
+  app.post(
+    '/admin/devices/:id/site',
+    { config: { scope: 'devices', takes: ['group', 'cell', 'text'] } },
+    async (request) => {
+      const { deviceId } = requireDevice(directory, request);
+      const change = siteIn(bodyOf(request));
+      return showDevice(await details.site(deviceId, change), options);
+    },
+  );
 
-  app.post('/admin/devices/:id/notes', { config: { scope: 'devices' } }, async (request) => {
-    const { deviceId } = requireDevice(directory, request);
-    const { text } = bodyOf(request);
-    return showDevice(await details.notes(deviceId, checkText(text)), options);
-  });
+  app.post(
+    '/admin/devices/:id/notes',
+    { config: { scope: 'devices', takes: ['text'] } },
+    async (request) => {
+      const { deviceId } = requireDevice(directory, request);
+      const { text } = bodyOf(request);
+      return showDevice(await details.notes(deviceId, checkText(text)), options);
+    },
+  );
 
   // `streams` instead of those before, or `add` to them, by metric, and `remove`, by name.
-  app.post('/admin/devices/:id/streams', { config: { scope: 'devices' } }, async (request) => {
-    const { deviceId } = requireDevice(directory, request);
-    const streamsOf = streamChangeIn(bodyOf(request));
-    return showDevice(await details.streams(deviceId, streamsOf), options);
-  });
+  app.post(
+    '/admin/devices/:id/streams',
+    { config: { scope: 'devices', takes: ['streams', 'add', 'remove'] } },
+    async (request) => {
+      const { deviceId } = requireDevice(directory, request);
+      const streamsOf = streamChangeIn(bodyOf(request));
+      return showDevice(await details.streams(deviceId, streamsOf), options);
+    },
+  );
 }
 
 function siteIn(body: Readonly<Record<string, unknown>>): SiteChange {
@@ -58,6 +74,9 @@ function streamChangeIn(
 ): (before: readonly Stream[]) => readonly Stream[] {
   const { streams, add = [], remove = [] } = body;
   if (streams !== undefined) {
+    if (body.add !== undefined || body.remove !== undefined) {
+      throw new BrokerError('ERR_REQUEST', 'streams: expected no add and remove beside it');
+    }
     const wanted = checkStreams(streams);
     return () => wanted;
   }

@@ -22,37 +22,49 @@ const MAX_OWNERSHIP_CHARACTERS = 1400;
 export function addIdentityRoutes(app: FastifyInstance, options: IdentityRoutesOptions): void {
   const { directory, now } = options;
 
-  app.post('/admin/devices/:id/swap', { config: { scope: 'enrol' } }, async (request, reply) => {
-    const { deviceId, group, cell } = requireEnrolled(
-      directory,
-      requireDevice(directory, request).deviceId,
-    );
-    const compromised = flagIn(request, 'compromised');
-    const expiresAt = endIn(request, options);
-    const place = { device: deviceId, compromised, group, cell };
-    const lineFor = joinLineIn(request, options);
-    const maker = options.access(request, 'enrol');
-    const wanted = { uses: 1, expiresAt, ...place };
-    const { secret, token } = await options.tokenDesk.create(wanted, maker);
-    reply.code(201).header('cache-control', 'no-store');
-    return { joinLine: lineFor(secret), token: showToken(token, now()) };
-  });
+  app.post(
+    '/admin/devices/:id/swap',
+    { config: { scope: 'enrol', takes: ['compromised', 'hours', 'host'] } },
+    async (request, reply) => {
+      const { deviceId, group, cell } = requireEnrolled(
+        directory,
+        requireDevice(directory, request).deviceId,
+      );
+      const compromised = flagIn(request, 'compromised');
+      const expiresAt = endIn(request, options);
+      const place = { device: deviceId, compromised, group, cell };
+      const lineFor = joinLineIn(request, options);
+      const maker = options.access(request, 'enrol');
+      const wanted = { uses: 1, expiresAt, ...place };
+      const { secret, token } = await options.tokenDesk.create(wanted, maker);
+      reply.code(201).header('cache-control', 'no-store');
+      return { joinLine: lineFor(secret), token: showToken(token, now()) };
+    },
+  );
 
-  app.post('/admin/devices/:id/transfer', { config: { scope: 'enrol' } }, async (request) => {
-    const { deviceId } = requireDevice(directory, request);
-    const device = await options.transfers.transferByOperator(deviceId, {
-      owner: ownerIn(request),
-      ownership: ownershipIn(request),
-      reason: checkReason(bodyOf(request).reason),
-    });
-    return showDevice(device, options);
-  });
+  app.post(
+    '/admin/devices/:id/transfer',
+    { config: { scope: 'enrol', takes: ['owner', 'ownership', 'reason'] } },
+    async (request) => {
+      const { deviceId } = requireDevice(directory, request);
+      const device = await options.transfers.transferByOperator(deviceId, {
+        owner: ownerIn(request),
+        ownership: ownershipIn(request),
+        reason: checkReason(bodyOf(request).reason),
+      });
+      return showDevice(device, options);
+    },
+  );
 
-  app.post('/admin/devices/:id/unenrol', { config: { scope: 'enrol' } }, async (request) => {
-    const { deviceId } = requireDevice(directory, request);
-    const reason = checkReason(bodyOf(request).reason);
-    return showDevice(await options.desk.unenrol(deviceId, reason), options);
-  });
+  app.post(
+    '/admin/devices/:id/unenrol',
+    { config: { scope: 'enrol', takes: ['reason'] } },
+    async (request) => {
+      const { deviceId } = requireDevice(directory, request);
+      const reason = checkReason(bodyOf(request).reason);
+      return showDevice(await options.desk.unenrol(deviceId, reason), options);
+    },
+  );
 }
 
 function ownerIn(request: FastifyRequest): string {

@@ -26,33 +26,45 @@ const MAX_SUSPENSION_MS = 100 * 366 * 86_400_000;
 export function addStandingRoutes(app: FastifyInstance, options: AdminStandingOptions): void {
   const { directory, suspensions, quarantine, now } = options;
 
-  app.post('/admin/devices/:id/suspend', { config: { scope: 'suspend' } }, async (request) => {
-    const { deviceId } = requireDevice(directory, request);
-    const { reason, kind = 'operator', evidence = [] } = bodyOf(request);
-    const device = await suspensions.suspend(deviceId, {
-      reason: checkReason(reason),
-      kind: checkKind(kind),
-      evidence: checkIndices(evidence),
-      until: untilIn(request, now()),
-    });
-    return showDevice(device, options);
-  });
+  app.post(
+    '/admin/devices/:id/suspend',
+    { config: { scope: 'suspend', takes: ['reason', 'kind', 'evidence', 'until', 'forMs'] } },
+    async (request) => {
+      const { deviceId } = requireDevice(directory, request);
+      const { reason, kind = 'operator', evidence = [] } = bodyOf(request);
+      const device = await suspensions.suspend(deviceId, {
+        reason: checkReason(reason),
+        kind: checkKind(kind),
+        evidence: checkIndices(evidence),
+        until: untilIn(request, now()),
+      });
+      return showDevice(device, options);
+    },
+  );
 
-  app.post('/admin/devices/:id/resume', { config: { scope: 'suspend' } }, async (request) => {
-    const { deviceId } = requireDevice(directory, request);
-    return showDevice(await suspensions.resume(deviceId, reasonIn(request)), options);
-  });
+  app.post(
+    '/admin/devices/:id/resume',
+    { config: { scope: 'suspend', takes: ['reason'] } },
+    async (request) => {
+      const { deviceId } = requireDevice(directory, request);
+      return showDevice(await suspensions.resume(deviceId, reasonIn(request)), options);
+    },
+  );
 
-  app.post('/admin/devices/:id/release', { config: { scope: 'suspend' } }, async (request) => {
-    const { deviceId } = requireDevice(directory, request);
-    const { boot } = bodyOf(request);
-    const name = typeof boot === 'string' ? parseBootName(boot) : null;
-    if (name === null) {
-      const message = 'boot: expected <counter>.<seed as 8 hex digits>, such as 7.a1b2c3d4';
-      throw new BrokerError('ERR_REQUEST', message);
-    }
-    return showDevice(await quarantine.release(deviceId, name, reasonIn(request)), options);
-  });
+  app.post(
+    '/admin/devices/:id/release',
+    { config: { scope: 'suspend', takes: ['boot', 'reason'] } },
+    async (request) => {
+      const { deviceId } = requireDevice(directory, request);
+      const { boot } = bodyOf(request);
+      const name = typeof boot === 'string' ? parseBootName(boot) : null;
+      if (name === null) {
+        const message = 'boot: expected <counter>.<seed as 8 hex digits>, such as 7.a1b2c3d4';
+        throw new BrokerError('ERR_REQUEST', message);
+      }
+      return showDevice(await quarantine.release(deviceId, name, reasonIn(request)), options);
+    },
+  );
 
   app.get('/admin/appeals', { config: { scope: 'read' } }, async () => {
     const appeals: object[] = [];
@@ -62,15 +74,19 @@ export function addStandingRoutes(app: FastifyInstance, options: AdminStandingOp
     return { appeals };
   });
 
-  app.post('/admin/appeals/:id/decide', { config: { scope: 'suspend' } }, async (request) => {
-    const { deviceId } = requireDevice(directory, request);
-    const { outcome, reason } = bodyOf(request);
-    if (outcome !== 'lifted' && outcome !== 'upheld') {
-      throw new BrokerError('ERR_REQUEST', 'outcome: expected lifted or upheld');
-    }
-    const device = await suspensions.decide(deviceId, { outcome, reason: checkReason(reason) });
-    return showDevice(device, options);
-  });
+  app.post(
+    '/admin/appeals/:id/decide',
+    { config: { scope: 'suspend', takes: ['outcome', 'reason'] } },
+    async (request) => {
+      const { deviceId } = requireDevice(directory, request);
+      const { outcome, reason } = bodyOf(request);
+      if (outcome !== 'lifted' && outcome !== 'upheld') {
+        throw new BrokerError('ERR_REQUEST', 'outcome: expected lifted or upheld');
+      }
+      const device = await suspensions.decide(deviceId, { outcome, reason: checkReason(reason) });
+      return showDevice(device, options);
+    },
+  );
 }
 
 /** The last suspension of a device with its appeal, and what the owner says in it. */

@@ -44,24 +44,33 @@ export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions
     tokens: (await registry.tokens()).map((token) => showToken(token, now())),
   }));
 
-  app.post('/admin/tokens', { config: { scope: 'enrol' } }, async (request, reply) => {
-    const uses = integerIn(request, 'uses', { fallback: 1, max: MAX_USES });
-    const about = aboutIn(request);
-    if (uses > 1 && Object.values(about).some((text) => text !== '')) {
-      throw new BrokerError('ERR_REQUEST', 'uses: expected 1 with a name, site or notes');
-    }
-    const lineFor = joinLineIn(request, options);
-    const wanted = {
-      uses,
-      expiresAt: endIn(request, options),
-      group: checkLabel('group', bodyOf(request).group ?? 'default'),
-      cell: checkCell(bodyOf(request).cell ?? ''),
-      ...about,
-    };
-    const { secret, token } = await tokenDesk.create(wanted, access(request, 'enrol'));
-    reply.code(201).header('cache-control', 'no-store');
-    return { joinLine: lineFor(secret), token: showToken(token, now()) };
-  });
+  app.post(
+    '/admin/tokens',
+    {
+      config: {
+        scope: 'enrol',
+        takes: ['uses', 'hours', 'group', 'cell', 'host', 'name', 'site', 'notes'],
+      },
+    },
+    async (request, reply) => {
+      const uses = integerIn(request, 'uses', { fallback: 1, max: MAX_USES });
+      const about = aboutIn(request);
+      if (uses > 1 && Object.values(about).some((text) => text !== '')) {
+        throw new BrokerError('ERR_REQUEST', 'uses: expected 1 with a name, site or notes');
+      }
+      const lineFor = joinLineIn(request, options);
+      const wanted = {
+        uses,
+        expiresAt: endIn(request, options),
+        group: checkLabel('group', bodyOf(request).group ?? 'default'),
+        cell: checkCell(bodyOf(request).cell ?? ''),
+        ...about,
+      };
+      const { secret, token } = await tokenDesk.create(wanted, access(request, 'enrol'));
+      reply.code(201).header('cache-control', 'no-store');
+      return { joinLine: lineFor(secret), token: showToken(token, now()) };
+    },
+  );
 
   app.delete('/admin/tokens/:hash', { config: { scope: 'enrol' } }, async (request, reply) => {
     const { hash } = request.params as { readonly hash: string };

@@ -14,7 +14,7 @@ export function addWebhookRoutes(
   app: FastifyInstance,
   { webhook, now }: WebhookRoutesOptions,
 ): void {
-  app.post('/admin/webhook/test', { config: { scope: 'admin' } }, async () => {
+  app.post('/admin/webhook/test', { config: { scope: 'admin', takes: [] } }, async () => {
     if (webhook === null) {
       throw new BrokerError('ERR_REQUEST', 'webhook: none is set; webhookUrl names one');
     }
