@@ -153,6 +153,20 @@ describe('an access token', () => {
     expect(JSON.stringify(await list())).not.toContain(token);
   });
 
+  test('that may change devices sees of their texts what it may read', async () => {
+    const { id } = await broker.device();
+    const path = `/admin/devices/${id}/notes`;
+    const body = { text: 'dry' };
+    const { token: blind } = await create(['devices']);
+    const unseen = await call('POST', path, { token: blind, body });
+    expect(unseen.status).toBe(200);
+    expect(unseen.body).not.toHaveProperty('written');
+    const { token } = await create(['devices', 'read']);
+    const changed = await call('POST', path, { token, body });
+    expect(changed.body.written).toMatchObject({ site: null, notes: { text: 'dry' } });
+    expect(changed.body).toEqual((await call('GET', `/admin/devices/${id}`)).body);
+  });
+
   test('gives nobody what its maker has not', async () => {
     const { token } = await create(['access', 'read']);
     await create(['read'], { name: 'bob' }, token);

@@ -107,6 +107,14 @@ describe('devices on 80 columns', () => {
     const columns = [{ title: 'A', of: (row: string) => row, min: 3 }];
     expect(formatTable(['a\nb', 'x'.repeat(9)], columns, 5)).toBe('A\na b\nxxxx…');
   });
+
+  test('a word that is too long for its line is broken between characters, not within one', () => {
+    for (let before = 0; before < 3; before++) {
+      const text = formatFields([['x', 'a'.repeat(before) + '🌡'.repeat(30)]], 24);
+      expect(text).not.toMatch(/\p{Surrogate}/u);
+      expect(text.replaceAll(/[^a🌡]/gu, '')).toBe('a'.repeat(before) + '🌡'.repeat(30));
+    }
+  });
 });
 
 test('durations are those that people write', () => {
@@ -140,14 +148,6 @@ test('a device is found by its name or a part of its id, and only when one is me
   ] as const) {
     await expect(findDevice(client, text)).rejects.toMatchObject({ code });
   }
-
-  test('a word that is too long for its line is broken between characters, not within one', () => {
-    for (let before = 0; before < 3; before++) {
-      const text = formatFields([['x', 'a'.repeat(before) + '🌡'.repeat(30)]], 24);
-      expect(text).not.toMatch(/\p{Surrogate}/u);
-      expect(text.replaceAll(/[^a🌡]/gu, '')).toBe('a'.repeat(before) + '🌡'.repeat(30));
-    }
-  });
 });
 
 describe('commands', () => {
@@ -182,7 +182,8 @@ describe('commands', () => {
 
   test('site and streams say what a device is; list and show print it', async () => {
     const place = ['--cell', '871fa4aa4ffffff', '--text', 'Elm Street 5'];
-    await cli('devices', 'site', 'test device', ...place);
+    expect(await cli('devices', 'site', 'test device', ...place)).toContain('Elm Street 5');
+    expect(await cli('devices', 'notes', device.id, 'dry')).toMatch(/Elm Street 5\nnotes +dry\n/);
     const stream = ['--add', 'node:1/load:1000:0.5'];
     const answer = await cli('devices', 'streams', device.id, ...stream, '--json');
     expect(JSON.parse(answer)).toMatchObject({

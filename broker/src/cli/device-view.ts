@@ -200,7 +200,9 @@ function textField(
   written: ShownText | null | undefined,
 ): (readonly [string, string])[] {
   if (commitment === null) return [];
-  return [[label, written?.text ?? `a text that is not here (SHA-256 ${commitment})`]];
+  // Who may change a device but not read is not told whether it is here.
+  const unseen = written === undefined ? 'a text' : 'a text that is not here';
+  return [[label, written?.text ?? `${unseen} (SHA-256 ${commitment})`]];
 }
 
 function listField(

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { BrokerError } from '../../errors.ts';
 import { isLoopback } from '../../loopback.ts';
 import type { Health } from '../../observe/health.ts';
+import type { AccessIdentity } from '../../registry/access-desk.ts';
 import type { Access } from '../access.ts';
 import type { Scope } from '../scopes.ts';
 import { type AccessRoutesOptions, addAccessRoutes } from './access-routes.ts';
@@ -25,6 +26,10 @@ declare module 'fastify' {
     takes?: readonly string[];
     /** Whether it takes bytes instead, as of a signed message. */
     takesBytes?: boolean;
+  }
+  interface FastifyRequest {
+    /** Who asks; null only before an admin route has let them in. */
+    bearer: AccessIdentity | null;
   }
 }
 
@@ -49,11 +54,12 @@ export function addAdminRoutes(app: FastifyInstance, options: AdminRoutesOptions
 }
 
 function addRoutes(app: FastifyInstance, options: AdminRoutesOptions): void {
+  app.decorateRequest('bearer', null);
   app.addHook('onRequest', async (request) => {
     if (request.protocol !== 'https' && !isLoopback(request.socket.remoteAddress ?? '')) {
       throw new BrokerError('ERR_ADMIN_LOCAL', 'administration: this machine or TLS only');
     }
-    options.access(request, request.routeOptions.config.scope ?? 'admin');
+    request.bearer = options.access(request, request.routeOptions.config.scope ?? 'admin');
   });
   app.addHook('preHandler', async (request) => {
     const { takes = [], takesBytes = false } = request.routeOptions.config;

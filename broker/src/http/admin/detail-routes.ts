@@ -6,7 +6,7 @@ import { BrokerError } from '../../errors.ts';
 import type { DetailsDesk, SiteChange } from '../../registry/details.ts';
 import { checkCell, checkLabel, checkStreams, checkText } from '../../registry/device-fields.ts';
 import { bodyOf } from './body-fields.ts';
-import { type DeviceRoutesOptions, requireDevice, showDevice } from './device-routes.ts';
+import { type DeviceRoutesOptions, requireDevice, showChanged } from './device-routes.ts';
 
 export interface DetailRoutesOptions extends DeviceRoutesOptions {
   readonly details: DetailsDesk;
@@ -21,7 +21,7 @@ export function addDetailRoutes(app: FastifyInstance, options: DetailRoutesOptio
     async (request) => {
       const { deviceId } = requireDevice(directory, request);
       const name = checkLabel('name', bodyOf(request).name);
-      return showDevice(await details.rename(deviceId, name), options);
+      return showChanged(await details.rename(deviceId, name), request, options);
     },
   );
 
@@ -31,7 +31,7 @@ export function addDetailRoutes(app: FastifyInstance, options: DetailRoutesOptio
     async (request) => {
       const { deviceId } = requireDevice(directory, request);
       const change = siteIn(bodyOf(request));
-      return showDevice(await details.site(deviceId, change), options);
+      return showChanged(await details.site(deviceId, change), request, options);
     },
   );
 
@@ -41,7 +41,7 @@ export function addDetailRoutes(app: FastifyInstance, options: DetailRoutesOptio
     async (request) => {
       const { deviceId } = requireDevice(directory, request);
       const { text } = bodyOf(request);
-      return showDevice(await details.notes(deviceId, checkText(text)), options);
+      return showChanged(await details.notes(deviceId, checkText(text)), request, options);
     },
   );
 
@@ -52,7 +52,7 @@ export function addDetailRoutes(app: FastifyInstance, options: DetailRoutesOptio
     async (request) => {
       const { deviceId } = requireDevice(directory, request);
       const streamsOf = streamChangeIn(bodyOf(request));
-      return showDevice(await details.streams(deviceId, streamsOf), options);
+      return showChanged(await details.streams(deviceId, streamsOf), request, options);
     },
   );
 }

@@ -9,6 +9,7 @@ import type { DeviceTexts } from '../../registry/device-texts.ts';
 import type { Directory } from '../../registry/directory.ts';
 import type { Device } from '../../registry/registry.ts';
 import type { Sightings } from '../../registry/sightings.ts';
+import { mayUse } from '../scopes.ts';
 
 export interface DeviceRoutesOptions {
   readonly directory: Directory;
@@ -26,13 +27,7 @@ export function addDeviceRoutes(app: FastifyInstance, options: DeviceRoutesOptio
   }));
 
   app.get('/admin/devices/:id', { config: { scope: 'read' } }, async (request) => {
-    const device = requireDevice(directory, request);
-    const { site, notes } = device.texts;
-    const written = {
-      site: await writtenText(site, options),
-      notes: await writtenText(notes, options),
-    };
-    return { ...showDevice(device, options), written };
+    return showWhole(requireDevice(directory, request), options);
   });
 }
 
@@ -42,11 +37,28 @@ export function requireDevice(directory: Directory, request: FastifyRequest): De
   return directory.require(id);
 }
 
-/** A device as operators see it. */
-export function showDevice(
+/** A device that a request has changed: with the texts of it for who may read them, as `GET` gives them. */
+export async function showChanged(
   device: Device,
-  { isOnline, sightings, now }: DeviceRoutesOptions,
-): object {
+  request: FastifyRequest,
+  options: DeviceRoutesOptions,
+): Promise<object> {
+  return mayUse(request.bearer!.scopes, 'read')
+    ? showWhole(device, options)
+    : showDevice(device, options);
+}
+
+async function showWhole(device: Device, options: DeviceRoutesOptions): Promise<object> {
+  const { site, notes } = device.texts;
+  const written = {
+    site: await writtenText(site, options),
+    notes: await writtenText(notes, options),
+  };
+  return { ...showDevice(device, options), written };
+}
+
+/** A device as operators see it. */
+function showDevice(device: Device, { isOnline, sightings, now }: DeviceRoutesOptions): object {
   const { publicKey, retired, quarantined, released, ...shown } = device;
   const at = now();
   return {

@@ -9,7 +9,7 @@ import { checkReason } from '../../registry/device-fields.ts';
 import type { EnrolmentDesk } from '../../registry/enrolment.ts';
 import type { TransferDesk } from '../../registry/transfer.ts';
 import { bodyOf, textIn } from './body-fields.ts';
-import { type DeviceRoutesOptions, requireDevice, showDevice } from './device-routes.ts';
+import { type DeviceRoutesOptions, requireDevice, showChanged } from './device-routes.ts';
 import { endIn, joinLineIn, showToken, type TokenRoutesOptions } from './token-routes.ts';
 
 export interface IdentityRoutesOptions extends DeviceRoutesOptions, TokenRoutesOptions {
@@ -52,7 +52,7 @@ export function addIdentityRoutes(app: FastifyInstance, options: IdentityRoutesO
         ownership: ownershipIn(request),
         reason: checkReason(bodyOf(request).reason),
       });
-      return showDevice(device, options);
+      return showChanged(device, request, options);
     },
   );
 
@@ -62,7 +62,7 @@ export function addIdentityRoutes(app: FastifyInstance, options: IdentityRoutesO
     async (request) => {
       const { deviceId } = requireDevice(directory, request);
       const reason = checkReason(bodyOf(request).reason);
-      return showDevice(await options.desk.unenrol(deviceId, reason), options);
+      return showChanged(await options.desk.unenrol(deviceId, reason), request, options);
     },
   );
 }

@@ -12,7 +12,7 @@ import type { QuarantineDesk } from '../../registry/quarantine.ts';
 import type { Device } from '../../registry/registry.ts';
 import type { SuspensionDesk } from '../../registry/suspensions.ts';
 import { bodyOf } from './body-fields.ts';
-import { type DeviceRoutesOptions, requireDevice, showDevice } from './device-routes.ts';
+import { type DeviceRoutesOptions, requireDevice, showChanged } from './device-routes.ts';
 
 export interface AdminStandingOptions extends DeviceRoutesOptions {
   readonly suspensions: SuspensionDesk;
@@ -38,7 +38,7 @@ export function addStandingRoutes(app: FastifyInstance, options: AdminStandingOp
         evidence: checkIndices(evidence),
         until: untilIn(request, now()),
       });
-      return showDevice(device, options);
+      return showChanged(device, request, options);
     },
   );
 
@@ -47,7 +47,7 @@ export function addStandingRoutes(app: FastifyInstance, options: AdminStandingOp
     { config: { scope: 'suspend', takes: ['reason'] } },
     async (request) => {
       const { deviceId } = requireDevice(directory, request);
-      return showDevice(await suspensions.resume(deviceId, reasonIn(request)), options);
+      return showChanged(await suspensions.resume(deviceId, reasonIn(request)), request, options);
     },
   );
 
@@ -62,7 +62,11 @@ export function addStandingRoutes(app: FastifyInstance, options: AdminStandingOp
         const message = 'boot: expected <counter>.<seed as 8 hex digits>, such as 7.a1b2c3d4';
         throw new BrokerError('ERR_REQUEST', message);
       }
-      return showDevice(await quarantine.release(deviceId, name, reasonIn(request)), options);
+      return showChanged(
+        await quarantine.release(deviceId, name, reasonIn(request)),
+        request,
+        options,
+      );
     },
   );
 
@@ -84,7 +88,7 @@ export function addStandingRoutes(app: FastifyInstance, options: AdminStandingOp
         throw new BrokerError('ERR_REQUEST', 'outcome: expected lifted or upheld');
       }
       const device = await suspensions.decide(deviceId, { outcome, reason: checkReason(reason) });
-      return showDevice(device, options);
+      return showChanged(device, request, options);
     },
   );
 }
