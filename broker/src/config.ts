@@ -331,12 +331,17 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): object {
     const name = `FIELDPROOF_BROKER_${key.replace(/[A-Z]/g, '_$&').toUpperCase()}`;
     const text = environment[name];
     if (text === undefined) continue;
-    if (typeof fallback === 'number') settings[key] = text.trim() === '' ? text : Number(text);
+    if (typeof fallback === 'number') settings[key] = numberIn(text);
     else if (typeof fallback === 'boolean') settings[key] = parseBoolean(text);
     else if (Array.isArray(fallback)) settings[key] = parseList(text);
     else settings[key] = text;
   }
   return settings;
+}
+
+/** What is no number stays as it is, so that the complaint can show it. */
+function numberIn(text: string): number | string {
+  return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text);
 }
 
 function problemOf(key: string, value: unknown): string | null {

@@ -22,7 +22,7 @@ export interface DataFolder {
  */
 export async function openDataFolder(folder: string): Promise<DataFolder> {
   const path = resolve(folder);
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  makeFolder(path);
   const close = await acquireLock(join(path, 'broker.lock'));
   try {
     checkVersion(join(path, 'version'));
@@ -31,6 +31,17 @@ export async function openDataFolder(folder: string): Promise<DataFolder> {
     throw error;
   }
   return { path, close };
+}
+
+/** @throws {BrokerError} ERR_CONFIG. */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const message = `dataDir: expected a folder that can be made or written, got ${path} (${code})`;
+    throw new BrokerError('ERR_CONFIG', message, { cause });
+  }
 }
 
 function checkVersion(path: string): void {

@@ -16,7 +16,6 @@ import {
   type LoadedDescriptor,
   openSigned,
   RENEW_BEFORE_MS,
-  wantedDescriptor,
 } from './descriptor.ts';
 import { descriptorChanges } from './descriptor-changes.ts';
 import {
@@ -80,11 +79,13 @@ export interface DescriptorState {
 export class DescriptorDesk {
   readonly #options: DescriptorDeskOptions;
   #current: Pick<LoadedDescriptor, 'descriptor' | 'envelope'>;
+  #changes: readonly string[];
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: DescriptorDeskOptions) {
     this.#options = options;
     this.#current = options.loaded;
+    this.#changes = this.#findChanges();
   }
 
   /** The one in force, as it is served. */
@@ -94,16 +95,18 @@ export class DescriptorDesk {
 
   /** What operators should know of it. */
   state(): DescriptorState {
-    const { content, now, dataDir } = this.#options;
+    const { now, dataDir } = this.#options;
     const { descriptor } = this.#current;
     const rootHere = readRoot(dataDir) !== null;
-    const changes = descriptorChanges(
-      descriptor,
-      wantedDescriptor(this.#keys(), content, descriptor),
-    );
+    const changes = this.#findChanges();
     const { version, issued, expires } = descriptor;
     const problem = descriptorProblem({ descriptor, changes, now: now() });
     return { version, issued, expires, rootHere, changes, problem };
+  }
+
+  /** What it should say instead, as of the last start or change: keys that wait, addresses. */
+  get changes(): readonly string[] {
+    return this.#changes;
   }
 
   /** The next one, unsigned. */
@@ -245,6 +248,11 @@ export class DescriptorDesk {
     return descriptor;
   }
 
+  #findChanges(): readonly string[] {
+    const { version, issued, expires, ...said } = this.draft();
+    return descriptorChanges(this.#current.descriptor, said);
+  }
+
   #keys(): NetworkKeys {
     const { dataDir, random } = this.#options;
     return loadKeys(dataDir, random);
@@ -252,7 +260,14 @@ export class DescriptorDesk {
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#turn.then(work, work);
-    this.#turn = turn.catch(() => {});
+    this.#turn = turn
+      .catch(() => {})
+      .then(() => {
+        this.#changes = this.#findChanges();
+      })
+      .catch((error: unknown) => {
+        this.#options.log.error({ err: error }, 'descriptor: what it should say is not known');
+      });
     return turn;
   }
 }

@@ -326,6 +326,11 @@ export const BROKER_ERRORS = {
     what: 'The token would travel unencrypted to another machine.',
     remedy: 'Use the https address of the broker, or run the command on its machine.',
   },
+  ERR_METHOD: {
+    what: 'The path has another method.',
+    remedy:
+      'The header `allow` of the answer names those that it has; the routes are in broker/README.md.',
+  },
   ERR_REQUEST_TOO_LARGE: {
     what: 'The request is longer than the route takes.',
     remedy: 'No request to the broker needs more than 65,536 bytes; send less.',

@@ -27,7 +27,7 @@ export interface Addresses {
  *
  * @param port - 0 for any free one.
  * @returns the port.
- * @throws {BrokerError} ERR_PORT_TAKEN.
+ * @throws {BrokerError} ERR_PORT_TAKEN; ERR_CONFIG for an address that is none of this machine.
  */
 export async function listen(server: Server, host: string, port: number): Promise<number> {
   try {
@@ -134,6 +134,10 @@ export function lanUrls(config: LanNames, scheme: string, port: number): readonl
 
 function portError(error: unknown, host: string, port: number): unknown {
   const { code } = error as NodeJS.ErrnoException;
-  if (code !== 'EADDRINUSE') return error;
+  if (code === undefined) return error;
+  if (code !== 'EADDRINUSE') {
+    const message = `${host}, port ${port}: expected an address and a port of this machine, got ${code}`;
+    return new BrokerError('ERR_CONFIG', message, { cause: error });
+  }
   return new BrokerError('ERR_PORT_TAKEN', `port ${port} of ${host}: in use`, { cause: error });
 }

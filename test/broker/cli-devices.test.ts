@@ -235,6 +235,9 @@ describe('commands', () => {
     expect(await cli('devices', 'list', '--url', `${http}/`)).toContain('NAME');
     const elsewhere = 'http://192.0.2.1:7880';
     expect(await failure('status', '--url', elsewhere)).toMatch(/ERR_ADMIN_CLEAR.*https/);
+    expect(await failure('status', '--token', '/no/such')).toMatch(
+      /ERR_FILE_UNREADABLE: \/no\/such/,
+    );
     expect(await failure('status', '--url', 'broker')).toMatch(/ERR_BROKER_UNREACHABLE: broker:/);
   });
 

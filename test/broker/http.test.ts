@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { get } from 'node:https';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
 import { fromBase64url, toBase64url, toHex } from '@fieldproof/protocol/bytes';
@@ -315,6 +316,38 @@ describe('health', () => {
     expect((await fetch(url('/healthz'))).status).toBe(200);
     expect((await fetch(url('/readyz'))).status).toBe(200);
     expect(await problem(await fetch(url('/none')))).toMatchObject({ code: 'ERR_NOT_FOUND' });
+  });
+
+  test('so is a method that a path does not have, with those that it has', async () => {
+    for (const [method, path, allow] of [
+      ['POST', '/healthz', 'GET, HEAD'],
+      ['DELETE', '/admin/status?x=1', 'GET, HEAD'],
+      ['GET', '/v1/enrol', 'POST'],
+      ['PUT', '/admin/devices/z6Mk', 'GET, HEAD'],
+    ] as const) {
+      const response = await fetch(url(path), { method });
+      expect([path, response.headers.get('allow')]).toEqual([path, allow]);
+      expect(await problem(response)).toMatchObject({ status: 405, code: 'ERR_METHOD' });
+    }
+  });
+
+  test('so is what is no request, or has too long a head', async () => {
+    const { hostname, port } = new URL(url('/'));
+    const answerTo = async (bytes: string): Promise<string> => {
+      const socket = connect(Number(port), hostname);
+      socket.end(bytes);
+      return Buffer.concat(await socket.toArray()).toString();
+    };
+    const garbage = await answerTo('\u0016\u0003\u0001 hello\r\n\r\n');
+    expect(garbage).toMatch(/^HTTP\/1\.1 400 .*"code":"ERR_REQUEST"/s);
+    expect(garbage).not.toContain('hello');
+    const long = await answerTo(`GET / HTTP/1.1\r\nhost: a\r\nx: ${'y'.repeat(30_000)}\r\n\r\n`);
+    expect(long).toMatch(/^HTTP\/1\.1 431 .*"status":431,"code":"ERR_REQUEST_TOO_LARGE"/s);
+  });
+
+  test('who must show a token is told which kind', async () => {
+    const response = await fetch(url('/admin/status'));
+    expect([response.status, response.headers.get('www-authenticate')]).toEqual([401, 'Bearer']);
   });
 
   test('so are a path that is no UTF-8 and a body that is too long', async () => {

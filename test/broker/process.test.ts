@@ -103,6 +103,11 @@ describe('the process', () => {
     const taken = await failure('--http-port', String(port), '--mqtt-port', '0');
     expect(taken).toMatch(/^fieldproof-broker: ERR_PORT_TAKEN: .*$/m);
     server.close();
+    const nowhere = await failure('--host', '192.0.2.1', ...PORTS);
+    expect(nowhere).toMatch(/ERR_CONFIG: 192\.0\.2\.1, port 0: .* got EADDRNOTAVAIL/);
+    const file = join(folder, 'file');
+    writeFileSync(file, '');
+    expect(await failure(...PORTS, '--data', file)).toMatch(/ERR_CONFIG: dataDir: .*EEXIST/);
     const bad = await failure('--http-port', '70000', '--log-level', 'loud');
     expect(bad).toMatch(/ERR_CONFIG: configuration: httpPort: .*; logLevel: /);
     await start();

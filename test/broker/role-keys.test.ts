@@ -202,6 +202,14 @@ describe('role keys of a live broker', () => {
     expect((await rotate('log')).body).toMatchObject({ installed: false });
     const waiting = await inForce('log');
     expect(waiting).toMatchObject({ key: before.key, next: expect.stringMatching(/^z6Mk/) });
+    // Until then operators are reminded, and only they: the key may be in wrong hands.
+    const state = (await broker.admin('GET', '/admin/descriptor')).body as { problem: string };
+    expect(state.problem).toContain(`keys.log: ${before.key} → ${waiting.next}`);
+    const problems = async () =>
+      ((await broker.admin('GET', '/admin/status')).body as { problems: object[] }).problems;
+    expect(await problems()).toMatchObject([{ part: 'change', code: 'ERR_DESCRIPTOR_STALE' }]);
+    const ready = await (await fetch(`${broker.running.addresses.http}/readyz`)).json();
+    expect(ready).toEqual({ ready: true });
     // Again: the same key waits.
     expect((await rotate('log')).body).toMatchObject({ key: waiting.next });
     const answer = await broker.admin('GET', '/admin/descriptor/draft');
@@ -223,6 +231,7 @@ describe('role keys of a live broker', () => {
     // A second time changes nothing.
     expect((await install({})).status).toBe(200);
     expect(await inForce('log')).toMatchObject({ key: waiting.next, next: null });
+    expect(await problems()).toEqual([]);
     await agrees(broker.running.addresses.http, context());
   });
 

@@ -8,7 +8,7 @@ import { type CommonFlags, common, createClient, print } from './common.ts';
 interface CreateFlags extends CommonFlags {
   readonly name: string;
   readonly scope: readonly string[];
-  readonly days?: number | null;
+  readonly days?: number | typeof FOR_EVER;
 }
 
 interface ShownAccess {
@@ -23,6 +23,8 @@ interface ShownAccess {
 
 /** As many characters of a hash as name a token to people. */
 const SHOWN_HASH = 12;
+/** Of `--days`. */
+const FOR_EVER = 'none';
 
 export function addAccessCommands(program: Command): void {
   const access = program
@@ -41,7 +43,7 @@ export function addAccessCommands(program: Command): void {
       const answer = await createClient(flags).call('POST', '/admin/access', {
         name,
         scopes,
-        ...(days !== undefined && { days }),
+        ...(days !== undefined && { days: days === FOR_EVER ? null : days }),
       });
       print(flags, answer, formatCreated);
     });
@@ -68,10 +70,9 @@ export function addAccessCommands(program: Command): void {
   });
 }
 
-function daysOf(text: string): number | null {
-  if (text === 'none') return null;
-  const days = Number(text);
-  if (Number.isInteger(days) && days > 0) return days;
+function daysOf(text: string): number | typeof FOR_EVER {
+  if (text === FOR_EVER) return FOR_EVER;
+  if (/^[1-9]\d{0,9}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('expected a number of days, or none');
 }
 

@@ -7,6 +7,7 @@ import { BrokerError } from '../errors.ts';
 import { tokenFile } from '../http/access.ts';
 import { isLoopback } from '../loopback.ts';
 import { plainLine } from '../plain-text.ts';
+import { readBytes } from '../root-key.ts';
 
 export interface AdminClient {
   /** @throws {FieldproofError} with the code of the problem details; ERR_BROKER_UNREACHABLE. */
@@ -31,7 +32,7 @@ export function createAdminClient(options: {
     call: async (method, path, body) => {
       const url = addressOf(options);
       refuseClearText(url);
-      const token = read(options.tokenFile ?? tokenFile(options.dataDir, 'admin'));
+      const token = tokenOf(options);
       const headers = {
         authorization: `Bearer ${token}`,
         ...(body && { 'content-type': 'application/json' }),
@@ -65,6 +66,19 @@ export async function sendSigned(
   });
   if (response.ok) return new Uint8Array(await response.arrayBuffer());
   throw problemIn(parseAnswer(await response.text()), { url, status: response.status });
+}
+
+/** @throws {BrokerError} ERR_FILE_UNREADABLE for a file that was named; ERR_BROKER_UNREACHABLE. */
+function tokenOf({
+  dataDir,
+  tokenFile: named,
+}: {
+  readonly dataDir: string;
+  readonly tokenFile?: string;
+}): string {
+  return named === undefined
+    ? read(tokenFile(dataDir, 'admin'))
+    : Buffer.from(readBytes(named)).toString().trim();
 }
 
 /** Without a slash at its end. @throws {BrokerError} ERR_BROKER_UNREACHABLE. */

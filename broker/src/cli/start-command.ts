@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 import { CONFIG_DEFAULTS, readConfigFile, readEnvironment } from '../config.ts';
 import { PLAIN_PORT } from '../mqtt/plain/settings.ts';
+import { wholeNumber } from './whole-number.ts';
 
 /** Where a broker listens, and how it is set up otherwise. */
 export interface StartFlags {
@@ -36,16 +37,16 @@ export function settingsFlags(command: Command): Command {
     .option('--data <folder>', `data folder (default ${CONFIG_DEFAULTS.dataDir})`)
     .option('--config <file>', 'settings as JSON')
     .option('--host <address>', 'address of the listeners without TLS (default 127.0.0.1)')
-    .option('--http-port <port>', 'HTTP (default 7880, 0: any free one)', Number)
-    .option('--mqtt-port <port>', 'MQTT (default 7883)', Number)
+    .option('--http-port <port>', 'HTTP (default 7880, 0: any free one)', wholeNumber)
+    .option('--mqtt-port <port>', 'MQTT (default 7883)', wholeNumber)
     .option('--lan', 'open HTTPS and MQTT over TLS to other machines')
-    .option('--https-port <port>', 'HTTPS (default 7885)', Number)
-    .option('--mqtts-port <port>', 'MQTT over TLS (default 7884)', Number)
+    .option('--https-port <port>', 'HTTPS (default 7885)', wholeNumber)
+    .option('--mqtts-port <port>', 'MQTT over TLS (default 7884)', wholeNumber)
     .option(
       '--plain',
       `open the plain profile for MQTT tools of this machine on port ${PLAIN_PORT}`,
     )
-    .option('--plain-port <port>', 'the same on another port (0: any free one)', Number)
+    .option('--plain-port <port>', 'the same on another port (0: any free one)', wholeNumber)
     .option('--name <names...>', 'further names and addresses in the server certificate');
 }
 

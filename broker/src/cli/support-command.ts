@@ -1,11 +1,12 @@
 /** `fieldproof-broker support-bundle`. */
 
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { FieldproofError } from '@fieldproof/protocol/errors';
 import type { Command } from 'commander';
 import { BrokerError } from '../errors.ts';
 import { collectBundle, describeBundle } from '../observe/support-bundle.ts';
+import { writeNewFile } from '../root-key.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
 
 interface SupportFlags extends CommonFlags {
@@ -26,13 +27,19 @@ export function addSupportCommand(program: Command): void {
 async function writeBundle(flags: SupportFlags): Promise<void> {
   const now = Date.now();
   const out = flags.out ?? `fieldproof-support-${stampOf(now)}.json.gz`;
-  if (existsSync(out)) throw new BrokerError('ERR_REQUEST', `${out}: there is such a file already`);
-  const { broker, unreachable } = await askBroker(flags);
   const { data: dataDir } = flags;
+  // Before anything takes time.
+  if (existsSync(out)) throw new BrokerError('ERR_FILE_EXISTS', `${out}: expected no such file`);
+  if (!existsSync(dataDir)) {
+    throw new BrokerError(
+      'ERR_FILE_UNREADABLE',
+      `${dataDir}: expected the data folder of a broker`,
+    );
+  }
+  const { broker, unreachable } = await askBroker(flags);
   const bundle = collectBundle({ dataDir, broker, unreachable, environment: process.env, now });
   const bytes = gzipSync(JSON.stringify(bundle, null, 1));
-  // `wx`: nobody else's file, nor one that a link leads to.
-  writeFileSync(out, bytes, { mode: 0o600, flag: 'wx' });
+  writeNewFile(out, bytes, 0o600);
   print(flags, { out, bytes: bytes.length }, () =>
     [`${out}, ${bytes.length} bytes:`, ...describeBundle(bundle)].join('\n'),
   );

@@ -63,6 +63,7 @@ export async function startDescriptor(
   const watch = new DescriptorWatch({
     ...{ log, now },
     descriptor: () => desk.current.descriptor,
+    changes: () => desk.changes,
     renew: () => desk.renew(),
   });
   return { desk, watch };

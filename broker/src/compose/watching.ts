@@ -42,10 +42,10 @@ export function composeWatching(
   const counts = { dropped: 0, stalled: 0 };
   const mqtt = { status: () => mqttStatus({ ...intake, devices: intake.server }) };
   const forDescriptor = <Item>(
-    map: (descriptor: Descriptor) => readonly Item[],
+    map: (descriptor: Descriptor, changes: readonly string[]) => readonly Item[],
   ): readonly Item[] => {
     const desk = later.descriptorDeskOrNull;
-    return desk === null ? [] : map(desk.current.descriptor);
+    return desk === null ? [] : map(desk.current.descriptor, desk.changes);
   };
   const status = createStatus({
     network,
@@ -65,7 +65,9 @@ export function composeWatching(
     isReady: () => later.isReady,
     askDatabase: () => registry.appliedThrough(),
     more: () => [
-      ...forDescriptor((descriptor) => descriptorProblems(descriptor, now())),
+      ...forDescriptor((descriptor, changes) =>
+        descriptorProblems(descriptor, { changes, now: now() }),
+      ),
       ...tlsProblems(certificates?.status() ?? null),
       ...webhookProblems(webhook),
     ],

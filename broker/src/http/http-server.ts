@@ -14,6 +14,8 @@ import { BrokerError } from '../errors.ts';
 import { WEBSOCKET_PATH } from '../mqtt/websocket.ts';
 import type { HttpTally } from '../observe/http-tally.ts';
 import { type AdminRoutesOptions, addAdminRoutes } from './admin/admin-routes.ts';
+import { watchMethods } from './allowed-methods.ts';
+import { answerClientError } from './client-error.ts';
 import { addDownRoute } from './down-route.ts';
 import { addEvidenceRoutes } from './evidence-routes.ts';
 import { ALWAYS_ANSWERED, addHealthRoutes, type HealthRoutesOptions } from './health-routes.ts';
@@ -54,6 +56,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: MAX_BODY_BYTES,
     frameworkErrors: sendProblem,
+    clientErrorHandler: answerClientError,
     forceCloseConnections: true,
     requestTimeout: 30_000,
     ...(tls === null
@@ -70,12 +73,13 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   options.requests.watch(app);
   app.setErrorHandler(sendProblem);
+  const methodsOf = watchMethods(app);
   app.setNotFoundHandler((request, reply) => {
-    const error = new BrokerError(
-      'ERR_NOT_FOUND',
-      `${request.method} ${request.url.slice(0, 120)}`,
-    );
-    sendProblem(error, request, reply);
+    const asked = `${request.method} ${request.url.slice(0, 120)}`;
+    const methods = methodsOf(request.url);
+    if (methods.length > 0) reply.header('allow', methods.join(', '));
+    const code = methods.length > 0 ? 'ERR_METHOD' : 'ERR_NOT_FOUND';
+    sendProblem(new BrokerError(code, asked), request, reply);
   });
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-content-type-options', 'nosniff');

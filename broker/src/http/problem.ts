@@ -23,6 +23,7 @@ const STATUS: Readonly<Record<string, number>> = {
   ERR_APPEAL_CLOSED: 409,
   ERR_DESCRIPTOR_REFUSED: 409,
   ERR_INDEX_RANGE: 416,
+  ERR_METHOD: 405,
   ERR_UPGRADE: 426,
   ERR_RATE_LIMIT: 429,
   ERR_ROTATION_RATE: 429,
@@ -74,6 +75,8 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   if (error instanceof BrokerError && error.retryAfterMs !== null) {
     reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));
   }
+  // RFC 9110 section 11.6.1.
+  if (problem.status === 401) reply.header('www-authenticate', 'Bearer');
   reply
     .code(problem.status)
     .header('content-type', 'application/problem+json')

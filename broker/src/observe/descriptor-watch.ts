@@ -12,6 +12,8 @@ import { type OpenProblem, openProblem } from './health.ts';
 
 export interface DescriptorWatchOptions {
   readonly descriptor: () => Descriptor;
+  /** What it should say instead: keys that wait to replace those in it, addresses. */
+  readonly changes: () => readonly string[];
   /** Signs and installs the next one. @returns false when the root key is not at hand. */
   readonly renew: () => Promise<boolean>;
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>;
@@ -33,17 +35,19 @@ export class DescriptorWatch {
 
   /** Never rejects. */
   async check(): Promise<void> {
-    const { descriptor, renew, now, log } = this.#options;
-    const [problem] = descriptorProblems(descriptor(), now());
-    if (problem === undefined || this.#isRenewing) return;
+    const { descriptor, changes, renew, now, log } = this.#options;
+    const isEnding = () => descriptorProblems(descriptor(), { changes: [], now: now() }).length > 0;
+    if (this.#isRenewing) return;
     this.#isRenewing = true;
     try {
-      if (await renew()) return;
+      if (isEnding() && (await renew())) return;
     } catch (error) {
       log.error({ event: 'descriptor-not-renewed', err: error }, 'descriptor: not signed anew');
     } finally {
       this.#isRenewing = false;
     }
+    const [problem] = descriptorProblems(descriptor(), { changes: changes(), now: now() });
+    if (problem === undefined) return;
     // Also when the clock was set back.
     if (Math.abs(now() - this.#toldAt) < AGAIN_MS) return;
     this.#toldAt = now();
@@ -54,11 +58,18 @@ export class DescriptorWatch {
   }
 }
 
-/** `descriptor` when it has ended, which keeps a broker from being ready; `renewal` when it is time for another. */
-export function descriptorProblems(descriptor: Descriptor, now: number): readonly OpenProblem[] {
-  const detail = descriptorProblem({ descriptor, changes: [], now });
+/**
+ * `descriptor` when it has ended, which keeps a broker from being ready; `change` when it should say something else;
+ * `renewal` when it is time for another.
+ */
+export function descriptorProblems(
+  descriptor: Descriptor,
+  { changes, now }: { readonly changes: readonly string[]; readonly now: number },
+): readonly OpenProblem[] {
+  const detail = descriptorProblem({ descriptor, changes, now });
   if (detail === null) return [];
-  return [openProblem(descriptor.expires <= now ? 'descriptor' : 'renewal', CODE, detail)];
+  if (descriptor.expires <= now) return [openProblem('descriptor', CODE, detail)];
+  return [openProblem(changes.length > 0 ? 'change' : 'renewal', CODE, detail)];
 }
 
 export function descriptorFamilies({ expires, version }: Descriptor): readonly Family[] {

@@ -14,6 +14,7 @@ export type Part =
   | 'log'
   | 'descriptor'
   | 'renewal'
+  | 'change'
   | 'tls'
   | 'webhook';
 
@@ -46,7 +47,7 @@ const GOOD_FOR_MS = 1000;
 /** How long the database and the disk may take. */
 const ANSWER_MS = 3000;
 const NEEDED: ReadonlySet<Part> = new Set<Part>(['start', 'registry', 'disk', 'log', 'descriptor']);
-/** Told to anybody, as what they are about is public; the others are for operators. */
+/** Told to anybody, as what they are about is public; the others, which may tell of a stolen key, are for operators. */
 const PUBLIC: ReadonlySet<Part> = new Set<Part>(['renewal', 'tls']);
 
 export class Health {

@@ -21,6 +21,10 @@ const SECRET_FOLDERS = {
 const FORMS: readonly (readonly [RegExp, string])[] = [
   // Authorization headers.
   [/\b(Bearer|Basic)(\s+)[^\s"'\\,;]+/gi, `$1$2${REDACTED}`],
+  // Access tokens, wherever a client put one.
+  [/fpa_[A-Za-z0-9_-]{20,}/g, REDACTED],
+  // What an MQTT client calls itself, where that could be an enrolment token: 16 bytes in base64url.
+  [/("client":")[A-Za-z0-9_-]{22}(?=")/g, `$1${REDACTED}`],
   // The password in a URL, up to the last @ before its path.
   [/(\b[a-z][a-z0-9+.-]*:\/\/[^\s"'/?#:@]*):[^\s"'/?#]*@/gi, `$1:${REDACTED}@`],
   // Join lines and queries.

@@ -128,6 +128,7 @@ describe('a network descriptor', () => {
     let rootHere = false;
     const watch = new DescriptorWatch({
       descriptor: () => ({ version: 3, expires: 365 * DAY }) as Descriptor,
+      changes: () => [],
       renew: async () => rootHere,
       log: { info: () => {}, warn: say('warn'), error: say('error') } as never,
       now: () => clock.ms,
@@ -144,6 +145,28 @@ describe('a network descriptor', () => {
     expect(await at(365)).toEqual(['error ERR_DESCRIPTOR_STALE']);
     rootHere = true;
     expect(await at(370)).toEqual([]);
+  });
+
+  test('that should say something else is told of every day, whether it ends or not', async () => {
+    const told: string[] = [];
+    const clock = { ms: 0 };
+    const watch = new DescriptorWatch({
+      descriptor: () => ({ version: 3, expires: 365 * DAY }) as Descriptor,
+      changes: () => ['keys.log: a → b'],
+      renew: async () => true,
+      log: {
+        info: () => {},
+        error: () => {},
+        warn: (_: object, text: string) => told.push(text),
+      } as never,
+      now: () => clock.ms,
+    });
+    for (const days of [1, 1.5, 2]) {
+      clock.ms = days * DAY;
+      await watch.check();
+    }
+    const line = 'descriptor 3: should say keys.log: a → b';
+    expect(told).toEqual([line, line]);
   });
 
   describe('of a running broker', () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { startBroker } from '@fieldproof/broker/broker';
 import { readConfigFile } from '@fieldproof/broker/config';
 import { describeFailure } from '@fieldproof/broker/errors';
+import { toBase64url } from '@fieldproof/protocol/bytes';
 import { parseJoinLine } from '@fieldproof/protocol/join-line';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import mqtt from 'mqtt';
@@ -71,6 +72,15 @@ test('no secret that comes in over HTTP or MQTT, or lies in the data folder, is 
       .connectAsync(mqttUrl, { ...options, protocolVersion: 4, reconnectPeriod: 0 })
       .catch(() => undefined);
   }
+  // A clumsy client calls itself by its token.
+  const made = await broker.admin('POST', '/admin/access', { name: 'tool', scopes: ['mqtt'] });
+  const { token: access } = made.body as { token: string };
+  const { token: joining } = parseJoinLine(await broker.joinLine());
+  for (const clientId of [access, `id-${access}`, toBase64url(joining)]) {
+    await mqtt
+      .connectAsync(mqttUrl, { clientId, username: clientId, password: access, reconnectPeriod: 0 })
+      .catch(() => undefined);
+  }
   const good = await device.connect();
   await device.publish('birth', device.seal({ kind: 'birth' }));
   await device.publish('telemetry', randomBytes(100));
@@ -86,7 +96,7 @@ test('no secret that comes in over HTTP or MQTT, or lies in the data folder, is 
       .map((name) => join(broker.dataDir, folder, name)),
   );
   expect(files.length).toBeGreaterThan(6);
-  const tokens = { 'join token': parseJoinLine(joinLine).token };
+  const tokens = { 'join token': parseJoinLine(joinLine).token, access, joining };
   expectClean({ ...stolen, ...login, ...tokens }, log);
   for (const file of files) {
     const [line = ''] = readFileSync(file, 'utf8')

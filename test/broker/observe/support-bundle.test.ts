@@ -126,7 +126,7 @@ describe('the bundle of a running broker', () => {
     const before = readFileSync(out);
     expect(await cli('--data', broker.dataDir, '--out', out)).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('there is such a file already'),
+      stderr: expect.stringContaining('ERR_FILE_EXISTS'),
     });
     expect(readFileSync(out)).toEqual(before);
   });
@@ -151,11 +151,19 @@ test('of a broker that is down it has what can be seen from outside', async () =
   expect(stdout).toContain('not in it: the running broker');
 });
 
-test('of a folder that is not there it says so', async () => {
-  const out = join(folder, 'none.json.gz');
-  await cli('--data', join(folder, 'none'), '--out', out);
-  expect(existsSync(out)).toBe(true);
-  expect(read(out).bundle.missing).toEqual(
+test('of a folder that is not there none is written', async () => {
+  const [dataDir, out] = [join(folder, 'none'), join(folder, 'none.json.gz')];
+  expect(await cli('--data', dataDir, '--out', out)).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining(`ERR_FILE_UNREADABLE: ${dataDir}`),
+  });
+  expect(existsSync(out)).toBe(false);
+});
+
+test('what is gone from a folder meanwhile is named as missing', () => {
+  const options = { broker: null, unreachable: 'down', environment: {}, now: 0 };
+  const { missing } = collectBundle({ ...options, dataDir: join(folder, 'none') });
+  expect(missing).toEqual(
     expect.arrayContaining(['data folder: ENOENT', 'disk: ENOENT', 'descriptor.cose: ENOENT']),
   );
 });
