@@ -230,6 +230,12 @@ describe('commands', () => {
     expect(await cli('token', 'revoke', end)).toContain('revoked');
   }, 60_000);
 
+  test('an access token has an end, or none where that is asked for', async () => {
+    const create = ['access', 'create', '--name', 'tool', '--scope', 'mqtt'];
+    expect(await cli(...create)).toMatch(/^fpa_.*until/s);
+    expect(await cli(...create, '--days', 'none')).toContain('without an end');
+  });
+
   test('go to the address of --url, but not unencrypted to another machine, where the token could be read', async () => {
     const { http } = broker.running.addresses;
     expect(await cli('devices', 'list', '--url', `${http}/`)).toContain('NAME');
