@@ -153,8 +153,9 @@ export const BROKER_ERRORS = {
     remedy: 'Use the HTTPS address, or run the command on the broker’s machine.',
   },
   ERR_NOT_FOUND: {
-    what: 'There is nothing at this address.',
-    remedy: 'The routes are in broker/README.md.',
+    what: 'There is nothing of this name, or at this address.',
+    remedy:
+      'See what there is: token list, access list or keys list of fieldproof-broker; the routes are in broker/README.md.',
   },
   ERR_REQUEST: {
     what: 'The request does not have the form that the route asks for.',

@@ -1,4 +1,5 @@
 import { type FileLayer, nodeFiles } from '@fieldproof/broker/evidence/file-layer';
+import { TokenDesk } from '@fieldproof/broker/registry/token-desk';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
 import { TestDevice } from './support/device.ts';
@@ -89,4 +90,11 @@ test('a request that is refused makes no token', async () => {
     }
   }
   expect(await list()).toEqual(before);
+});
+
+test('a beginning that several tokens have revokes none of them', async () => {
+  const tokens = ['abcdef00', 'abcdef01', 'abcdef02'].map((hash) => ({ hash, revoked: false }));
+  const desk = new TokenDesk({ registry: { tokens: async () => tokens } } as never);
+  const refusal = { code: 'ERR_REQUEST', message: expect.stringContaining('got several') };
+  await expect(desk.revoke('abcdef')).rejects.toMatchObject(refusal);
 });

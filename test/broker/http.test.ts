@@ -233,6 +233,37 @@ describe('administration', () => {
     expect(list).not.toContain(secret);
     expect((await broker.admin('DELETE', `/admin/tokens/${token.hash}`)).status).toBe(204);
     expect((await broker.admin('DELETE', '/admin/tokens/none')).status).toBe(404);
+  });
+
+  test('a token is revoked by as much of its hash as names it', async () => {
+    const create = async () => {
+      const { body } = await broker.admin('POST', '/admin/tokens', {});
+      return (body as { token: { hash: string } }).token.hash;
+    };
+    const revoke = (hash: string) => broker.admin('DELETE', `/admin/tokens/${hash}`);
+    const hash = await create();
+    expect(await revoke(hash.slice(0, 5))).toMatchObject({
+      status: 400,
+      body: { code: 'ERR_REQUEST', detail: expect.stringContaining('6 or more characters') },
+    });
+    const last = hash.endsWith('0') ? '1' : '0';
+    expect(await revoke(hash.slice(0, 63) + last)).toMatchObject({
+      status: 404,
+      body: { remedy: expect.stringContaining('token list') },
+    });
+    expect((await revoke(hash.slice(0, 6).toUpperCase())).status).toBe(204);
+    const { tokens } = (await broker.admin('GET', '/admin/tokens')).body as {
+      tokens: readonly { hash: string; usable: boolean }[];
+    };
+    expect(tokens.find((token) => token.hash === hash)).toMatchObject({ usable: false });
+    // As with the whole of it, again is no mistake.
+    expect((await revoke(hash.slice(0, 6))).status).toBe(204);
+  });
+
+  test('a revoked token enrols nobody', async () => {
+    const { body } = await broker.admin('POST', '/admin/tokens', {});
+    const { joinLine, token } = body as { joinLine: string; token: { hash: string } };
+    expect((await broker.admin('DELETE', `/admin/tokens/${token.hash}`)).status).toBe(204);
     const { network, addresses } = broker.running;
     const device = new TestDevice({ http: addresses.http, mqtt: addresses.mqtt, network });
     expect((await device.enrolRequest(joinLine)).status).toBe(403);

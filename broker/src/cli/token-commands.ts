@@ -25,12 +25,14 @@ export function addTokenCommands(program: Command): void {
       print(flags, await createClient(flags).call('GET', '/admin/tokens'), formatTokens);
     },
   );
-  common(tokens.command('revoke <hash>').description('no more enrolments with it')).action(
-    async (hash: string, flags: CommonFlags) => {
-      await createClient(flags).call('DELETE', `/admin/tokens/${encodeURIComponent(hash)}`);
-      print(flags, { revoked: hash }, () => `revoked ${hash}`);
-    },
-  );
+  common(
+    tokens
+      .command('revoke <hash>')
+      .description('no more enrolments with it, by the beginning of its hash'),
+  ).action(async (hash: string, flags: CommonFlags) => {
+    await createClient(flags).call('DELETE', `/admin/tokens/${encodeURIComponent(hash)}`);
+    print(flags, { revoked: hash }, () => `revoked ${hash}`);
+  });
   tokenFlags(
     common(program.command('join-line').description('the same as token create: a line to paste')),
   ).action(createToken);

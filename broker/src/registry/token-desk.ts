@@ -10,6 +10,7 @@ import { fromHex, toHex } from '@fieldproof/protocol/bytes';
 import type { RegistryAction, UnknownAction } from '@fieldproof/protocol/registry-actions';
 import { TOKEN_BYTES } from '@fieldproof/protocol/statements';
 import { BrokerError } from '../errors.ts';
+import { plainLine } from '../plain-text.ts';
 import type { AccessDesk, AccessIdentity } from './access-desk.ts';
 import { type ActionLogOptions, logAction } from './action-log.ts';
 import { type NewToken, type Registry, type Token, tokenHash } from './registry.ts';
@@ -21,6 +22,9 @@ export interface TokenDeskOptions extends ActionLogOptions {
   readonly onDatabaseError: (error: unknown) => void;
   readonly inForce: AccessDesk['inForce'];
 }
+
+/** Of hashes, as for access tokens: less would name others tomorrow. */
+const MIN_PREFIX = 6;
 
 /** What the database has yet to take. */
 type Change = () => Promise<unknown>;
@@ -83,14 +87,31 @@ export class TokenDesk {
     return { secret, token };
   }
 
-  /** @throws {BrokerError} ERR_NOT_FOUND, ERR_LOG_FULL, ERR_REGISTRY_DATABASE: it is ended with the next start. */
-  async revoke(hash: string): Promise<void> {
+  /**
+   * Ends a token.
+   *
+   * @param prefix - of its hash; as much as names one that is not revoked.
+   * @throws {BrokerError} ERR_NOT_FOUND; ERR_REQUEST when it is too short or names several; ERR_LOG_FULL;
+   * ERR_REGISTRY_DATABASE: it is ended with the next start.
+   */
+  async revoke(prefix: string): Promise<void> {
     const { registry } = this.#options;
-    const known = (await registry.tokens()).find((token) => token.hash === hash);
-    if (known === undefined) {
-      throw new BrokerError('ERR_NOT_FOUND', `token ${hash.slice(0, 64)}: there is none`);
+    const named = (await registry.tokens()).filter(({ hash }) => hash.startsWith(prefix));
+    const [token, another] = named.filter(({ revoked }) => !revoked);
+    const shown = plainLine(prefix.slice(0, 64));
+    if (named.length === 0) {
+      throw new BrokerError('ERR_NOT_FOUND', `token ${shown}: there is none`);
     }
-    if (known.revoked) return;
+    if (prefix.length < MIN_PREFIX) {
+      const message = `token ${shown}: expected ${MIN_PREFIX} or more characters of its hash`;
+      throw new BrokerError('ERR_REQUEST', message);
+    }
+    if (another !== undefined) {
+      const message = `token ${shown}: expected as much of a hash as names one token, got several`;
+      throw new BrokerError('ERR_REQUEST', message);
+    }
+    if (token === undefined) return;
+    const { hash } = token;
     await this.requireDatabase();
     await logAction({ action: 'token-revoke', subject: hash }, this.#options);
     this.#made.delete(hash);

@@ -74,7 +74,7 @@ export function addTokenRoutes(app: FastifyInstance, options: TokenRoutesOptions
 
   app.delete('/admin/tokens/:hash', { config: { scope: 'enrol' } }, async (request, reply) => {
     const { hash } = request.params as { readonly hash: string };
-    await tokenDesk.revoke(hash);
+    await tokenDesk.revoke(hash.toLowerCase());
     return reply.code(204).send();
   });
 }
