@@ -143,10 +143,14 @@ test('a device is found by its name or a part of its id, and only when one is me
   for (const [text, code] of [
     ['twin', 'ERR_REQUEST'],
     [ID.slice(0, 8), 'ERR_REQUEST'],
-    ['zY', 'ERR_DEVICE_UNKNOWN'],
+    ['zX', 'ERR_DEVICE_UNKNOWN'],
     ['cellar', 'ERR_DEVICE_UNKNOWN'],
   ] as const) {
     await expect(findDevice(client, text)).rejects.toMatchObject({ code });
+  }
+  for (const short of ['zY', 'z6Mkf']) {
+    const message = expect.stringContaining('too short, expected 6 or more characters');
+    await expect(findDevice(client, short)).rejects.toMatchObject({ code: 'ERR_REQUEST', message });
   }
 });
 

@@ -158,6 +158,14 @@ describe('a suspension', () => {
     expect(broker.running.status().evidence.entries).toBe(size);
   });
 
+  test('of a kind that is none says which there are', async () => {
+    const { body } = await suspend({ kind: 'nope' });
+    expect(body).toMatchObject({
+      code: 'ERR_EVIDENCE',
+      detail: expect.stringMatching(/nope is unknown; there are operator .*ERR_BOOT_CLONED/),
+    });
+  });
+
   test('is told to a device that still sends, with the time until its end', () => {
     const log = signerFromSeed(new Uint8Array(32).fill(8));
     const rejects: Uint8Array[] = [];

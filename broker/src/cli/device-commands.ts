@@ -12,7 +12,9 @@ import { addEnrolCommand } from './token-commands.ts';
 export function addDeviceCommands(program: Command): void {
   const devices = program
     .command('devices')
-    .description('enrolled devices; <device> is an id, its beginning or end, or a name');
+    .description(
+      'enrolled devices; <device> is an id, 6 or more characters of its beginning or end, or a name',
+    );
   common(devices.command('list').description('one line each')).action(
     async (flags: CommonFlags) => {
       print(flags, await createClient(flags).call('GET', '/admin/devices'), formatDevices);

@@ -4,7 +4,16 @@ import { equalBytes } from '@fieldproof/protocol/bytes';
 import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
 import type { Frame } from '@fieldproof/protocol/frame';
 import { decodeEvidenceEntry, type EvidenceEntry } from '@fieldproof/protocol/log-entries';
-import { BrokerError } from '../errors.ts';
+import { BrokerError, rowOf } from '../errors.ts';
+
+/** What devices are suspended for. */
+const SEEN = [
+  'ERR_BOOT_CLONED',
+  'ERR_EQUIVOCATION',
+  'ERR_SIGNATURE_INVALID',
+  'ERR_TIME_FUTURE',
+  'ERR_RATE_DEVICE',
+];
 
 export interface EvidenceReader {
   /** Entries that are durable. */
@@ -26,7 +35,7 @@ export async function requireEvidence(
 ): Promise<void> {
   const { deviceId, kind, evidence } = accusation;
   if (kind !== 'operator' && indices.length === 0) {
-    throw new BrokerError('ERR_EVIDENCE', `evidence: expected entries that show ${kind}`);
+    throw new BrokerError('ERR_EVIDENCE', needed(kind));
   }
   for (const index of indices) {
     if (index >= evidence.size) {
@@ -39,6 +48,12 @@ export async function requireEvidence(
       throw new BrokerError('ERR_EVIDENCE', `evidence ${index}: not about this device`);
     }
   }
+}
+
+/** What is missing; a word that no code is may be a slip of the pen. */
+function needed(kind: string): string {
+  if (rowOf(kind) !== undefined) return `evidence: expected entries that show ${kind}`;
+  return `kind: ${kind} is unknown; there are operator and the codes of docs/errors.md, such as ${SEEN.join(', ')}; a word of your own needs entries that show it as evidence`;
 }
 
 /** Whether an entry is of a device or about it. */
