@@ -5,6 +5,7 @@ import { toHex } from '@fieldproof/protocol/bytes';
 import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import { standingOf } from '@fieldproof/protocol/registry-device';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { BrokerError } from '../../errors.ts';
 import type { DeviceTexts } from '../../registry/device-texts.ts';
 import type { Directory } from '../../registry/directory.ts';
 import type { Device } from '../../registry/registry.ts';
@@ -37,15 +38,24 @@ export function requireDevice(directory: Directory, request: FastifyRequest): De
   return directory.require(id);
 }
 
-/** A device that a request has changed: with the texts of it for who may read them, as `GET` gives them. */
+/**
+ * A device that a request has changed: with the texts of it for who may read them, as `GET` gives them. It is changed also
+ * while the database does not answer: the texts are left out then.
+ */
 export async function showChanged(
   device: Device,
   request: FastifyRequest,
   options: DeviceRoutesOptions,
 ): Promise<object> {
-  return mayUse(request.bearer!.scopes, 'read')
-    ? showWhole(device, options)
-    : showDevice(device, options);
+  if (!mayUse(request.bearer!.scopes, 'read')) return showDevice(device, options);
+  try {
+    return await showWhole(device, options);
+  } catch (error) {
+    if (error instanceof BrokerError && error.code === 'ERR_REGISTRY_DATABASE') {
+      return showDevice(device, options);
+    }
+    throw error;
+  }
 }
 
 async function showWhole(device: Device, options: DeviceRoutesOptions): Promise<object> {
