@@ -149,6 +149,7 @@ test.each([
   ['site', {}],
   ['site', { cell: '871FA4AA4FFFFFF' }],
   ['site', { cell: '871fa4aa4' }],
+  ['site', { cell: '000000000000000' }],
   ['site', { group: '' }],
   ['site', { text: 'x'.repeat(4097) }],
   ['site', { text: '\u001b[2J' }],
@@ -229,4 +230,25 @@ describe('a text with an escape or a change of direction', () => {
     const { body } = await broker.admin('GET', `/admin/devices/${newcomer.id}`);
     expect(body).toMatchObject({ agent: 'good/1' });
   });
+});
+
+test('a newcomer with a cell that is none is refused, and uses up no token', async () => {
+  const { http, mqtt } = broker.running.addresses;
+  const newcomer = new TestDevice({ http, mqtt, network: broker.running.network });
+  const line = await broker.joinLine();
+  const answer = await newcomer.enrolRequest(line, { cell: '0'.repeat(15) });
+  expect(answer.status).toBe(400);
+  expect(await answer.json()).toMatchObject({
+    code: 'ERR_REQUEST',
+    detail: expect.stringContaining('cell: expected the index of an H3 cell'),
+  });
+  expect((await newcomer.enrolRequest(line, { cell: CELL })).status).toBe(200);
+  // What it says later counts for nothing, and keeps it out of nothing.
+  const renewal = await newcomer.enrolRequest(line, { token: null, cell: '0'.repeat(15) });
+  expect(renewal.status).toBe(200);
+});
+
+test('a join line for a cell that is none is not made', async () => {
+  const answer = await broker.admin('POST', '/admin/tokens', { cell: '8009fffffffff00' });
+  expect(answer).toMatchObject({ status: 400, body: { code: 'ERR_REQUEST' } });
 });

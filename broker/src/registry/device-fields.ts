@@ -1,5 +1,6 @@
 /** What may be written about a device, checked where it enters. docs/spec/registry.md section 5. Pure. */
 
+import { isH3Cell } from '@fieldproof/protocol/h3-cell';
 import { MAX_STREAMS } from '@fieldproof/protocol/registry-actions';
 import type { Stream } from '@fieldproof/protocol/registry-device';
 import { BrokerError } from '../errors.ts';
@@ -13,7 +14,6 @@ const MAX_REASON = 256;
 /** What a device says of its program. docs/spec/identity.md 5.1. */
 const MAX_AGENT = 128;
 const KIND = /^[A-Za-z][A-Za-z0-9._-]{0,31}$/;
-const CELL = /^(?:[0-9a-f]{15})?$/;
 /** docs/spec/telemetry.md 1.1, 1.2. */
 const METRIC = /^(?:[a-z][a-z0-9_-]{0,31}\/)?[A-Za-z0-9][A-Za-z0-9:._/-]{0,63}$/;
 const STREAM_KEYS: readonly string[] = ['metric', 'cadenceMs', 'resolution'];
@@ -41,10 +41,10 @@ export function checkAppealText(value: string): void {
   throw refused('text', 'a text without changes of direction');
 }
 
-/** An H3 index, or empty. */
+/** The index of an H3 cell, or empty. */
 export function checkCell(value: unknown): string {
-  if (isText(value, 15) && CELL.test(value)) return value;
-  throw refused('cell', 'an H3 index of 15 lower-case hex digits, or empty');
+  if (value === '' || (typeof value === 'string' && isH3Cell(value))) return value;
+  throw refused('cell', 'the index of an H3 cell, 15 lower-case hex digits, or empty');
 }
 
 /** Why something is done to a device: it is logged. */

@@ -14,7 +14,7 @@ import {
   type DeskOptions,
   requireEnrolled,
 } from './desk.ts';
-import { checkAgent, checkLabel, isAgent } from './device-fields.ts';
+import { checkAgent, checkCell, checkLabel, isAgent } from './device-fields.ts';
 import { checkHistory, firstBootOfSwap } from './key-rules.ts';
 import type { Device, Token } from './registry.ts';
 
@@ -136,9 +136,10 @@ export class EnrolmentDesk {
         `device ${deviceId}: not enrolled, token is null`,
       );
     }
-    // Before a use of the token is taken: both get into the log and before people's eyes.
+    // Before a use of the token is taken: all of them get into the log and before people's eyes.
     const ownName = checkLabel('name', enrolment.name);
     const agent = checkAgent(enrolment.agent ?? '');
+    const ownCell = enrolment.cell === undefined ? undefined : checkCell(enrolment.cell);
     return this.spend(enrolment.token, (token) => {
       // Not before: whoever has neither a device nor a token must not fill the set of used ones.
       nonces.use(enrolment.nonce);
@@ -150,7 +151,7 @@ export class EnrolmentDesk {
           owner: enrolment.owner,
           name: token.name || ownName,
           group: token.group,
-          cell: enrolment.cell ?? token.cell,
+          cell: ownCell ?? token.cell,
           streams: [],
           ...credentialLife(this.options),
           agent,
