@@ -9,6 +9,7 @@ import { BrokerError } from './errors.ts';
 import { SIGNATURE_LIBRARIES, type SignatureLibrary } from './gate/signature-verifier.ts';
 import { isFilter } from './mqtt/packet-rules.ts';
 import { PLAIN_DEFAULTS, PLAIN_RANGES, type PlainSettings } from './mqtt/plain/settings.ts';
+import { redactConfig } from './observe/redacted-config.ts';
 import { Scrubber } from './observe/scrubber.ts';
 import { TLS_VERSIONS, type TlsVersion } from './tls/secure-options.ts';
 
@@ -290,7 +291,8 @@ export function resolveConfig(...layers: readonly object[]): BrokerConfig {
   }
   for (const [key, value] of Object.entries(merged)) {
     const problem = problemOf(key, value);
-    if (problem !== null) problems.push(`${key}: expected ${problem}, got ${show(value)}`);
+    if (problem !== null)
+      problems.push(`${key}: expected ${problem}, got ${show(bare(key, value))}`);
   }
   problems.push(...contradictions(merged as unknown as BrokerConfig));
   if (problems.length > 0) {
@@ -415,6 +417,11 @@ function parseBoolean(text: string): unknown {
   if (text === '1' || text === 'true') return true;
   if (text === '0' || text === 'false') return false;
   return text;
+}
+
+/** A setting without the secret that may be in its address. */
+function bare(key: string, value: unknown): unknown {
+  return redactConfig({ [key]: value })[key];
 }
 
 function show(value: unknown): string {

@@ -246,8 +246,9 @@ export const BROKER_ERRORS = {
     remedy: 'Let tlsCert, tlsKey and tlsCa name PEM files that the broker may read.',
   },
   ERR_TLS_KEY: {
-    what: 'The private key is unusable or does not belong to the certificate.',
-    remedy: 'Let tlsKey name the key of the first certificate in tlsCert, without a passphrase.',
+    what: 'The private key is unusable or does not belong to the certificate, or a key of the chain is too weak.',
+    remedy:
+      'Let tlsKey name the key of the first certificate in tlsCert, without a passphrase; RSA keys have 2,048 bits or more, those of curves 256.',
   },
   ERR_TLS_DATES: {
     what: 'A certificate of the chain has expired or is not yet valid.',

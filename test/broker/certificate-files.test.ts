@@ -1,6 +1,6 @@
 /** Certificates that operators bring: what is taken, what is refused and why. */
 
-import { createHash, generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { createHash, generateKeyPairSync, webcrypto, X509Certificate } from 'node:crypto';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -135,6 +135,17 @@ describe('what is refused', () => {
     expect(() => load({ key: privateKey.export(sealed).toString() })).toThrow(
       'it has a passphrase',
     );
+  });
+
+  test('a key of 1,024 bits, though a CA has signed it', async () => {
+    const rsa = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
+    const length = { modulusLength: 1024, publicExponent: new Uint8Array([1, 0, 1]) };
+    const usages = ['sign', 'verify'] as const;
+    const keys = await webcrypto.subtle.generateKey({ ...rsa, ...length }, true, [...usages]);
+    const weak = await issue({ subject: 'CN=weak', issuer: middle, dns: ['localhost'], keys });
+    const files = { cert: weak.pem + middle.pem + root.pem, key: weak.keyPem };
+    expect(() => load(files)).toThrow(/2048 bits or more, got rsa of 1024/);
+    expect(codeOf(() => load(files))).toBe('ERR_TLS_KEY');
   });
 
   test('dates: of the server, of a certificate between, not yet and no more', async () => {

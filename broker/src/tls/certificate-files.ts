@@ -24,6 +24,9 @@ export interface CertificateFiles {
 
 /** Devices follow no longer chain. */
 const MAX_CHAIN = 5;
+/** Of RSA, and of elliptic curves. */
+const MIN_MODULUS_BITS = 2048;
+const MIN_CURVE_BITS = 256;
 const MAX_FILE_BYTES = 1024 * 1024;
 /** id-kp-serverAuth, RFC 5280 section 4.2.1.12. */
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
@@ -55,7 +58,10 @@ export function loadCertificateFiles(
     );
   }
   const checked = path.slice(0, pinnedAt + 1);
-  for (const certificate of checked) checkDates(certificate, options.now);
+  for (const certificate of checked) {
+    checkStrength(certificate, files.cert);
+    checkDates(certificate, options.now);
+  }
   checkUsage(leaf!, files.cert);
   const stated = statedNames(leaf!);
   const names = options.names.length > 0 ? options.names : stated;
@@ -145,6 +151,19 @@ function chainError(files: CertificateFiles, path: readonly X509Certificate[]): 
   }
   const message = `${files.cert}: expected the certificate of a CA after that of the server, got none that signed it (issuer: ${inLine(top.issuer)})`;
   return new BrokerError('ERR_TLS_CHAIN', message);
+}
+
+/** Keys that are broken for money, or soon, prove no server. NIST SP 800-57 part 1: 112 bits of security and more. */
+function checkStrength(certificate: X509Certificate, path: string): void {
+  const { asymmetricKeyType: type, asymmetricKeyDetails: details = {} } = certificate.publicKey;
+  const { modulusLength, namedCurve } = details;
+  const isCurve = namedCurve !== undefined;
+  // The names of curves state their size: prime256v1, secp384r1, brainpoolP512r1.
+  const bits = isCurve ? Number(/\d{3}/.exec(namedCurve)?.[0] ?? 0) : modulusLength;
+  const least = isCurve ? MIN_CURVE_BITS : MIN_MODULUS_BITS;
+  if (bits === undefined || bits >= least) return;
+  const message = `${path}: ${name(certificate)}: expected a key of ${least} bits or more, got ${type ?? ''} of ${bits}`;
+  throw new BrokerError('ERR_TLS_KEY', message);
 }
 
 function checkDates(certificate: X509Certificate, now: number): void {

@@ -229,6 +229,7 @@ test.each([
   ['ftp://host/x'],
   ['file:///etc/passwd'],
   ['https://user:hunter2secret@host/x'],
+  ['https://user@host/hunter2secret?k=hunter2secret'],
   ['host'],
 ])('%s is no webhook', (webhookUrl) => {
   const resolve = () => resolveConfig({ dataDir: 'x', webhookUrl });
