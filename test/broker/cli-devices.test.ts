@@ -1,6 +1,7 @@
 import { formatAppeals, formatDevice, formatDevices } from '@fieldproof/broker/cli/device-view';
 import { parseDuration } from '@fieldproof/broker/cli/duration';
 import { findDevice } from '@fieldproof/broker/cli/find-device';
+import { hint } from '@fieldproof/broker/cli/hint';
 import { cut, formatFields, formatTable, widthOf } from '@fieldproof/broker/cli/text-layout';
 import { sealAppeal } from '@fieldproof/protocol/appeal';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -117,6 +118,14 @@ describe('devices on 80 columns', () => {
   });
 });
 
+test('a command to paste finds the same broker', () => {
+  expect(hint('status', { data: './data/broker' })).toBe('fieldproof-broker status');
+  const flags = { data: "my 'lab", url: 'https://b:1/', token: 't' };
+  expect(hint('status', flags)).toBe(
+    "fieldproof-broker status --data 'my '\\''lab' --url https://b:1/ --token t",
+  );
+});
+
 test('durations are those that people write', () => {
   expect(['14', '14d', '36h', '90m', '45s', '2w', '0.5d'].map(parseDuration)).toEqual([
     ...[14 * 86_400_000, 14 * 86_400_000, 36 * 3_600_000, 90 * 60_000, 45_000],
@@ -230,6 +239,7 @@ describe('commands', () => {
     expect(await failure('devices', 'enrol', '--name', 'a\u202eb')).toContain('ERR_REQUEST');
     const many = { uses: 2, name: 'roof' };
     expect((await broker.admin('POST', '/admin/tokens', many)).status).toBe(400);
+    expect(qr).toMatch(new RegExp(`token revoke [0-9a-f]{64} --data ${broker.dataDir}\\n`));
     const end = /token revoke ([0-9a-f]{64})/.exec(qr)![1]!;
     expect(await cli('token', 'revoke', end)).toContain('revoked');
   }, 60_000);

@@ -10,6 +10,7 @@ import { sendSigned } from './admin-client.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
 import { formatDevice } from './device-view.ts';
 import { findDeviceUrl } from './find-device.ts';
+import { hint } from './hint.ts';
 import { formatJoinLine, hoursOption } from './token-commands.ts';
 
 interface SwapFlags extends CommonFlags {
@@ -121,8 +122,9 @@ async function replaceKey(device: string, flags: ReplaceKeyFlags): Promise<void>
       ...(stolen
         ? [
             'Until then the stolen key is in force. To refuse it at once:',
-            `  fieldproof-broker devices suspend ${token.device} --reason 'key stolen'`,
-            '  and, before the join, devices resume',
+            `  ${hint(`devices suspend ${token.device} --reason 'key stolen'`, flags)}`,
+            'and, before the join:',
+            `  ${hint(`devices resume ${token.device}`, flags)}`,
           ]
         : []),
     ].join('\n');

@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 import type { ShownKey } from '../descriptor-desk.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
+import { hint } from './hint.ts';
 
 interface RotateFlags extends CommonFlags {
   readonly compromised?: boolean;
@@ -23,7 +24,7 @@ export function addKeyCommands(program: Command): void {
       const { compromised = false, public: publicKey } = flags;
       const body = { compromised, ...(publicKey !== undefined && { public: publicKey }) };
       const answer = await createClient(flags).call('POST', `${keyUrl(role)}/rotate`, body);
-      print(flags, answer, (value) => formatRotated(role, value));
+      print(flags, answer, (value) => formatRotated(role, value, flags));
     });
   common(keys.command('cancel <role>').description('give a key up that waits')).action(
     async (role: string, flags: CommonFlags) => {
@@ -53,17 +54,20 @@ function formatKeys(value: unknown): string {
   return [...lines, `root key  ${rootHere ? 'in the data folder' : 'kept offline'}`].join('\n');
 }
 
-function formatRotated(role: string, value: unknown): string {
+function formatRotated(role: string, value: unknown, { data, url, token }: RotateFlags): string {
   const { key, installed, version } = value as {
     readonly key: string;
     readonly installed: boolean;
     readonly version: number;
   };
   if (installed) return `${role}: ${key} is in force, with descriptor ${version}`;
+  const at = url === undefined ? {} : { url };
+  // `draft` takes no token.
+  const as = token === undefined ? {} : { token };
   return [
     `${role}: ${key} waits; the key in force stays so until a descriptor that names it is installed:`,
-    '  fieldproof-broker descriptor draft --out draft.cbor',
+    `  ${hint('descriptor draft --out draft.cbor', { data, ...at })}`,
     '  fieldproof-broker descriptor sign draft.cbor --root <root key file> --out descriptor.cose   (offline)',
-    '  fieldproof-broker descriptor install descriptor.cose',
+    `  ${hint('descriptor install descriptor.cose', { data, ...at, ...as })}`,
   ].join('\n');
 }

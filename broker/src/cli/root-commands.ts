@@ -7,6 +7,7 @@ import { openDataFolder } from '../data-folder.ts';
 import { initKeys } from '../keys.ts';
 import { exportRootKey, newRootKey, parseRootKey, type RootKeyFile } from '../root-key.ts';
 import { print } from './common.ts';
+import { hint } from './hint.ts';
 
 interface OutFlags {
   readonly out: string;
@@ -88,7 +89,7 @@ function formatInit(network: string, data: string): string {
     `network    ${network}`,
     `keys       ${data}/keys (registry, log, control, ledger; no root key)`,
     '',
-    `next: fieldproof-broker descriptor draft --data ${data} --out draft.cbor, with the settings of start`,
+    `next: ${hint('descriptor draft --out draft.cbor', { data })}, with the settings of start`,
   ].join('\n');
 }
 

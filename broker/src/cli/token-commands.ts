@@ -5,6 +5,7 @@ import { renderUnicodeCompact } from 'uqr';
 import { plainLine } from '../plain-text.ts';
 import { type CommonFlags, common, createClient, print } from './common.ts';
 import { formatTokens } from './format.ts';
+import { hint } from './hint.ts';
 import { wholeNumber } from './whole-number.ts';
 
 interface TokenFlags extends CommonFlags {
@@ -101,7 +102,7 @@ async function enrol(flags: EnrolFlags): Promise<void> {
       qr ? formatJoinLine(joinLine) : joinLine,
       '',
       `for ${called}; valid until ${end}`,
-      `to take it back: fieldproof-broker token revoke ${token.hash}`,
+      `to take it back: ${hint(`token revoke ${token.hash}`, flags)}`,
     ].join('\n');
   });
 }
