@@ -1,12 +1,12 @@
 /** Bundles of what users cannot compile: the dashboard for browsers, the nodes and the process of flows for Node-RED. */
 
-import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { bundleDashboard } from '@fieldproof/analytics/server/dashboard-bundle';
-import { type BuildOptions, build, type Metafile } from 'esbuild';
+import { type BuildOptions, build } from 'esbuild';
+import { licencesOf } from './licences.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
-const LICENCE_FILE = /^(licen[cs]e|copying)(\.|$)/i;
 
 /** Fills `web/` of the analytics package: the page, its icon, its script and its style. */
 export async function bundleWeb(folder: string): Promise<void> {
@@ -66,24 +66,4 @@ export async function bundleFlows(folder: string, external: readonly string[]): 
   copyFileSync(join(source, 'default-flow.json'), join(folder, 'default-flow.json'));
   const metafiles = results.map(({ metafile }) => metafile);
   writeFileSync(join(folder, 'LICENSES.txt'), licencesOf(metafiles));
-}
-
-/** The licences of everything foreign inside bundles. @throws {Error} for a package without one. */
-function licencesOf(metafiles: readonly Metafile[]): string {
-  const folders = new Set<string>();
-  for (const { inputs } of metafiles) {
-    for (const path of Object.keys(inputs)) {
-      const folder = /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1];
-      if (folder !== undefined) folders.add(folder);
-    }
-  }
-  const texts = [...folders].sort().map((folder) => {
-    const { name, version } = JSON.parse(
-      readFileSync(join(ROOT, folder, 'package.json'), 'utf8'),
-    ) as { name: string; version: string };
-    const licence = readdirSync(join(ROOT, folder)).find((file) => LICENCE_FILE.test(file));
-    if (licence === undefined) throw new Error(`${name}: expected a licence to ship, got none`);
-    return `${name} ${version}\n\n${readFileSync(join(ROOT, folder, licence), 'utf8').trim()}\n`;
-  });
-  return texts.join(`\n${'-'.repeat(80)}\n\n`);
 }

@@ -18,6 +18,7 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { bundleFlows, bundleWeb } from './bundle.ts';
+import { bundleAgent } from './bundle-agent.ts';
 import { compile } from './compile.ts';
 import { type Manifest, publishedManifest, type SharedFields } from './manifest.ts';
 
@@ -36,8 +37,10 @@ export const PACKAGES = [
 
 /** Whose code is bundled instead of compiled. */
 const BUNDLED = 'flows';
-/** Found by what is in a package's `files` beside `dist`: copied as it is, unless `bundleWeb` makes it. */
-const MADE = ['dist', 'web'];
+/** Found by what is in a package's `files` beside `dist`: copied as it is, unless it is made here. */
+const MADE = ['dist', 'web', 'bundle'];
+/** Whose package also has the bundle for devices. */
+const ON_DEVICES = 'device-agent';
 
 /** A package as it is published. */
 export interface Packed {
@@ -97,6 +100,7 @@ async function stage(staging: string): Promise<void> {
     } else {
       cpSync(join(compiled, name, 'src'), join(folder, 'dist'), { recursive: true });
     }
+    if (name === ON_DEVICES) await bundleAgent(join(folder, 'bundle'));
     if (existsSync(join(ROOT, name, 'web'))) {
       mkdirSync(join(folder, 'web'));
       await bundleWeb(join(folder, 'web'));

@@ -22,6 +22,12 @@ export const AGENT_ERRORS = {
     remedy: 'fieldproof-agent standing shows the suspension and its deadline; ask the operator.',
     exitCode: 77,
   },
+  ERR_AGENT_BUNDLE: {
+    what: 'A file of the bundle is missing, or this program does not run from a bundle.',
+    remedy:
+      'Copy fieldproof-agent.mjs together with its folder sensors, or make both: npm run bundle.',
+    exitCode: 66,
+  },
   ERR_AGENT_CA_MISMATCH: {
     what: 'The server showed a certificate that does not lead to the CA of the network.',
     remedy: 'Somebody may be in between: check the address; never send the token to this server.',

@@ -17,6 +17,13 @@ function untilStopped(): Promise<void> {
   });
 }
 
+// A reader that has seen enough (`fieldproof-agent --help | head -1`) is no mistake.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
+
 process.exitCode = await runCli(process.argv.slice(2), {
   env: process.env,
   out: (text) => process.stdout.write(text),

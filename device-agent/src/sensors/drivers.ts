@@ -1,5 +1,6 @@
 /** The drivers by name: a driver's file name is its name in the configuration. Loaded when used. */
 
+import { AgentError, codeOf } from '../errors.ts';
 import type { SensorDriver } from './sensor.ts';
 
 type Load = () => Promise<SensorDriver>;
@@ -10,7 +11,17 @@ export const SENSOR_DRIVERS: Readonly<Record<string, Load>> = {
   system: async () => (await import('./system.ts')).systemDriver,
 };
 
-/** The driver of a name, or undefined. */
+/**
+ * The driver of a name, or undefined.
+ *
+ * @throws {AgentError} ERR_AGENT_BUNDLE when its file is not there: in a bundle each driver is one.
+ */
 export async function loadSensorDriver(name: string): Promise<SensorDriver | undefined> {
-  return Object.hasOwn(SENSOR_DRIVERS, name) ? await SENSOR_DRIVERS[name]!() : undefined;
+  if (!Object.hasOwn(SENSOR_DRIVERS, name)) return undefined;
+  try {
+    return await SENSOR_DRIVERS[name]!();
+  } catch (cause) {
+    if (codeOf(cause) !== 'ERR_MODULE_NOT_FOUND') throw cause;
+    throw new AgentError('ERR_AGENT_BUNDLE', `driver ${name}: its file is missing`, { cause });
+  }
 }

@@ -1,0 +1,124 @@
+/**
+ * `npm run bundle [-- FOLDER]`: makes what a device needs beside Node, in FOLDER (default `dist/agent`): `fieldproof-agent.mjs`,
+ * a file of `sensors/` for each driver, loaded when it is configured, and `LICENSES.txt`. Nothing in it is native or of
+ * this machine, and the same sources give the same bytes.
+ */
+
+import { chmodSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
+import { licencesOf } from './licences.ts';
+
+const ROOT = resolve(import.meta.dirname, '..');
+const SOURCE = join(ROOT, 'device-agent/src');
+
+/** CommonJS packages call `require` for modules of Node, which ES modules do not have. */
+const REQUIRE =
+  "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);";
+/**
+ * What the agent does without: of mqtt.js it uses the client, on a socket of its own. Left out are WebSockets, SOCKS and the
+ * timers of browsers; Node's own streams do what readable-stream does.
+ */
+const SUBSTITUTES: Readonly<Record<string, string>> = {
+  mqtt: "exports.MqttClient = require('mqtt/lib/client').default;",
+  'readable-stream': "module.exports = require('node:stream');",
+  'worker-timers':
+    'exports.setInterval = setInterval; exports.clearInterval = clearInterval; exports.setTimeout = setTimeout; exports.clearTimeout = clearTimeout;',
+};
+/** A driver may want all of mqtt.js. */
+const DRIVER_SUBSTITUTES = ['readable-stream', 'worker-timers'];
+
+/** What was made. */
+export interface AgentBundle {
+  readonly core: string;
+  readonly coreBytes: number;
+  /** Names of the drivers, sorted. */
+  readonly drivers: readonly string[];
+  readonly driverBytes: number;
+}
+
+/** Fills a folder with the bundle; an older one in it is replaced. @throws {Error} when something does not build. */
+export async function bundleAgent(folder: string): Promise<AgentBundle> {
+  mkdirSync(folder, { recursive: true });
+  rmSync(join(folder, 'sensors'), { recursive: true, force: true });
+  const core = join(folder, 'fieldproof-agent.mjs');
+  const found = new Set<string>();
+  const coreBuild = await build({
+    ...SHARED,
+    entryPoints: [join(SOURCE, 'main.ts')],
+    outfile: core,
+    plugins: [substitutes(Object.keys(SUBSTITUTES)), driversApart(found)],
+  });
+  const drivers = [...found].sort();
+  const driverBuild = await build({
+    ...SHARED,
+    entryPoints: drivers.map((name) => join(SOURCE, 'sensors', `${name}.ts`)),
+    outdir: join(folder, 'sensors'),
+    outExtension: { '.js': '.mjs' },
+    plugins: [substitutes(DRIVER_SUBSTITUTES)],
+  });
+  const metafiles = [coreBuild.metafile, driverBuild.metafile];
+  writeFileSync(join(folder, 'LICENSES.txt'), licencesOf(metafiles));
+  chmodSync(core, 0o755);
+  const sizes = drivers.map((name) => statSync(join(folder, 'sensors', `${name}.mjs`)).size);
+  return {
+    core,
+    coreBytes: statSync(core).size,
+    drivers,
+    driverBytes: sizes.reduce((sum, size) => sum + size, 0),
+  };
+}
+
+const SHARED = {
+  absWorkingDir: ROOT,
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'esm',
+  minify: true,
+  metafile: true as const,
+  legalComments: 'none',
+  logLevel: 'warning',
+  banner: { js: REQUIRE },
+  define: { FIELDPROOF_BUNDLED: 'true' },
+} satisfies BuildOptions & { metafile: true };
+
+/** Drivers, as `sensors/drivers.ts` imports them, stay files of their own. */
+function driversApart(found: Set<string>): Plugin {
+  return {
+    name: 'drivers-apart',
+    setup({ onResolve }) {
+      onResolve({ filter: /^\.\/[a-z0-9-]+\.ts$/ }, ({ kind, path, importer }) => {
+        if (kind !== 'dynamic-import' || importer !== join(SOURCE, 'sensors/drivers.ts')) return;
+        const name = path.slice('./'.length, -'.ts'.length);
+        found.add(name);
+        return { path: `./sensors/${name}.mjs`, external: true };
+      });
+    },
+  };
+}
+
+function substitutes(names: readonly string[]): Plugin {
+  return {
+    name: 'substitutes',
+    setup({ onResolve, onLoad }) {
+      const filter = new RegExp(`^(${names.join('|')})$`);
+      onResolve({ filter }, ({ path }) => ({ path, namespace: 'substitute' }));
+      onLoad({ filter: /./, namespace: 'substitute' }, ({ path }) => ({
+        contents: SUBSTITUTES[path]!,
+        resolveDir: SOURCE,
+      }));
+    },
+  };
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const { core, coreBytes, drivers, driverBytes } = await bundleAgent(
+    resolve(process.argv[2] ?? join(ROOT, 'dist/agent')),
+  );
+  const kilobytes = (bytes: number): string => `${(bytes / 1000).toFixed(0)} kB`;
+  process.stdout.write(`${core}  ${kilobytes(coreBytes)}\n`);
+  process.stdout.write(
+    `sensors/  ${drivers.length} drivers, ${kilobytes(driverBytes)}: ${drivers.join(', ')}\n`,
+  );
+}
