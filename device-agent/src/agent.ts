@@ -267,6 +267,7 @@ export class Agent {
       clock,
       bootMs,
       offsetMs: () => clockState.read().offsetMs,
+      boundMs: () => clockState.read().boundMs,
       log,
       onReadings: (readings) => this.#take(readings),
       onFailed: (profile, reason) =>

@@ -10,13 +10,16 @@ import { reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
 import { quantise } from './quantise.ts';
 import { loadSensorDriver } from './sensors/drivers.ts';
-import type { MetricSpec, Sample, Sensor } from './sensors/sensor.ts';
+import { refusalOf } from './sensors/plausible.ts';
+import type { MetricSpec, RejectReason, Sample, Sensor } from './sensors/sensor.ts';
 
 /** A reading that began this late still counts as taken at its tick, so that distances stay even. */
 const ON_TIME_MS = 20;
 const MAX_PAUSE_MS = 300_000;
 /** Longest read: a hanging bus must not hang the sensor for ever. */
 const READ_TIMEOUT_MS = 30_000;
+/** Readings that a sensor which speaks by itself may give in a second: a flood must not fill the outbox. */
+const MAX_PUSHED_PER_SECOND = 1000;
 
 export interface ProfileSpec {
   readonly profile: string;
@@ -29,6 +32,8 @@ export interface SensorStatus {
   readonly driver: string;
   readonly failing: string | null;
   readonly samples: number;
+  /** What was refused since the start, by reason. */
+  readonly rejected: Readonly<Partial<Record<RejectReason, number>>>;
 }
 
 export interface SamplerOptions {
@@ -39,6 +44,8 @@ export interface SamplerOptions {
   readonly bootMs: () => number;
   /** Wall clock minus boot time, whole ms. */
   readonly offsetMs: () => number;
+  /** How far the wall clock may be off, ms; null while it is not believed. */
+  readonly boundMs: () => number | null;
   readonly log: Log;
   readonly onReadings: (readings: readonly BatchReading[]) => void;
   readonly onFailed: (profile: string, reason: string) => void;
@@ -51,6 +58,9 @@ interface Running {
   failing: string | null;
   failures: number;
   samples: number;
+  readonly rejected: Partial<Record<RejectReason, number>>;
+  /** Readings pushed in the second of the boot that is named. */
+  pushed: { second: number; count: number };
 }
 
 export class Sampler {
@@ -67,6 +77,8 @@ export class Sampler {
       failing: null,
       failures: 0,
       samples: 0,
+      rejected: {},
+      pushed: { second: 0, count: 0 },
     }));
   }
 
@@ -92,22 +104,25 @@ export class Sampler {
     return this.#running.flatMap(({ config, sensor }) => {
       if (sensor === undefined) return [];
       const intervalMs = sensor.kind === 'pull' ? config.intervalMs : undefined;
-      return [{ profile: config.profile, metrics: sensor.metrics, intervalMs }];
+      // What the agent believes of a metric is its own affair; the network learns what it measures.
+      const metrics = sensor.metrics.map(({ min: _min, max: _max, ...spec }) => spec);
+      return [{ profile: config.profile, metrics, intervalMs }];
     });
   }
 
   status(): SensorStatus[] {
-    return this.#running.map(({ config, failing, samples }) => ({
+    return this.#running.map(({ config, failing, samples, rejected }) => ({
       profile: config.profile,
       driver: config.driver,
       failing,
       samples,
+      rejected: { ...rejected },
     }));
   }
 
   async #open(running: Running): Promise<Sensor> {
     if (running.sensor !== undefined) return running.sensor;
-    const { dataDir, clock, bootMs, log, root } = this.#options;
+    const { dataDir, clock, bootMs, offsetMs, boundMs, log, root } = this.#options;
     const { config } = running;
     const driver = await loadSensorDriver(config.driver);
     if (driver === undefined) throw new Error(`${config.driver}: no such driver`);
@@ -118,7 +133,9 @@ export class Sampler {
       dataDir,
       clock,
       bootMs,
+      wallOffsetMs: () => (boundMs() === null ? undefined : offsetMs()),
       log,
+      reject: (reason, detail) => this.#reject(running, reason, detail),
       root,
     });
     return running.sensor;
@@ -139,7 +156,7 @@ export class Sampler {
         if (signal.aborted) return;
         const startedMs = bootMs();
         const tickMs = startedMs - dueMs <= ON_TIME_MS ? dueMs : startedMs;
-        const readings = await this.#withTimeout(sensor.read(), signal);
+        const readings = await this.#withTimeout((ends) => sensor.read(ends), signal);
         if (readings === undefined) return;
         this.#take(running, sensor, { bootMs: Math.floor(tickMs), readings });
         // Ticks that were missed are not made up for.
@@ -172,11 +189,38 @@ export class Sampler {
     const readings: BatchReading[] = [];
     for (const { metric, value } of sample.readings) {
       const spec = sensor.metrics.find((each) => each.metric === metric);
-      if (spec === undefined || (typeof value === 'number' && !Number.isFinite(value))) continue;
+      const refusal = spec === undefined ? 'unknown-metric' : refusalOf(spec, value);
+      if (spec === undefined || refusal !== undefined) {
+        this.#reject(running, refusal ?? 'unknown-metric', `${metric}: ${shown(value)}`);
+        continue;
+      }
+      if (sensor.kind === 'push' && sensor.source === 'sensor' && this.#floods(running)) {
+        this.#reject(running, 'flood', `more than ${MAX_PUSHED_PER_SECOND} readings a second`);
+        continue;
+      }
       const rounded = typeof value === 'number' ? quantise(value, spec.resolution) : value;
       readings.push({ profile, metric, unit: spec.unit, value: rounded, bootMs: sample.bootMs });
     }
     if (readings.length > 0) this.#options.onReadings(readings);
+  }
+
+  #floods({ pushed }: Running): boolean {
+    const second = Math.floor(this.#options.bootMs() / 1000);
+    if (pushed.second !== second) {
+      pushed.second = second;
+      pushed.count = 0;
+    }
+    pushed.count += 1;
+    return pushed.count > MAX_PUSHED_PER_SECOND;
+  }
+
+  #reject(running: Running, reason: RejectReason, detail: string): void {
+    const count = (running.rejected[reason] ?? 0) + 1;
+    running.rejected[reason] = count;
+    // The 1st, 10th, 100th …: what goes on for months fills no log.
+    if (!/^10*$/.test(String(count))) return;
+    const { profile } = running.config;
+    this.#options.log.warn('sensor value refused', { profile, reason, detail, count });
   }
 
   #failed(running: Running, error: unknown): void {
@@ -190,9 +234,13 @@ export class Sampler {
     this.#options.onFailed(profile, reason);
   }
 
-  /** What `work` gives, undefined when the signal comes first. */
-  #withTimeout<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  /** What `work` gives, undefined when the signal comes first. Its own signal ends what it began. */
+  #withTimeout<T>(
+    work: (ends: AbortSignal) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
     const { clock } = this.#options;
+    const ends = new AbortController();
     return new Promise((resolve, reject) => {
       const done = (): void => {
         clock.cancel(timer);
@@ -200,14 +248,21 @@ export class Sampler {
       };
       const stopped = (): void => {
         done();
+        ends.abort();
         resolve(undefined);
       };
       const timer = clock.after(READ_TIMEOUT_MS, () => {
         done();
+        ends.abort();
         reject(new Error(`no answer within ${READ_TIMEOUT_MS} ms`));
       });
       signal.addEventListener('abort', stopped, { once: true });
-      work.then(resolve, reject).finally(done);
+      work(ends.signal).then(resolve, reject).finally(done);
     });
   }
+}
+
+/** A value for the log: short, in one line. */
+function shown(value: unknown): string {
+  return JSON.stringify(String(value).slice(0, 40));
 }

@@ -111,10 +111,13 @@ export function formatStatus(status: AgentStatus, running: boolean): string {
     const { code, remedy, atMs } = status.lastReject;
     rows.push(['last reject', `${code} at ${time(atMs)}: ${remedy}`]);
   }
-  for (const { profile, driver, failing, samples } of status.sensors) {
+  for (const { profile, driver, failing, samples, rejected } of status.sensors) {
+    const refused = Object.entries(rejected).map(([reason, count]) => `${count} ${reason}`);
     rows.push([
       `sensor ${profile}`,
-      `${driver}, ${samples} samples${failing ? `, fails: ${failing}` : ''}`,
+      `${driver}, ${samples} samples${refused.length > 0 ? `, refused: ${refused.join(', ')}` : ''}${
+        failing ? `, fails: ${failing}` : ''
+      }`,
     ]);
   }
   return rows.map(([name, value]) => `${name.padEnd(16)}${value}`).join('\n');

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { checkConfig, environmentName, parseConfig } from '@fieldproof/device-agent/config';
+import { SENSOR_DRIVERS } from '@fieldproof/device-agent/sensors/drivers';
 import { describe, expect, test } from '@jest/globals';
 
 const example = new URL('../../device-agent/agent.example.yaml', import.meta.url);
@@ -30,6 +31,20 @@ describe('configuration', () => {
       driver: 'replay',
       options: { speed: 60, loop: true, missing: ['-200'], time: { timeColumn: 'Time' } },
     });
+  });
+
+  test('the example file has a block for every driver, and each parses on its own', async () => {
+    const text = await readFile(example, 'utf8');
+    const part = text.slice(text.indexOf('sensors:'), text.indexOf('# Readings are signed'));
+    const blocks = part.split(/^(?= {2}(?:# )?- driver: )/m).slice(1);
+    const drivers: string[] = [];
+    for (const block of blocks) {
+      const lines = block.split('\n').filter((line) => /^ {2}(# (- | {2})|- | {2})/.test(line));
+      const yaml = lines.map((line) => line.replace(/^ {2}# /, '  ')).join('\n');
+      const config = await parseConfig(`sensors:\n${yaml}`);
+      drivers.push(...config.sensors.map(({ driver }) => driver));
+    }
+    expect([...new Set(drivers)].sort()).toEqual(Object.keys(SENSOR_DRIVERS).sort());
   });
 
   test('environment is stronger than the file, flags are stronger than both', async () => {

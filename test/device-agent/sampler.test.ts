@@ -1,10 +1,11 @@
-import { cp, mkdtemp, rename, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BatchReading } from '@fieldproof/device-agent/batch';
 import { checkConfig } from '@fieldproof/device-agent/config';
 import { silentLog } from '@fieldproof/device-agent/log';
 import { Sampler } from '@fieldproof/device-agent/sampler';
+import { refusalOf } from '@fieldproof/device-agent/sensors/plausible';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type FakeClock, fakeClock, settle, until } from './fake-clock.ts';
 
@@ -37,6 +38,7 @@ async function start(sensors: object[]) {
     clock,
     bootMs: () => clock.monotonicMs(),
     offsetMs: () => clock.wallMs() - clock.monotonicMs(),
+    boundMs: () => 10,
     log: silentLog,
     onReadings: (some) => readings.push(...some),
     onFailed: (profile) => told.push(`${profile} failed`),
@@ -104,5 +106,61 @@ describe('the sampler', () => {
     await until(() => told.length === 2, 'both failures');
     expect(told.sort()).toEqual(['bad failed', 'worse failed']);
     expect(sampler.profiles().map(({ profile }) => profile)).toEqual(['bad', 'worse']);
+  });
+
+  test('values that cannot be are refused, counted by reason, and cost no other reading', async () => {
+    const files = ['nan', '-300', '21.5', '1e19', '50'].map((content, at) => ({
+      path: `sys/v${at}`,
+      content,
+    }));
+    for (const { path, content } of files) await writeFile(join(root, path), content);
+    const keys = ['Cel', 'Cel', 'Cel', '', '%RH'];
+    await start([
+      {
+        driver: 'sysfs',
+        profile: 'board',
+        intervalMs: 1000,
+        files: keys.map((unit, at) => ({ path: `v${at}`, metric: `m${at}`, unit })),
+      },
+    ]);
+    await until(async () => {
+      await pass(1);
+      return readings.length >= 4;
+    }, 'two samples');
+    expect(readings.slice(0, 2)).toMatchObject([
+      { metric: 'm2', value: 21.5 },
+      { metric: 'm4', value: 50 },
+    ]);
+    const { rejected, failing } = sampler.status()[0]!;
+    expect(failing).toBeNull();
+    expect(rejected['not-a-number']).toBeGreaterThanOrEqual(2);
+    expect(rejected['out-of-range']).toBe(2 * rejected['not-a-number']!);
+  });
+});
+
+describe('what can be believed', () => {
+  const metric = { metric: 'm', unit: 'Cel' };
+  test.each([
+    [Number.NaN, 'not-a-number'],
+    [Number.NEGATIVE_INFINITY, 'not-a-number'],
+    [-273.16, 'out-of-range'],
+    [4_294_967_295, 'out-of-range'],
+    [{}, 'wrong-type'],
+    [null, 'wrong-type'],
+    [1n, 'wrong-type'],
+    ['x'.repeat(257), 'too-long'],
+    ['a\u0000b', 'malformed'],
+    ['\ud800', 'malformed'],
+    [-273.15, undefined],
+    ['open', undefined],
+    [true, undefined],
+  ])('%p: %s', (value, reason) => {
+    expect(refusalOf(metric, value)).toBe(reason);
+  });
+
+  test('limits of the metric are stronger than those of its unit', () => {
+    expect(refusalOf({ ...metric, min: -40, max: 85 }, 85.1)).toBe('out-of-range');
+    expect(refusalOf({ ...metric, max: 20_000 }, 15_000)).toBeUndefined();
+    expect(refusalOf({ metric: 'm', unit: 'constructor' }, 1)).toBeUndefined();
   });
 });

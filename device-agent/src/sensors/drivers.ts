@@ -8,6 +8,7 @@ type Load = () => Promise<SensorDriver>;
 export const SENSOR_DRIVERS: Readonly<Record<string, Load>> = {
   replay: async () => (await import('./replay.ts')).replayDriver,
   simulated: async () => (await import('./simulated.ts')).simulatedDriver,
+  sysfs: async () => (await import('./sysfs.ts')).sysfsDriver,
   system: async () => (await import('./system.ts')).systemDriver,
 };
 

@@ -19,6 +19,9 @@ export interface MetricSpec {
   readonly unit: string;
   /** Step of the instrument, in the unit; values are rounded to whole multiples of it. */
   readonly resolution?: number;
+  /** Smallest and greatest value that is believed, else those of the unit (`plausible.ts`). */
+  readonly min?: number;
+  readonly max?: number;
 }
 
 export type Value = number | string | boolean;
@@ -27,6 +30,19 @@ export interface Reading {
   readonly metric: string;
   readonly value: Value;
 }
+
+/** Why something that came from a sensor was refused and counted. */
+export type RejectReason =
+  | 'checksum'
+  | 'fault'
+  | 'flood'
+  | 'malformed'
+  | 'not-a-number'
+  | 'out-of-range'
+  | 'too-long'
+  | 'too-many-metrics'
+  | 'unknown-metric'
+  | 'wrong-type';
 
 /** Readings of one profile at one instant. */
 export interface Sample {
@@ -37,14 +53,18 @@ export interface Sample {
 
 interface SensorBase {
   readonly source: Source;
+  /** May grow while the sensor runs, up to 256; the next birth tells the network. */
   readonly metrics: readonly MetricSpec[];
 }
 
 /** A sensor that is asked. A metric that has no value now is left out of the answer. */
 export interface PullSensor extends SensorBase {
   readonly kind: 'pull';
-  /** @throws when nothing can be read; the agent reports it and asks again later. */
-  read(): Promise<readonly Reading[]>;
+  /**
+   * @param signal - given when the agent stops or has waited too long: ends what was begun.
+   * @throws when nothing can be read; the agent reports it and asks again later.
+   */
+  read(signal?: AbortSignal): Promise<readonly Reading[]>;
 }
 
 /** A sensor that speaks by itself. */
@@ -66,7 +86,11 @@ export interface SensorContext<Options = unknown> {
   readonly clock: Clock;
   /** Monotonic time since the start of the boot, ms. */
   readonly bootMs: () => number;
+  /** Wall clock minus `bootMs`, whole ms; undefined while the wall clock is not believed. */
+  readonly wallOffsetMs: () => number | undefined;
   readonly log: Log;
+  /** Counts what the driver has refused; `detail` is logged now and then and holds no secret. */
+  readonly reject: (reason: RejectReason, detail: string) => void;
   /** Root of the file system, `/` but in tests. */
   readonly root: string;
 }

@@ -4,7 +4,7 @@ import type { Clock } from '@fieldproof/device-agent/clock';
 import { silentLog } from '@fieldproof/device-agent/log';
 import type { Problem } from '@fieldproof/device-agent/schema';
 import { loadSensorDriver } from '@fieldproof/device-agent/sensors/drivers';
-import type { Sensor } from '@fieldproof/device-agent/sensors/sensor';
+import type { RejectReason, Sensor } from '@fieldproof/device-agent/sensors/sensor';
 
 export async function createSensor(options: {
   readonly driver: string;
@@ -12,6 +12,8 @@ export async function createSensor(options: {
   readonly clock: Clock;
   readonly dataDir: string;
   readonly root?: string;
+  /** Collects what the driver refuses. */
+  readonly rejects?: [reason: RejectReason, detail: string][];
 }): Promise<Sensor> {
   const driver = (await loadSensorDriver(options.driver))!;
   const problems: Problem[] = [];
@@ -24,7 +26,9 @@ export async function createSensor(options: {
     dataDir: options.dataDir,
     clock: options.clock,
     bootMs: () => options.clock.monotonicMs(),
+    wallOffsetMs: () => options.clock.wallMs() - options.clock.monotonicMs(),
     log: silentLog,
+    reject: (reason, detail) => void options.rejects?.push([reason, detail]),
     root: options.root ?? '/',
   });
 }
