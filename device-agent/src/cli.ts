@@ -19,10 +19,12 @@ import { enrolNow, freshLogin, openMembership } from './contact.ts';
 import { loadDeviceKey } from './device-key.ts';
 import { AGENT_ERRORS, AgentError, type AgentErrorRow, codeOf, reasonOf } from './errors.ts';
 import { initAgent, type OwnerChoice } from './init.ts';
+import { addInstallCommands } from './install-command.ts';
 import { lineLog, silentLog } from './log.ts';
 import type { Membership } from './membership.ts';
 import { ownerFromPhrase } from './owner.ts';
 import { addOwnerCommands } from './owner-commands.ts';
+import { serviceNotify } from './service-notify.ts';
 import { fetchStanding, formatStanding, sendAppeal } from './standing.ts';
 import { lockHolder } from './state-lock.ts';
 import { formatStatus, loadStatus } from './status.ts';
@@ -70,6 +72,7 @@ Examples:
   $ fieldproof-agent status --data ./balcony --json
   $ fieldproof-agent login --data ./balcony
   $ fieldproof-agent appeal --data ./balcony --text 'The copy was a restored backup.'
+  $ sudo fieldproof-agent install --dry-run
   $ fieldproof-agent consent --device z6Mk… --network h7dz6lhl
   $ fieldproof-agent transfer --data ./balcony --owner did:key:z6Mk… --ownership-file ./consent.txt
 
@@ -153,6 +156,7 @@ function buildProgram(context: CliContext): Command {
     phraseOf: (flags) => phraseOf(flags, context),
     random,
   });
+  addInstallCommands(program, context.out);
   return program;
 }
 
@@ -237,12 +241,15 @@ async function run(flags: CommonFlags, context: CliContext): Promise<void> {
   const agent = new Agent({ config, dataDir, log, random });
   // Listens first: a signal during the start must not be lost.
   const stopped = context.untilStopped();
+  const service = serviceNotify({ env: context.env, clock: systemClock, log });
   await agent.start();
+  service.ready();
   const { device, network } = agent.status();
   const ready = { event: 'ready', process: 'agent', device, network };
   context.out(`${JSON.stringify(ready)}\n`);
   context.send?.(ready);
   await stopped;
+  service.stopping();
   await agent.stop();
 }
 

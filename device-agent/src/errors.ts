@@ -48,6 +48,11 @@ export const AGENT_ERRORS = {
     remedy: 'Ask the operator for a new join line if the token is used up or has expired.',
     exitCode: 77,
   },
+  ERR_AGENT_INSTALL: {
+    what: 'A step of the installation failed.',
+    remedy: 'Remove what it names as the reason and run it again; what was done stays.',
+    exitCode: 73,
+  },
   ERR_AGENT_JOIN_LINE: {
     what: 'The join line is incomplete or misspelt.',
     remedy: 'Paste the whole line, from fieldproof:// to its end, in quotes.',
@@ -87,6 +92,11 @@ export const AGENT_ERRORS = {
     what: 'The file to replay cannot be read as configured.',
     remedy: 'Check the file name, the column names and the time format.',
     exitCode: 65,
+  },
+  ERR_AGENT_ROOT: {
+    what: 'The command changes the system and was not run by root.',
+    remedy: 'Run it again with sudo; --dry-run shows beforehand what it would do.',
+    exitCode: 77,
   },
   ERR_AGENT_SENSOR: {
     what: 'A sensor cannot be read.',

@@ -25,7 +25,8 @@ export type Service =
   | 'mosquitto_rr'
   | 'chromium'
   | 'python3'
-  | 'promtool';
+  | 'promtool'
+  | 'systemd-analyze';
 
 /** What a Python must import to run docs/guides/python-device; a machine may have several, one of which can. */
 const PYTHON_MODULES = 'cbor2, cryptography, paho.mqtt.client';
