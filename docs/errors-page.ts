@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ANALYTICS_ERRORS } from '@fieldproof/analytics/errors';
 import { BROKER_ERRORS } from '@fieldproof/broker/errors';
+import { COMPUTE_ERRORS } from '@fieldproof/compute/errors';
 import { AGENT_ERRORS } from '@fieldproof/device-agent/errors';
 import { FLOWS_ERRORS } from '@fieldproof/flows/errors';
 import { type ErrorRow, PROTOCOL_ERRORS } from '@fieldproof/protocol/errors';
@@ -11,6 +12,7 @@ import { STACK_ERRORS } from '@fieldproof/stack/errors';
 
 export const ERROR_TABLES: Readonly<Record<string, Readonly<Record<string, ErrorRow>>>> = {
   protocol: PROTOCOL_ERRORS,
+  compute: COMPUTE_ERRORS,
   'device-agent': AGENT_ERRORS,
   broker: BROKER_ERRORS,
   analytics: ANALYTICS_ERRORS,

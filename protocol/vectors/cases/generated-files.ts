@@ -35,7 +35,8 @@ export async function generatedFiles(
   return result;
 }
 
-function withExamples(
+/** The document with the cases of `file` shown at its marker. */
+export function withExamples(
   document: string,
   { name, file }: { readonly name: string; readonly file: VectorFile },
 ): string {
