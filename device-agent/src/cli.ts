@@ -17,6 +17,7 @@ import { systemClock } from './clock.ts';
 import { type AgentConfig, checkConfig, loadConfig } from './config.ts';
 import { enrolNow, freshLogin, openMembership } from './contact.ts';
 import { loadDeviceKey } from './device-key.ts';
+import { addDoctorCommand } from './doctor-command.ts';
 import { AGENT_ERRORS, AgentError, type AgentErrorRow, codeOf, reasonOf } from './errors.ts';
 import { initAgent, type OwnerChoice } from './init.ts';
 import { addInstallCommands } from './install-command.ts';
@@ -72,6 +73,7 @@ Examples:
   $ fieldproof-agent status --data ./balcony --json
   $ fieldproof-agent login --data ./balcony
   $ fieldproof-agent appeal --data ./balcony --text 'The copy was a restored backup.'
+  $ fieldproof-agent doctor --data ./balcony
   $ sudo fieldproof-agent install --dry-run
   $ fieldproof-agent consent --device z6Mk… --network h7dz6lhl
   $ fieldproof-agent transfer --data ./balcony --owner did:key:z6Mk… --ownership-file ./consent.txt
@@ -154,6 +156,12 @@ function buildProgram(context: CliContext): Command {
     configOf: (flags) => configOf(flags, context.env),
     out: context.out,
     phraseOf: (flags) => phraseOf(flags, context),
+    random,
+  });
+  addDoctorCommand({
+    command,
+    configOf: (flags) => configOf(flags, context.env),
+    out: context.out,
     random,
   });
   addInstallCommands(program, context.out);

@@ -114,6 +114,11 @@ export const AGENT_ERRORS = {
       "Use the present owner's phrase, and a statement of the new owner about this very device.",
     exitCode: 77,
   },
+  ERR_AGENT_UNHEALTHY: {
+    what: 'The doctor found something that keeps the agent from its work.',
+    remedy: 'Each finding says what to do; look again afterwards.',
+    exitCode: 69,
+  },
   ERR_AGENT_UNREACHABLE: {
     what: 'The network cannot be reached.',
     remedy: 'Check address, network and firewall; the agent records and tries again by itself.',
