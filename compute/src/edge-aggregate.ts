@@ -43,8 +43,8 @@ export interface AggregateParts {
 
 const PLAIN_FIELDS = ['count', 'sum', 'mean', 'min', 'max', 'first', 'last', 'stddev'];
 const QUANTILE = /^p(?:(0)|([1-9]\d?))(?:\.([1-9]))?$/;
-/** Partials do not overlap, and numbers within ±1e100 have bits from 2^333 to 2^-1074 (and sums some more). */
-const MAX_PARTIALS = 32;
+/** Partials do not even touch, and sums of numbers within ±1e100 have bits from 2^389 to 2^-1074. */
+const MAX_PARTIALS = 732;
 /** Squared distances within ±2e100, times as many as may be counted. */
 const MAX_SQUARES = 1e220;
 const MAX_SUM = 1e117;

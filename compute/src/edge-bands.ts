@@ -19,7 +19,7 @@ import { addToSum, emptySum, roundSum } from './window-sum.ts';
 
 const BAND = /^(\d{1,6}(?:\.\d{0,5}[1-9])?)-(\d{1,6}(?:\.\d{0,5}[1-9])?)$/;
 /** 25 days. Beyond it the product with the points of a block is no exact integer. */
-const MAX_SPAN_US = 2 ** 41;
+const MAX_SPAN_US = 2_199_023_255_552; // 2^41
 
 export const bands = edgeFunctionType({
   id: 'bands-1',

@@ -203,7 +203,10 @@ function readWords(
     if (word !== undefined) places[name] = word;
   };
   for (const [name, param] of inWritingOrder(type)) {
-    if (param.keyword === undefined) take(name, param, rest.shift());
+    if (param.keyword !== undefined) continue;
+    const isLeftOut = rest[0] === undefined || isKeyword(type, rest[0].text);
+    if (isLeftOut && param.fallback !== undefined) params[name] = param.fallback;
+    else take(name, param, rest.shift());
   }
   for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
     const { text } = word;
@@ -254,6 +257,10 @@ function readStage(value: CborValue): EdgeStage {
 
 function problemOfStage({ type }: EdgeStage, index: number): string | undefined {
   return type.word === 'order' && index > 0 ? 'order as the first function only' : undefined;
+}
+
+function isKeyword(type: AnyEdgeFunction, word: string): boolean {
+  return Object.values(type.params).some(({ keyword }) => keyword === word);
 }
 
 /** Parameters at their places first. */

@@ -12,7 +12,7 @@ import type { ParamShape, ParamsOf } from './edge-param.ts';
 /** Larger numbers are no measurements; below it nothing here can overflow to an infinity. */
 export const MAX_MAGNITUDE = 1e100;
 /** Times in µs lie within this, so that sums and differences of any two are exact. */
-export const MAX_TIME_US = 2 ** 52;
+export const MAX_TIME_US = 4_503_599_627_370_496; // 2^52
 
 /** Takes a result: the index of its field, its time in µs, a finite number. */
 export type Emit = (field: number, timeUs: number, value: number) => void;

@@ -21,6 +21,8 @@ export interface Param<T extends CborValue = CborValue, Required extends boolean
   /** Written before the value; without one the value stands at its place. */
   readonly keyword?: string;
   readonly required: Required;
+  /** What a text means that leaves it out; for one at its place. */
+  readonly fallback?: T;
 }
 
 /** Parameters in the order in which they are written; those with keywords come last. */
@@ -46,9 +48,9 @@ const UNITS: readonly (readonly [string, number])[] = [
 const NUMBER = /^[+-]?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?$/;
 const DURATION = /^(\d{1,16})(us|ms|s|m|h|d)$/;
 
-/** A parameter at its place. */
-export function positional<T extends CborValue>(kind: ParamKind<T>): Param<T, true> {
-  return { kind, required: true };
+/** A parameter at its place, which a text may leave out where there is a `fallback`. */
+export function positional<T extends CborValue>(kind: ParamKind<T>, fallback?: T): Param<T, true> {
+  return { kind, required: true, ...(fallback === undefined ? {} : { fallback }) };
 }
 
 /** A parameter behind its keyword, which may be absent. */

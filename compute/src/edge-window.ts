@@ -36,6 +36,7 @@ export const window = edgeFunctionType({
         max: MAX_FIELDS,
         isWord: isAggregateField,
       }),
+      ['mean'],
     ),
     everyUs: optional('every', duration('1ms', '31d')),
   },

@@ -20,11 +20,12 @@ import { readArray, readInteger, stateError } from './edge-state.ts';
 /** Protects memory: a bucket takes some 40 bytes. */
 export const MAX_BUCKETS = 1024;
 /** From here down a magnitude counts as zero. Beyond 1e100 none comes (MAX_MAGNITUDE). */
-export const SMALLEST_MAGNITUDE = 2 ** -332;
+export const SMALLEST_MAGNITUDE = doubleToNumber(0x2b300000, 0); // 2^-332
 /** Cutting off 22 bits leaves at most 336 buckets for magnitudes from 2^-332 to 2^333. */
 const MAX_SHIFT = 22;
-const LOWEST_HIGH_BITS = doubleHighBits(SMALLEST_MAGNITUDE);
-const HIGHEST_HIGH_BITS = doubleHighBits(2 ** 333) - 1;
+const LOWEST_HIGH_BITS = 0x2b300000;
+/** Of the largest double below 2^333. */
+const HIGHEST_HIGH_BITS = 0x54bfffff;
 
 export interface QuantileSketch {
   /** How many of the upper 32 bits are cut off. */
@@ -77,8 +78,9 @@ export function sketchQuantile(sketch: QuantileSketch, permille: number): number
 
 /** The largest relative error of a quantile of this sketch. */
 export function sketchError({ shift }: QuantileSketch): number {
-  const widths = [2 ** (shift - 20), 3, 15];
-  return widths[Math.max(0, shift - 20)]! / 2;
+  if (shift > 20) return shift === 21 ? 1.5 : 7.5;
+  // 2^(shift − 21)
+  return doubleToNumber((1023 + shift - 21) << 20, 0);
 }
 
 /** `[shift, [bucket, count, …]]`, ascending; equal sketches have equal bytes. */

@@ -26,6 +26,8 @@ describe('the text of edge functions', () => {
     ['bands 1024 0.5-4,10-50|threshold above 1', 'bands 1024 0.5-4,10-50 | threshold above 1'],
     ['order 5s|rate gap 90s', 'order 5s | rate gap 90s'],
     ['deadband -0', 'deadband 0'],
+    ['window 1m -> deadband 0.2', 'window 1m mean | deadband 0.2'],
+    ['window 1m every 1s', 'window 1m mean every 1s'],
   ])('%s', (text, expected) => {
     if (expected === undefined) expect(checkEdgeDefinition(text)).not.toEqual([]);
     else {
@@ -65,7 +67,8 @@ describe('the text of edge functions', () => {
     ['|', 1],
     ['rate |', 7],
     ['window', 7],
-    ['window 1m', 10],
+    ['window 1m every', 16],
+    ['window every 1s', 8],
     ['window 1m mean,mean', 11],
     ['window 1m mean every 7s', 22],
     ['window 1d mean every 1m', 22],

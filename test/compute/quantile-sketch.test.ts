@@ -140,6 +140,15 @@ describe('a quantile sketch', () => {
     expect(() => readSketch(state)).toThrow(expect.objectContaining({ code: 'ERR_EDGE_STATE' }));
   });
 
+  test('has a smallest magnitude of 2^-332, and an error that doubles with each bit', () => {
+    expect(SMALLEST_MAGNITUDE).toBe(2 ** -332);
+    const errors = Array.from({ length: 23 }, (_, shift) =>
+      sketchError({ ...emptySketch(), shift }),
+    );
+    expect(errors.slice(0, 21)).toEqual(errors.slice(0, 21).map((_, s) => 2 ** (s - 21)));
+    expect(errors.slice(21)).toEqual([1.5, 7.5]);
+  });
+
   test('gives no quantile of nothing', () => {
     expect(sketchQuantile(emptySketch(), 500)).toBeUndefined();
   });
