@@ -6,6 +6,7 @@ import type { SensorDriver } from './sensor.ts';
 type Load = () => Promise<SensorDriver>;
 
 export const SENSOR_DRIVERS: Readonly<Record<string, Load>> = {
+  exec: async () => (await import('./exec.ts')).execDriver,
   replay: async () => (await import('./replay.ts')).replayDriver,
   simulated: async () => (await import('./simulated.ts')).simulatedDriver,
   sysfs: async () => (await import('./sysfs.ts')).sysfsDriver,
