@@ -7,6 +7,7 @@ type Load = () => Promise<SensorDriver>;
 
 export const SENSOR_DRIVERS: Readonly<Record<string, Load>> = {
   exec: async () => (await import('./exec.ts')).execDriver,
+  'http-json': async () => (await import('./http-json.ts')).httpJsonDriver,
   replay: async () => (await import('./replay.ts')).replayDriver,
   simulated: async () => (await import('./simulated.ts')).simulatedDriver,
   sysfs: async () => (await import('./sysfs.ts')).sysfsDriver,
