@@ -289,8 +289,10 @@ export class Gate {
     slot.settled = true;
     const { slots } = session;
     while (slots[0]?.settled) {
-      slots.shift()!.done();
+      const { done } = slots.shift()!;
+      // Before: what is acknowledged may bring the next message with it, which is received within.
       session.judged -= 1;
+      done();
     }
   }
 }
