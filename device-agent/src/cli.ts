@@ -1,6 +1,6 @@
 /**
- * The command line `fieldproof-agent`: init, run, status, login, standing, appeal; consent and transfer are in
- * `owner-commands.ts`. Errors are one line on stderr, with code and
+ * The command line `fieldproof-agent`: init, run, status, login, standing, appeal; the other commands are in
+ * `*-command.ts` and `owner-commands.ts`. Errors are one line on stderr, with code and
  * remedy, and an exit code of `AGENT_ERRORS`.
  */
 
@@ -19,6 +19,7 @@ import { enrolNow, freshLogin, openMembership } from './contact.ts';
 import { loadDeviceKey } from './device-key.ts';
 import { addDoctorCommand } from './doctor-command.ts';
 import { AGENT_ERRORS, AgentError, type AgentErrorRow, codeOf, reasonOf } from './errors.ts';
+import { addFlashCommand } from './flash-command.ts';
 import { initAgent, type OwnerChoice } from './init.ts';
 import { addInstallCommands } from './install-command.ts';
 import { lineLog, silentLog } from './log.ts';
@@ -74,6 +75,7 @@ Examples:
   $ fieldproof-agent login --data ./balcony
   $ fieldproof-agent appeal --data ./balcony --text 'The copy was a restored backup.'
   $ fieldproof-agent doctor --data ./balcony
+  $ fieldproof-agent flash --boot /media/me/bootfs --join 'fieldproof://…' --name balcony
   $ sudo fieldproof-agent install --dry-run
   $ fieldproof-agent consent --device z6Mk… --network h7dz6lhl
   $ fieldproof-agent transfer --data ./balcony --owner did:key:z6Mk… --ownership-file ./consent.txt
@@ -164,6 +166,7 @@ function buildProgram(context: CliContext): Command {
     out: context.out,
     random,
   });
+  addFlashCommand(program, { out: context.out, random });
   addInstallCommands(program, context.out);
   return program;
 }

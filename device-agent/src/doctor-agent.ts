@@ -79,7 +79,7 @@ export async function checkSensors(
           ...{ options: own, profile, intervalMs, clock, log: silentLog },
           ...{ dataDir: options.dataDir, root: options.root },
           bootMs: () => clock.monotonicMs() - startMs,
-          wallOffsetMs: () => clock.wallMs() - (clock.monotonicMs() - startMs),
+          wallOffsetMs: () => Math.round(clock.wallMs() - (clock.monotonicMs() - startMs)),
           reject: () => {},
         });
         if (sensor.kind === 'push') {

@@ -48,6 +48,12 @@ export const AGENT_ERRORS = {
     remedy: 'Ask the operator for a new join line if the token is used up or has expired.',
     exitCode: 77,
   },
+  ERR_AGENT_FLASH: {
+    what: 'The folder cannot be prepared as the boot partition of a device.',
+    remedy:
+      'Write Raspberry Pi OS (64-bit, with cloud-init) to the card, mount it, and name its partition bootfs.',
+    exitCode: 73,
+  },
   ERR_AGENT_INSTALL: {
     what: 'A step of the installation failed.',
     remedy: 'Remove what it names as the reason and run it again; what was done stays.',

@@ -26,7 +26,8 @@ export type Service =
   | 'chromium'
   | 'python3'
   | 'promtool'
-  | 'systemd-analyze';
+  | 'systemd-analyze'
+  | 'cloud-init';
 
 /** What a Python must import to run docs/guides/python-device; a machine may have several, one of which can. */
 const PYTHON_MODULES = 'cbor2, cryptography, paho.mqtt.client';
