@@ -102,6 +102,9 @@ export async function hostileSession(
   }
   await wire.until(() => settledCount >= waited, 'PUBACK');
   if (wire.isClosed) throw new Finding('session: ended by well-formed packets', describe(items));
+  // The notice of a message of QoS 0, which nothing acknowledges, may come behind everything else.
+  const refused = items.filter(({ outcome }) => outcome === 'rejected').length;
+  await wire.until(() => rejects.length >= refused, 'reject');
   await settled(wire);
   checkRejects(items, rejects);
   return items;
