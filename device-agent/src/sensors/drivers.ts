@@ -8,6 +8,7 @@ type Load = () => Promise<SensorDriver>;
 export const SENSOR_DRIVERS: Readonly<Record<string, Load>> = {
   exec: async () => (await import('./exec.ts')).execDriver,
   'http-json': async () => (await import('./http-json.ts')).httpJsonDriver,
+  'modbus-tcp': async () => (await import('./modbus-tcp.ts')).modbusTcpDriver,
   mqtt: async () => (await import('./mqtt.ts')).mqttDriver,
   replay: async () => (await import('./replay.ts')).replayDriver,
   simulated: async () => (await import('./simulated.ts')).simulatedDriver,
