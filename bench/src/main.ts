@@ -43,6 +43,10 @@ const BENCHMARKS: Readonly<
     'PUBACK latency of honest devices with and without slow and flooding attackers',
     async () => (await import('./siege.ts')).siege,
   ],
+  nab: [
+    'the anomaly score by the Numenta Anomaly Benchmark, beside three published detectors',
+    async () => (await import('./nab.ts')).nab,
+  ],
   memory: [
     'resident memory of each process over five minutes at half the maximum rate',
     async () => (await import('./memory.ts')).memory,

@@ -1,9 +1,10 @@
 /** The benchmarks run and say what they should; their speeds are judged by people, not by tests. */
 
+import { join } from 'node:path';
 import { type BenchReport, benchCase, formatReport, median } from '@fieldproof/bench/result';
 import { describe, expect, test } from '@jest/globals';
 import { runProgram } from '../support/network.ts';
-import { describeWith } from '../support/services.ts';
+import { describeWith, REPOSITORY } from '../support/services.ts';
 
 async function bench(...args: string[]): Promise<BenchReport> {
   const { code, stdout, stderr } = await runProgram('bench/src/main.ts', [...args, '--json']);
@@ -102,6 +103,25 @@ describe('npm run bench', () => {
     expect(report.notes.join('\n')).toMatch(/1 × 400 batches each way, all acknowledged/);
     expect(report.notes.join('\n')).toMatch(/forgeries: 1 opened, 0 cut, \d+ messages refused/);
   }, 90_000);
+
+  test('nab: the anomaly score beside published detectors, by file', async () => {
+    const { code, stdout } = await runProgram('bench/src/main.ts', ['nab', '--json', '--short'], {
+      env: { VECTORS_DIR: join(REPOSITORY, 'test/vectors') },
+    });
+    expect(code).toBe(0);
+    const report = JSON.parse(stdout) as BenchReport;
+    expect(report.cases.map(({ case: name, reached }) => [name, reached])).toEqual([
+      ['standard, best threshold', true],
+      ['standard, own threshold', true],
+      ['reward_low_FP_rate, best threshold', true],
+      ['reward_low_FP_rate, own threshold', true],
+      ['reward_low_FN_rate, best threshold', true],
+      ['reward_low_FN_rate, own threshold', true],
+      ['detections in files without anomalies, own threshold', true],
+    ]);
+    expect(Object.keys(report.details ?? {})).toHaveLength(4);
+    expect(report.notes.join('\n')).toContain('occupancy_6005 1/1');
+  });
 
   test('names the benchmarks, and refuses an unknown one', async () => {
     const list = await runProgram('bench/src/main.ts', ['--list']);
