@@ -6,6 +6,7 @@ import type { SensorDriver } from './sensor.ts';
 type Load = () => Promise<SensorDriver>;
 
 export const SENSOR_DRIVERS: Readonly<Record<string, Load>> = {
+  chirpstack: async () => (await import('./chirpstack.ts')).chirpstackDriver,
   exec: async () => (await import('./exec.ts')).execDriver,
   'http-json': async () => (await import('./http-json.ts')).httpJsonDriver,
   'modbus-tcp': async () => (await import('./modbus-tcp.ts')).modbusTcpDriver,
@@ -14,6 +15,7 @@ export const SENSOR_DRIVERS: Readonly<Record<string, Load>> = {
   simulated: async () => (await import('./simulated.ts')).simulatedDriver,
   sysfs: async () => (await import('./sysfs.ts')).sysfsDriver,
   system: async () => (await import('./system.ts')).systemDriver,
+  ttn: async () => (await import('./ttn.ts')).ttnDriver,
 };
 
 /**
