@@ -85,6 +85,9 @@ export async function hostileSession(
   });
   const topic = `fp/1/${network}/d/${device.id}/+`;
   wire.sendPacket({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic, qos: 0 }] });
+  // What is refused before the subscription is in force is told to nobody.
+  const isSubscribed = () => wire.packets.some(({ cmd }) => cmd === 'suback');
+  await wire.until(isSubscribed, 'SUBACK');
   let waited = 0;
   for (const [index, item] of items.entries()) {
     const { envelope, retain, qos, codes } = item;
