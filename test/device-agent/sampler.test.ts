@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { cp, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -135,6 +136,32 @@ describe('the sampler', () => {
     expect(failing).toBeNull();
     expect(rejected['not-a-number']).toBeGreaterThanOrEqual(2);
     expect(rejected['out-of-range']).toBe(2 * rejected['not-a-number']!);
+  });
+
+  test('a sensor that speaks too much is cut to 1,000 readings a second, and that is counted', async () => {
+    execFileSync('mkfifo', [join(root, 'fifo')]);
+    await start([
+      {
+        driver: 'serial-line',
+        profile: 'flood',
+        file: 'fifo',
+        format: 'csv',
+        metrics: [{ path: '[0]', metric: 'n' }],
+      },
+    ]);
+    await writeFile(join(root, 'fifo'), '1\n'.repeat(1500));
+    await until(async () => {
+      await clock.advance(100);
+      return readings.length === 1000;
+    }, 'what is let through');
+    await until(() => sampler.status()[0]?.rejected.flood === 500, 'the count');
+    await clock.advance(1000);
+    await writeFile(join(root, 'fifo'), '2\n');
+    await until(async () => {
+      await clock.advance(100);
+      return readings.length === 1001;
+    }, 'the next second');
+    expect(sampler.status()[0]?.failing).toBeNull();
   });
 });
 

@@ -12,6 +12,7 @@ export const SENSOR_DRIVERS: Readonly<Record<string, Load>> = {
   'modbus-tcp': async () => (await import('./modbus-tcp.ts')).modbusTcpDriver,
   mqtt: async () => (await import('./mqtt.ts')).mqttDriver,
   replay: async () => (await import('./replay.ts')).replayDriver,
+  'serial-line': async () => (await import('./serial-line.ts')).serialLineDriver,
   simulated: async () => (await import('./simulated.ts')).simulatedDriver,
   sysfs: async () => (await import('./sysfs.ts')).sysfsDriver,
   system: async () => (await import('./system.ts')).systemDriver,
