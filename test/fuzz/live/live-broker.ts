@@ -112,6 +112,14 @@ export class LiveBroker {
     return (await answer) as Look;
   }
 
+  /** Waits for an instant at which nothing is on its way to its verdict. */
+  async idle(): Promise<void> {
+    const end = Date.now() + WITNESS_LIMIT_MS;
+    while ((await this.look()).status.verdicts.inFlight > 0) {
+      if (Date.now() > end) throw new Finding('gate: messages without a verdict');
+    }
+  }
+
   /** A device that behaves well is acknowledged, whatever the others do. */
   async checkWitness(): Promise<void> {
     const { witness } = this;
