@@ -20,7 +20,7 @@ import { type Clock, systemClock, type TimerHandle } from './clock.ts';
 import { ClockState } from './clock-state.ts';
 import type { AgentConfig } from './config.ts';
 import { readJoinFile } from './contact.ts';
-import { loadDeviceKey } from './device-key.ts';
+import { type DeviceIdentity, loadDeviceKey } from './device-key.ts';
 import { type DownMessage, openDownMessage } from './down-message.ts';
 import { makeFolder, removeLeftovers } from './durable-file.ts';
 import { AgentError, reasonOf } from './errors.ts';
@@ -29,6 +29,7 @@ import { Link } from './link.ts';
 import { type Log, silentLog } from './log.ts';
 import { Membership, readJoinLine } from './membership.ts';
 import { Outbox } from './outbox.ts';
+import { finishRebase, rebaseOutbox } from './outbox-rebase.ts';
 import { loadOwnership } from './owner.ts';
 import { type ParkedId, ParkedStore } from './parked.ts';
 import { ReceiptFile } from './receipt-file.ts';
@@ -54,6 +55,8 @@ export interface AgentOptions {
   readonly root?: string;
   /** Called after every change that a person would want to see. */
   readonly onStatus?: (status: AgentStatus) => void;
+  /** It had to start anew, and could not: it does nothing any more. */
+  readonly onFailed?: (error: unknown) => void;
   /** Whether to write status.json; default true. */
   readonly statusFile?: boolean;
 }
@@ -74,7 +77,8 @@ interface Parts {
 }
 
 export class Agent {
-  readonly #options: Required<Omit<AgentOptions, 'onStatus'>> & Pick<AgentOptions, 'onStatus'>;
+  readonly #options: Required<Omit<AgentOptions, 'onStatus' | 'onFailed'>> &
+    Pick<AgentOptions, 'onStatus' | 'onFailed'>;
   #parts: Parts | undefined;
   /** Open from early in a start, before there are `#parts`. */
   #outbox: Outbox | undefined;
@@ -87,6 +91,9 @@ export class Agent {
   /** Rejects that the birth on its way acknowledges. */
   #acknowledging: readonly ParkedId[] = [];
   #savingStatus: Promise<void> = Promise.resolve();
+  /** Under way: a start with another key or id. */
+  #restarting: Promise<void> | undefined;
+  #isStopping = false;
 
   constructor(options: AgentOptions) {
     this.#options = {
@@ -107,6 +114,11 @@ export class Agent {
    * ERR_AGENT_STATE, ERR_AGENT_OUTBOX.
    */
   async start(): Promise<void> {
+    this.#isStopping = false;
+    await this.#begin();
+  }
+
+  async #begin(): Promise<void> {
     const { dataDir } = this.#options;
     const state = join(dataDir, 'state');
     await makeFolder(state).catch((cause: unknown) => {
@@ -126,6 +138,24 @@ export class Agent {
 
   /** Seals what was sampled, makes it durable, disconnects, and gives the data folder free. */
   async stop(): Promise<void> {
+    this.#isStopping = true;
+    await this.#restarting;
+    await this.#end();
+  }
+
+  /** With the key and the id that the device has by now: a boot has one of each. */
+  #restart(): void {
+    const { log, onFailed } = this.#options;
+    log.info('starts anew: the device has another key or id');
+    this.#restarting = this.#end()
+      .then(() => (this.#isStopping ? undefined : this.#begin()))
+      .catch((error: unknown) => {
+        log.error('did not start anew', { reason: reasonOf(error) });
+        onFailed?.(error);
+      });
+  }
+
+  async #end(): Promise<void> {
     const parts = this.#parts;
     if (parts === undefined) return;
     const { clock, log } = this.#options;
@@ -196,15 +226,10 @@ export class Agent {
     const identity = await loadDeviceKey(dataDir);
     const joinLine = readJoinLine(await readJoinFile(dataDir, config.joinFile));
     const ownership = await loadOwnership(dataDir);
-    const outbox = new Outbox({
-      ...config.outbox,
-      folder: join(state, 'outbox'),
-      clock,
-      log,
-      onDurable: () => this.#parts?.link.wake(),
+    const outbox = await this.#openOutbox(join(state, 'outbox'), {
+      ...identity,
+      network: joinLine.network,
     });
-    this.#outbox = outbox;
-    await outbox.open();
     for (const part of outbox.damage) {
       const torn = part.reason === 'torn';
       log.warn(`outbox: ${torn ? 'a torn write was cut off' : 'damage was passed over'}`, {
@@ -216,7 +241,8 @@ export class Agent {
       max: config.outbox.maxParked,
     });
     await parked.open();
-    const boot = await beginBoot({ folder: state, atLeast: outbox.highestBootCounter, random });
+    const atLeast = Math.max(outbox.highestBootCounter, identity.firstBoot - 1);
+    const boot = await beginBoot({ folder: state, atLeast, random });
     const events: [string, Record<string, string | number>][] = [];
     const tell = (event: string, detail: Record<string, string | number>): void => {
       if (this.#parts === undefined) events.push([event, detail]);
@@ -285,6 +311,8 @@ export class Agent {
       clock,
       log,
       random,
+      isIdentityCurrent: async () => (await loadDeviceKey(dataDir)).keyId === identity.keyId,
+      onIdentityChanged: () => this.#restart(),
       birth: (nonce) => this.#birth(nonce),
       onBirthRecorded: () => parked.acknowledged(this.#acknowledging),
       onMessage: (message, settled) => this.#heard(message, settled),
@@ -319,6 +347,33 @@ export class Agent {
     link.start();
     this.#sealLater();
     this.#statusLater();
+  }
+
+  /** Sealed anew first, where the device has taken the place of another one. */
+  async #openOutbox(
+    folder: string,
+    identity: DeviceIdentity & { readonly network: string },
+  ): Promise<Outbox> {
+    const { config, clock, log } = this.#options;
+    const open = async (path: string): Promise<Outbox> => {
+      const outbox = new Outbox({
+        ...config.outbox,
+        ...{ folder: path, clock, log },
+        onDurable: () => this.#parts?.link.wake(),
+      });
+      this.#outbox = outbox;
+      await outbox.open();
+      return outbox;
+    };
+    await finishRebase(folder);
+    const outbox = await open(folder);
+    if (!identity.tookPlace) return outbox;
+    const rebased = await rebaseOutbox(outbox, { ...identity, folder, open });
+    this.#outbox = rebased.outbox;
+    if (rebased.sealed > 0) {
+      log.info('sealed anew what waited', { device: identity.deviceId, envelopes: rebased.sealed });
+    }
+    return rebased.outbox;
   }
 
   #take(readings: readonly BatchReading[]): void {

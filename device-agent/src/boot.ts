@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { readIfPresent, replaceFile } from './durable-file.ts';
 import { AgentError } from './errors.ts';
 
+const FILE = 'boot.json';
 const MAX_COUNTER = 2 ** 32 - 1;
 
 export interface Boot {
@@ -29,8 +30,8 @@ export async function beginBoot(options: {
   readonly atLeast: number;
   readonly random: (length: number) => Uint8Array;
 }): Promise<Boot> {
-  const path = join(options.folder, 'boot.json');
-  const counter = Math.max(await lastCounter(path), options.atLeast) + 1;
+  const path = join(options.folder, FILE);
+  const counter = Math.max(await lastBootCounter(options.folder), options.atLeast) + 1;
   if (counter > MAX_COUNTER) {
     throw new AgentError('ERR_AGENT_STATE', `${path}: expected a counter below 2^32`);
   }
@@ -45,7 +46,14 @@ export function bootKey(boot: Boot): string {
   return `${boot.counter}-${Buffer.from(boot.seed).toString('hex')}`;
 }
 
-async function lastCounter(path: string): Promise<number> {
+/**
+ * The counter of the last boot that was begun, 0 before the first.
+ *
+ * @param folder - the state folder.
+ * @throws {AgentError} ERR_AGENT_STATE when `boot.json` is damaged.
+ */
+export async function lastBootCounter(folder: string): Promise<number> {
+  const path = join(folder, FILE);
   const bytes = await readIfPresent(path);
   if (bytes === undefined) return 0;
   try {

@@ -22,6 +22,7 @@ import { AGENT_ERRORS, AgentError, type AgentErrorRow, codeOf, reasonOf } from '
 import { addFlashCommand } from './flash-command.ts';
 import { initAgent, type OwnerChoice } from './init.ts';
 import { addInstallCommands } from './install-command.ts';
+import { addKeysCommands } from './keys-commands.ts';
 import { lineLog, silentLog } from './log.ts';
 import type { Membership } from './membership.ts';
 import { ownerFromPhrase } from './owner.ts';
@@ -77,6 +78,7 @@ Examples:
   $ fieldproof-agent doctor --data ./balcony
   $ fieldproof-agent flash --boot /media/me/bootfs --join 'fieldproof://…' --name balcony
   $ sudo fieldproof-agent install --dry-run
+  $ fieldproof-agent keys rotate --data ./balcony
   $ fieldproof-agent consent --device z6Mk… --network h7dz6lhl
   $ fieldproof-agent transfer --data ./balcony --owner did:key:z6Mk… --ownership-file ./consent.txt
 
@@ -118,13 +120,13 @@ function buildProgram(context: CliContext): Command {
     .exitOverride()
     .configureOutput({ writeOut: context.out, writeErr: () => {} });
   const dataDefault = context.env.FIELDPROOF_AGENT_DATA ?? join(homedir(), '.fieldproof-agent');
-  const command = (name: string, description: string): Command =>
-    program
-      .command(name)
-      .description(description)
+  const common = (made: Command): Command =>
+    made
       .option('--data <folder>', 'folder with key, configuration and outbox', dataDefault)
       .option('--config <file>', 'configuration, default agent.yaml in the data folder')
       .option('--set <key=value>', 'set one key of the configuration', collect, []);
+  const command = (name: string, description: string): Command =>
+    common(program.command(name).description(description));
 
   command('init', 'make a device key and join a network')
     .requiredOption('--join <line>', 'the join line that the operator shows')
@@ -168,6 +170,10 @@ function buildProgram(context: CliContext): Command {
   });
   addFlashCommand(program, { out: context.out, random });
   addInstallCommands(program, context.out);
+  addKeysCommands(program, {
+    ...{ common, out: context.out, random },
+    configOf: (flags) => configOf(flags, context.env),
+  });
   return program;
 }
 
@@ -249,9 +255,13 @@ async function run(flags: CommonFlags, context: CliContext): Promise<void> {
   const dataDir = resolve(flags.data);
   const config = await configOf(flags, context.env);
   const log = lineLog({ ...config.log, write: context.err, nowMs: Date.now });
-  const agent = new Agent({ config, dataDir, log, random });
+  let fail: (error: unknown) => void = () => {};
+  const failed = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  const agent = new Agent({ config, dataDir, log, random, onFailed: (error) => fail(error) });
   // Listens first: a signal during the start must not be lost.
-  const stopped = context.untilStopped();
+  const stopped = Promise.race([context.untilStopped(), failed]);
   const service = serviceNotify({ env: context.env, clock: systemClock, log });
   await agent.start();
   service.ready();

@@ -10,7 +10,7 @@ import { ClockState } from './clock-state.ts';
 import type { AgentConfig } from './config.ts';
 import { type DeviceIdentity, loadDeviceKey } from './device-key.ts';
 import { makeFolder } from './durable-file.ts';
-import { AgentError, reasonOf } from './errors.ts';
+import { AgentError, codeOf, reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
 import { Membership, type MqttAddress, readJoinLine } from './membership.ts';
 import { loadOwnership } from './owner.ts';
@@ -39,8 +39,14 @@ export interface Login {
  */
 export async function enrolNow(options: ContactOptions): Promise<Credential> {
   const { membership } = await openMembership(options);
-  await membership.prepare();
-  return membership.credential!;
+  try {
+    await membership.prepare();
+    return membership.credential!;
+  } catch (error) {
+    if (codeOf(error) !== 'ERR_AGENT_IDENTITY') throw error;
+    // It has taken the place of another device, and has its credential.
+    return (await openMembership(options)).membership.credential!;
+  }
 }
 
 /**

@@ -94,7 +94,8 @@ async function withMembership(
       await copyFile(join(dataDir, 'state', name), join(copy, 'state', name)).catch(() => {});
     }
     const signer = signerFromSeed(random(32));
-    const stranger = { signer, deviceId: deviceIdFromPublicKey(signer.publicKey) };
+    const id = deviceIdFromPublicKey(signer.publicKey);
+    const stranger = { signer, deviceId: id, keyId: id, firstBoot: 0, tookPlace: false };
     const clockState = clockOf(options);
     const membership = new Membership({
       ...{ dataDir: copy, joinLine, clock: systemClock, clockState, random, log: silentLog },

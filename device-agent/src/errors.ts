@@ -54,6 +54,11 @@ export const AGENT_ERRORS = {
       'Write Raspberry Pi OS (64-bit, with cloud-init) to the card, mount it, and name its partition bootfs.',
     exitCode: 73,
   },
+  ERR_AGENT_IDENTITY: {
+    what: 'The device has another key or another id than it had at its start.',
+    remedy: 'A running agent starts anew with them by itself; run the command again.',
+    exitCode: 75,
+  },
   ERR_AGENT_INSTALL: {
     what: 'A step of the installation failed.',
     remedy: 'Remove what it names as the reason and run it again; what was done stays.',
@@ -108,6 +113,11 @@ export const AGENT_ERRORS = {
     what: 'A sensor cannot be read.',
     remedy: 'Check its wiring and options; it is tried again with growing pauses.',
     exitCode: 74,
+  },
+  ERR_AGENT_ROTATION_REFUSED: {
+    what: 'The network does not take the new key.',
+    remedy: 'The old key is still in force. Run the command again; else ask the operator why.',
+    exitCode: 77,
   },
   ERR_AGENT_STATE: {
     what: 'A file of the data folder is damaged or cannot be written.',

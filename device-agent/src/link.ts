@@ -10,7 +10,7 @@ import type { MqttClient } from 'mqtt';
 import { type Clock, sleep, sleepUntil, type TimerHandle } from './clock.ts';
 import { dial } from './dial.ts';
 import type { DownMessage } from './down-message.ts';
-import { AgentError, reasonOf } from './errors.ts';
+import { AgentError, codeOf, reasonOf } from './errors.ts';
 import type { Journal } from './journal.ts';
 import type { Log } from './log.ts';
 import type { Membership, MqttAddress } from './membership.ts';
@@ -54,6 +54,10 @@ export interface LinkOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly random: (length: number) => Uint8Array;
+  /** Whether key and id of the device are still those that this link was made with. */
+  readonly isIdentityCurrent: () => Promise<boolean>;
+  /** They are not, or will not be: nothing more can be sent with them. */
+  readonly onIdentityChanged: () => void;
   readonly birth: (nonce: Uint8Array) => Promise<PendingEnvelope>;
   readonly onBirthRecorded: () => void;
   readonly onMessage: (message: DownMessage, settled: number) => void;
@@ -119,6 +123,10 @@ export class Link {
         await this.#connectOnce(signal);
       } catch (error) {
         if (signal.aborted) return;
+        if (codeOf(error) === 'ERR_AGENT_IDENTITY') {
+          this.#options.onIdentityChanged();
+          return;
+        }
         this.#told(error);
       }
       const dueMs = clock.monotonicMs() + this.#pauseMs();
@@ -128,6 +136,9 @@ export class Link {
 
   async #connectOnce(signal: AbortSignal): Promise<void> {
     const { membership, journal, outbox, settlement, clock, log, settings } = this.#options;
+    if (!(await this.#options.isIdentityCurrent())) {
+      throw new AgentError('ERR_AGENT_IDENTITY', 'this device has another key by now');
+    }
     const { nonce } = await membership.prepare();
     if (signal.aborted) return;
     const client = await this.#login(nonce, signal);

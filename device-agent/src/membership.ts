@@ -22,7 +22,7 @@ import {
 } from '@fieldproof/protocol/statements';
 import type { Clock } from './clock.ts';
 import type { ClockState } from './clock-state.ts';
-import type { DeviceIdentity } from './device-key.ts';
+import { type DeviceIdentity, savePlace } from './device-key.ts';
 import { dial } from './dial.ts';
 import { readIfPresent, replaceFile } from './durable-file.ts';
 import { AgentError, codeOf, reasonOf } from './errors.ts';
@@ -128,7 +128,8 @@ export class Membership {
    * Makes sure of descriptor, time and credential, and gives a nonce for a login.
    *
    * @throws {AgentError} ERR_AGENT_UNREACHABLE, ERR_AGENT_CA_MISMATCH, ERR_AGENT_DESCRIPTOR,
-   * ERR_AGENT_ENROL_REFUSED, ERR_AGENT_ANSWER_INVALID.
+   * ERR_AGENT_ENROL_REFUSED, ERR_AGENT_ANSWER_INVALID; ERR_AGENT_IDENTITY when it has taken the place of a device, and all is to
+   * be loaded again.
    */
   async prepare(): Promise<{ readonly nonce: Uint8Array }> {
     if (this.#descriptor === undefined) await this.fetchDescriptor();
@@ -265,8 +266,13 @@ export class Membership {
       const descriptor = this.#verifyDescriptor(enrolled.descriptor);
       await replaceFile(join(dataDir, 'state', 'descriptor.cose'), enrolled.descriptor);
       this.#take(descriptor);
-      const credential = this.#openCredential(enrolled.credential);
+      const credential = this.#openOwnCredential(enrolled.credential);
+      if (credential.device !== this.deviceId) await this.#takePlace(credential);
       await replaceFile(join(dataDir, 'state', 'credential.cose'), enrolled.credential);
+      if (credential.device !== this.deviceId) {
+        const message = `this device goes on as ${credential.device}, whose place it takes`;
+        throw new AgentError('ERR_AGENT_IDENTITY', message);
+      }
       this.#credential = credential;
       log.info(known ? 'credential renewed' : 'enrolled', {
         device: credential.device,
@@ -344,6 +350,28 @@ export class Membership {
       verify,
       device: this.deviceId,
     });
+  }
+
+  /** Of an enrolment: the network may have made this key that of another device, whose place it takes. */
+  #openOwnCredential(bytes: Uint8Array): Credential {
+    const { network } = this;
+    const publicKey = this.#descriptor!.keys.registry;
+    const key = this.#options.identity.signer.publicKey;
+    const credential = openCredential(bytes, { network, publicKey, verify, key });
+    const { device } = credential;
+    if (device === this.deviceId || this.#credential === undefined) return credential;
+    throw new AgentError(
+      'ERR_AGENT_ANSWER_INVALID',
+      `enrol: expected ${this.deviceId}, got ${device}`,
+    );
+  }
+
+  /** Durable before the credential: without it the next start would find one of another device. */
+  async #takePlace({ device, firstBoot = 0 }: Credential): Promise<void> {
+    const { dataDir, identity, log } = this.#options;
+    const { keyId } = identity;
+    await savePlace(dataDir, { device, firstBoot, key: keyId, before: keyId });
+    log.info('takes the place of a device', { device, firstBoot });
   }
 
   #verifyDescriptor(bytes: Uint8Array): Descriptor {
