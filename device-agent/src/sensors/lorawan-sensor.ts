@@ -14,7 +14,7 @@ import type { MetricSpec, Reading, SensorContext, SensorDriver } from './sensor.
 const MAX_METRICS = 256;
 const MAX_METRIC_CHARS = 64;
 
-interface LorawanOptions extends MqttKeys {
+export interface LorawanOptions extends MqttKeys {
   readonly topic: string;
   readonly nodes: readonly string[];
   readonly metrics: readonly ValueKeys[];
