@@ -36,6 +36,8 @@ interface PublishedManifest {
 
 /** Code, declarations and documents; what is more came in by accident. */
 const MAX_PACKED_BYTES = 400_000;
+/** The agent's has its bundle as well, in which three sensors carry an MQTT client each. */
+const MAX_AGENT_BYTES = 700_000;
 /** In no manifest and wanted by nobody: cbor-x tries it and goes on without. */
 const OPTIONAL = ['cbor-extract'];
 /** Listed without an import: what the stack starts as processes, and what flows ask it for as a peer. */
@@ -95,7 +97,8 @@ describe.each(names)('the tarball of %s', (name) => {
         if (text.includes(foreign)) throw new Error(`${file}: contains ${foreign}`);
       }
     }
-    expect(statSync(tarballs.get(name)!).size).toBeLessThan(MAX_PACKED_BYTES);
+    const most = name === 'device-agent' ? MAX_AGENT_BYTES : MAX_PACKED_BYTES;
+    expect(statSync(tarballs.get(name)!).size).toBeLessThan(most);
   });
 
   test('says what Node it needs, and wants ours in the very version that was packed with it', () => {
