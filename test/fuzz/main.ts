@@ -63,8 +63,17 @@ function readSettings(): Settings | null {
   return values.help || !areWhole || !isArea || !(minutes > 0) ? null : settings;
 }
 
+function readSettingsOrNull(): Settings | null {
+  try {
+    return readSettings();
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n`);
+    return null;
+  }
+}
+
 async function main(): Promise<void> {
-  const settings = readSettings();
+  const settings = readSettingsOrNull();
   if (settings === null) {
     process.stderr.write(HELP);
     process.exitCode = 2;

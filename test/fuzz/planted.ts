@@ -139,6 +139,27 @@ export const PLANTED_FAULTS: readonly PlantedFault[] = [
       }),
   },
   {
+    what: 'a message that comes within an acknowledgement is acknowledged with it',
+    area: () =>
+      envelopesArea({
+        ...REAL_PARTS,
+        gate: (real) => {
+          let isWithin = false;
+          return {
+            receive: (session, publish, done) => {
+              const within = isWithin;
+              real.receive(session, publish, () => {
+                isWithin = true;
+                if (!within) done();
+                isWithin = false;
+              });
+              if (within) done();
+            },
+          };
+        },
+      }),
+  },
+  {
     what: 'the guard lets packet id 0 through',
     area: () => packetsArea((limits) => lax(new PacketGuard(limits), 'MQTT-2.3.1-1')),
   },

@@ -144,7 +144,10 @@ export class EnvelopeCases {
     this.bench = null;
   }
 
-  /** Sends a batch, all at once or with turns of the loop between, and waits for every acknowledgement. */
+  /**
+   * Sends a batch and waits for every acknowledgement: all at once, with turns of the loop between, or each item from
+   * within an acknowledgement of one before it, as Aedes does, which reads on as soon as it is told that it may.
+   */
   private async submit(
     items: readonly (Submitted & ExpectedVerdict)[],
     chance: Chance,
@@ -154,25 +157,39 @@ export class EnvelopeCases {
       acknowledged: (index: number, isDurable: boolean) => void,
     ) => void,
   ): Promise<void> {
+    let sent = 0;
     let next = 0;
     const problems: string[] = [];
     const isSlow = chance.oneIn(4);
+    const pauses = items.map(() => isSlow && chance.oneIn(2));
+    const isNested = chance.oneIn(2);
+    const nested = items.map(() => isNested && chance.oneIn(2));
     let finish = () => {};
     const finished = new Promise<void>((resolve) => {
       finish = resolve;
     });
-    for (const [at, item] of items.entries()) {
-      // Which boot of a counter was first is settled when that one is durable: settlement.md 2.2.
-      while (item.codes.includes('ERR_BOOT_CLONED') && next < at) {
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-      send(item, at, (index, isDurable) => {
+    // Which boot of a counter was first is settled when that one is durable: settlement.md 2.2.
+    const mustWait = () => items[sent]!.codes.includes('ERR_BOOT_CLONED') && next < sent;
+    const sendNext = () => {
+      const at = sent;
+      sent += 1;
+      send(items[at]!, at, (index, isDurable) => {
         if (index !== next) problems.push(`acknowledged ${index} instead of ${next}`);
         if (!isDurable) problems.push(`acknowledged ${index} before it was recorded`);
         next += 1;
+        while (sent < items.length && nested[sent] && !mustWait()) sendNext();
         if (next === items.length) finish();
       });
-      if (isSlow && chance.oneIn(2)) await new Promise((resolve) => setImmediate(resolve));
+    };
+    while (sent < items.length) {
+      const isLeftToAcknowledgement = nested[sent] && next < sent;
+      if (isLeftToAcknowledgement || mustWait()) {
+        await new Promise((resolve) => setImmediate(resolve));
+        continue;
+      }
+      const at = sent;
+      sendNext();
+      if (pauses[at]) await new Promise((resolve) => setImmediate(resolve));
     }
     await finished;
     await new Promise((resolve) => setImmediate(resolve));
