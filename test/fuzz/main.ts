@@ -12,6 +12,7 @@ import { AREAS, type Area, type AreaName } from './area.ts';
 import type { Found } from './finding.ts';
 import { liveAreas } from './live/live-areas.ts';
 import { MemoryWatch } from './memory-watch.ts';
+import { StandStillWatch } from './patience.ts';
 import { envelopesArea, packetsArea } from './pure-areas.ts';
 import { type RunReport, runCases } from './run.ts';
 
@@ -98,15 +99,18 @@ async function main(): Promise<void> {
   packLengthCache(mqttPacket as PacketWriter);
   const started = Date.now();
   const memory = new MemoryWatch();
+  const standStill = new StandStillWatch();
   const areas = await openAreas(only);
   say(`seed ${seed}, cases ${from} to ${from + cases - 1}, ${areas.map((a) => a.name).join(', ')}`);
   let said = started;
+  let told = 0;
   let last: RunReport = { cases: 0, byArea: {}, found: [] };
   try {
     last = await runCases({
       ...{ seed, from, cases, areas, maxFindings, signal: stopper.signal },
       onProgress: (report) => {
         last = report;
+        for (; told < report.found.length; told += 1) say(foundLine(report.found[told]!));
         if (Date.now() - started > minutes * 60_000) stopper.abort();
         if (Date.now() - said < 10_000) return;
         said = Date.now();
@@ -116,15 +120,18 @@ async function main(): Promise<void> {
     });
   } finally {
     for (const area of areas) await area.close?.();
+    standStill.close();
   }
   const found = [...last.found, ...strays];
   const leak = memory.verdict();
   if (leak !== null) found.push({ area: only ?? 'any', number: -1, message: leak, input: '' });
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
   const shares = Object.entries(last.byArea).map(([name, count]) => `${name} ${count}`);
-  say(`${last.cases} cases in ${seconds} s (${shares.join(', ')}); ${memory.line()}`);
+  say(
+    `${last.cases} cases in ${seconds} s (${shares.join(', ')}); ${memory.line()}${standStill.line()}`,
+  );
   for (const each of found) {
-    say(`\nFOUND in ${each.area}: ${each.message}`);
+    say(`\n${foundLine(each)}`);
     if (each.input !== '') say(`  ${each.input.slice(0, 4000).replaceAll('\n', '\n  ')}`);
     const one = `--seed ${seed} --case ${each.number}${only === null ? '' : ` --only ${only}`}`;
     if (each.number >= 0) say(`  again with: npm run fuzz -- ${one}`);
@@ -140,6 +147,10 @@ async function openAreas(only: AreaName | null): Promise<Area[]> {
   if (isWanted('envelopes')) areas.push(await envelopesArea());
   areas.push(...(await liveAreas(only === null ? AREAS : [only])));
   return areas;
+}
+
+function foundLine({ area, message }: Found): string {
+  return `FOUND in ${area}: ${message}`;
 }
 
 function progressLine(report: RunReport, at: number, ms: number): string {

@@ -3,6 +3,7 @@
 import type { Area } from './area.ts';
 import { chanceOf } from './chance.ts';
 import { Finding, type Found } from './finding.ts';
+import { within } from './patience.ts';
 
 export interface RunOptions {
   readonly seed: number;
@@ -76,7 +77,8 @@ async function runQueue(
       const number = queue[next++]!;
       try {
         const running = area.run(number, chanceOf(seed, area.name, number));
-        if (running !== undefined) await within(running, caseLimitMs);
+        const message = `does not end within ${caseLimitMs} ms`;
+        if (running !== undefined) await within(running, caseLimitMs, message);
       } catch (error) {
         found.push({ area: area.name, number, ...describe(error) });
       }
@@ -88,16 +90,4 @@ async function runQueue(
 function describe(error: unknown): { readonly message: string; readonly input: string } {
   if (error instanceof Finding) return { message: error.message, input: error.input };
   return { message: `threw ${(error as Error).stack ?? String(error)}`, input: '' };
-}
-
-async function within(running: Promise<void>, limitMs: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Finding(`does not end within ${limitMs} ms`)), limitMs);
-  });
-  try {
-    await Promise.race([running, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -30,6 +30,9 @@ const EDGES = [
   2n ** 53n,
 ];
 
+/** Of a tree that repeats a part of itself. */
+const MAX_NODES = 200_000;
+
 const CHANGES: readonly Change[] = [
   // The same value in a longer form.
   (node, chance) => {
@@ -111,6 +114,8 @@ const CHANGES: readonly Change[] = [
   (node, chance) => {
     const count = chance.pick([65, 300, 1100, 5001]);
     if (node.major === 4 && node.items!.length > 0 && chance.oneIn(6)) {
+      // Copies of what is nested deep would take this process, not the broker, many seconds to write.
+      if (allNodes(node.items![0]!).length * count > MAX_NODES) return;
       const items = Array.from({ length: count }, () => node.items![0]!);
       replace(node, array(...items));
     }
@@ -123,13 +128,17 @@ export function mutateTree(root: Node, chance: Chance): void {
 }
 
 function anyNode(root: Node, chance: Chance): Node {
+  return chance.pick(allNodes(root));
+}
+
+function allNodes(root: Node): Node[] {
   const all: Node[] = [];
   const todo = [root];
   for (let node = todo.pop(); node !== undefined; node = todo.pop()) {
     all.push(node);
     for (const item of node.items?.toReversed() ?? []) todo.push(item);
   }
-  return chance.pick(all);
+  return all;
 }
 
 function randomNode(chance: Chance): Node {

@@ -3,6 +3,7 @@
 import { connect } from 'node:net';
 import type { Chance } from '../chance.ts';
 import { Finding } from '../finding.ts';
+import { whenLate } from '../patience.ts';
 import type { LiveBroker } from './live-broker.ts';
 
 const ID = 'z6MkfDRC7Y5TSZ2h4PFbNWJcfQfo5SzijZ4qtwbkWrUQuyzY';
@@ -110,12 +111,14 @@ function exchange(url: string, bytes: Buffer, isHalf: boolean): Promise<string> 
     const chunks: Buffer[] = [];
     // A length that lies makes the server wait for more, which is right; so nothing is said after a while.
     const timer = setTimeout(() => socket.destroy(), isHalf ? 5 : 300);
-    const late = setTimeout(() => reject(new Finding('http: the connection never ends')), LIMIT_MS);
+    const callOff = whenLate(LIMIT_MS, () => {
+      reject(new Finding('http: the connection never ends', bytes.toString('latin1')));
+    });
     socket.on('data', (chunk) => chunks.push(chunk));
     socket.on('error', () => {});
     socket.on('close', () => {
       clearTimeout(timer);
-      clearTimeout(late);
+      callOff();
       resolve(Buffer.concat(chunks).toString('latin1'));
     });
     socket.write(bytes);

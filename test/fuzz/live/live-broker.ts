@@ -11,6 +11,7 @@ import { decodeEvidenceEntry } from '@fieldproof/protocol/log-entries';
 import { TestDevice } from '../../broker/support/device.ts';
 import type { Recorded } from '../envelopes/gate-bench.ts';
 import { Finding } from '../finding.ts';
+import { whenLate, within } from '../patience.ts';
 
 interface Look {
   readonly status: ReturnType<RunningBroker['status']>;
@@ -114,25 +115,24 @@ export class LiveBroker {
 
   /** Waits for an instant at which nothing is on its way to its verdict. */
   async idle(): Promise<void> {
-    const end = Date.now() + WITNESS_LIMIT_MS;
-    while ((await this.look()).status.verdicts.inFlight > 0) {
-      if (Date.now() > end) throw new Finding('gate: messages without a verdict');
+    let isLate = false;
+    const callOff = whenLate(WITNESS_LIMIT_MS, () => {
+      isLate = true;
+    });
+    try {
+      while ((await this.look()).status.verdicts.inFlight > 0) {
+        if (isLate) throw new Finding('gate: messages without a verdict');
+      }
+    } finally {
+      callOff();
     }
   }
 
   /** A device that behaves well is acknowledged, whatever the others do. */
   async checkWitness(): Promise<void> {
     const { witness } = this;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      const fail = () => reject(new Finding(`witness: no PUBACK within ${WITNESS_LIMIT_MS} ms`));
-      timer = setTimeout(fail, WITNESS_LIMIT_MS);
-    });
-    try {
-      await Promise.race([witness.publish('telemetry', witness.seal()), late]);
-    } finally {
-      clearTimeout(timer);
-    }
+    const message = `witness: no PUBACK within ${WITNESS_LIMIT_MS} ms`;
+    await within(witness.publish('telemetry', witness.seal()), WITNESS_LIMIT_MS, message);
   }
 
   /** What was recorded since the last call. */

@@ -4,9 +4,11 @@ import { connect, type Socket } from 'node:net';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 import { WebSocket } from 'ws';
 import { Finding } from '../finding.ts';
+import { whenLate } from '../patience.ts';
 
 /** How long an answer may take on a machine that does much else. */
 const LIMIT_MS = 20_000;
+const POLL_MS = 500;
 
 export class Wire {
   readonly packets: Packet[] = [];
@@ -70,17 +72,25 @@ export class Wire {
 
   /** Waits for a condition, or for the end of the connection. */
   async until(condition: () => boolean, what: string): Promise<void> {
-    const end = Date.now() + LIMIT_MS;
-    while (!condition() && !this.isClosed) {
-      const left = end - Date.now();
-      if (left <= 0) throw new Finding(`${what}: no answer within ${LIMIT_MS} ms`);
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, Math.min(left, 500));
-        this.wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
+    let isLate = false;
+    const callOff = whenLate(LIMIT_MS, () => {
+      isLate = true;
+      this.wake();
+    });
+    try {
+      while (!condition() && !this.isClosed) {
+        if (isLate) throw new Finding(`${what}: no answer within ${LIMIT_MS} ms`);
+        await new Promise<void>((resolve) => {
+          // Conditions may depend on more than the packets of this connection.
+          const timer = setTimeout(resolve, POLL_MS);
+          this.wake = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+      }
+    } finally {
+      callOff();
     }
   }
 
