@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { verifyCheckpoint } from '@fieldproof/protocol/checkpoint';
+import { DESIRED_STATE_TYPE } from '@fieldproof/protocol/desired-state';
 import { verify } from '@fieldproof/protocol/ed25519-node';
 import { CONTENT_TYPES } from '@fieldproof/protocol/envelope';
 import { encodeBirth } from '@fieldproof/protocol/messages';
@@ -23,6 +24,7 @@ import { readJoinFile } from './contact.ts';
 import { type DeviceIdentity, loadDeviceKey } from './device-key.ts';
 import { type DownMessage, openDownMessage } from './down-message.ts';
 import { makeFolder, removeLeftovers } from './durable-file.ts';
+import { edgeTextCheck } from './edge-text.ts';
 import { AgentError, reasonOf } from './errors.ts';
 import { Journal } from './journal.ts';
 import { Link } from './link.ts';
@@ -33,6 +35,13 @@ import { finishRebase, rebaseOutbox } from './outbox-rebase.ts';
 import { loadOwnership } from './owner.ts';
 import { type ParkedId, ParkedStore } from './parked.ts';
 import { ReceiptFile } from './receipt-file.ts';
+import { RemoteConfig } from './remote-config.ts';
+import {
+  type EffectiveSettings,
+  judgeWishes,
+  type OwnSettings,
+  ownSettings,
+} from './remote-rules.ts';
 import { Sampler } from './sampler.ts';
 import { Settlement } from './settlement.ts';
 import { type StateLock, takeStateLock } from './state-lock.ts';
@@ -71,6 +80,7 @@ interface Parts {
   readonly sampler: Sampler;
   readonly link: Link;
   readonly receiptFile: ReceiptFile;
+  readonly remote: RemoteConfig;
   readonly clockState: ClockState;
   readonly boot: { readonly counter: number; readonly seed: Uint8Array };
   readonly owner: string | null;
@@ -94,6 +104,10 @@ export class Agent {
   /** Under way: a start with another key or id. */
   #restarting: Promise<void> | undefined;
   #isStopping = false;
+  /** What the owner's configuration and the operator's desired state make together. */
+  #effective: EffectiveSettings;
+  /** Readings of each profile since the agent started. */
+  readonly #given = new Map<string, number>();
 
   constructor(options: AgentOptions) {
     this.#options = {
@@ -104,6 +118,7 @@ export class Agent {
       statusFile: true,
       ...options,
     };
+    this.#effective = ownSettings(this.#own());
   }
 
   /**
@@ -161,6 +176,7 @@ export class Agent {
     const { clock, log } = this.#options;
     clock.cancel(this.#sealTimer);
     clock.cancel(this.#statusTimer);
+    await parts.remote.stop();
     await parts.sampler.stop();
     await this.#sealBatch();
     await parts.journal.event('stopping');
@@ -218,6 +234,7 @@ export class Agent {
         syncs: stats.syncs,
       },
       sensors: parts.sampler.status(),
+      remote: parts.remote.status(),
     };
   }
 
@@ -260,6 +277,7 @@ export class Agent {
       onSynced: (boundMs, by) => {
         log.info('clock confirmed', { boundMs, by });
         tell('clock-synced', { boundMs, by });
+        void this.#parts?.remote.check();
       },
     });
     const { network } = joinLine;
@@ -286,8 +304,12 @@ export class Agent {
     await receiptFile.open((bytes) => this.#openKept(bytes, membership));
     if (receiptFile.newest !== undefined) this.#noteReceipt(receiptFile.newest, membership);
     const bootMs = (): number => clockState.bootMs();
+    const remote = this.#makeRemote({ state, membership, clockState, journal });
+    await remote.load();
+    this.#effective = remote.effective ?? ownSettings(this.#own());
+    const effective = (): EffectiveSettings => this.#effective;
     const sampler = new Sampler({
-      sensors: config.sensors,
+      sensors: this.#effective.sensors,
       dataDir,
       root,
       clock,
@@ -303,7 +325,12 @@ export class Agent {
     const link = new Link({
       membership,
       signer,
-      settings: config.link,
+      settings: {
+        ...config.link,
+        get heartbeatMs() {
+          return effective().heartbeatMs;
+        },
+      },
       confirmEveryMs: config.clock.confirmEveryMs,
       outbox,
       journal,
@@ -328,6 +355,7 @@ export class Agent {
       sampler,
       link,
       receiptFile,
+      remote,
       clockState,
       boot,
       owner: ownership?.owner ?? null,
@@ -338,6 +366,7 @@ export class Agent {
     if (outbox.undeclared().length > 0) await journal.declareLosses();
     await sampler.start();
     for (const [event, detail] of events) await journal.event(event, detail);
+    await remote.started();
     log.info('agent started', {
       device: identity.deviceId,
       network,
@@ -376,7 +405,67 @@ export class Agent {
     return rebased.outbox;
   }
 
-  #take(readings: readonly BatchReading[]): void {
+  #own(): OwnSettings {
+    return { edge: {}, ...this.#options.config };
+  }
+
+  #makeRemote(
+    parts: Pick<Parts, 'membership' | 'clockState' | 'journal'> & { readonly state: string },
+  ): RemoteConfig {
+    const { config, clock, log } = this.#options;
+    const { membership, clockState, journal, state } = parts;
+    return new RemoteConfig({
+      ...{ folder: state, settings: config.remote, clock, log },
+      wall: () => clockState.read(),
+      open: (envelope) => {
+        const message = openKept('config', envelope, membership);
+        if (message.kind !== 'config') throw new Error('expected a configuration');
+        return message.payload;
+      },
+      judge: async (wishes) =>
+        judgeWishes(wishes, {
+          own: this.#own(),
+          remote: config.remote,
+          known: this.#parts?.sampler.known() ?? new Map(),
+          checkEdge: await edgeTextCheck(wishes.edge),
+        }),
+      apply: (effective) => this.#apply(effective),
+      sensors: () => this.#watchedSensors(),
+      readings: () => this.#given,
+      report: (event, detail) => journal.event(event, detail),
+      onChange: () => this.#statusChanged(),
+    });
+  }
+
+  /** Goes over to other settings within the boot; a new session says so. */
+  async #apply(effective: EffectiveSettings | null): Promise<void> {
+    this.#effective = effective ?? ownSettings(this.#own());
+    const parts = this.#parts;
+    if (parts === undefined || this.#isStopping) return;
+    await parts.sampler.change(this.#effective.sensors);
+    await this.#sealBatch();
+    this.#sealLater();
+    parts.link.renew('the configuration has changed');
+  }
+
+  #watchedSensors(): ReturnType<ConstructorParameters<typeof RemoteConfig>[0]['sensors']> {
+    const sampler = this.#parts?.sampler;
+    const known = sampler?.known();
+    const failing = new Set(
+      (sampler?.status() ?? []).flatMap((each) => (each.failing === null ? [] : [each.profile])),
+    );
+    return this.#effective.sensors.map(({ profile, intervalMs }) => ({
+      profile,
+      intervalMs: known?.get(profile)?.kind === 'push' ? undefined : intervalMs,
+      gaveBefore: this.#given.has(profile) && !failing.has(profile),
+    }));
+  }
+
+  #take(taken: readonly BatchReading[]): void {
+    const readings = taken.filter(({ profile, metric }) => this.#effective.keeps(profile, metric));
+    for (const { profile } of readings) {
+      this.#given.set(profile, (this.#given.get(profile) ?? 0) + 1);
+    }
     this.#batch.push(...readings);
     if (this.#batch.length >= this.#options.config.batch.maxReadings) void this.#sealBatch();
   }
@@ -389,25 +478,30 @@ export class Agent {
   }
 
   #sealLater(): void {
-    const { clock, config } = this.#options;
-    this.#sealTimer = clock.after(config.batch.sealEveryMs, () => {
+    const { clock } = this.#options;
+    clock.cancel(this.#sealTimer);
+    this.#sealTimer = clock.after(this.#effective.sealEveryMs, () => {
       this.#sealLater();
       // Also looks for a step of the clock while there is nothing to seal.
       this.#parts?.clockState.read();
       void this.#parts?.clockState.checkTimesyncd();
+      void this.#parts?.remote.check();
       void this.#sealBatch();
     });
   }
 
   #birth(nonce: Uint8Array): ReturnType<Journal['birth']> {
     const { config } = this.#options;
-    const { journal, sampler, parked } = this.#parts!;
+    const { journal, sampler, parked, remote } = this.#parts!;
+    const { keeps } = this.#effective;
     const profiles = Object.fromEntries(
       sampler
         .profiles()
         .map(({ profile, metrics, intervalMs }) => [
           profile,
-          metrics.map((spec) => (intervalMs === undefined ? spec : { ...spec, intervalMs })),
+          metrics
+            .filter(({ metric }) => keeps(profile, metric))
+            .map((spec) => (intervalMs === undefined ? spec : { ...spec, intervalMs })),
         ]),
     );
     this.#acknowledging = parked.toAcknowledge();
@@ -427,6 +521,7 @@ export class Agent {
           cpus: availableParallelism(),
           arch: process.arch,
           formats: [CONTENT_TYPES.senml, CONTENT_TYPES.columns],
+          config: remote.capability(),
         },
         rejectsSeen,
         head: this.#head === null ? null : [this.#head[0], this.#head[1]],
@@ -442,6 +537,8 @@ export class Agent {
       void receiptFile.keep({ receipt, bytes });
       this.#noteReceipt(receipt, membership);
       if (settled > 0) this.#noteFirstReading(receipt.at);
+    } else if (message.kind === 'config' && message.type === DESIRED_STATE_TYPE) {
+      void this.#parts!.remote.receive(message.bytes, message.payload);
     } else this.#statusChanged();
   }
 
@@ -456,11 +553,8 @@ export class Agent {
   }
 
   /** A receipt of an earlier run, verified again. */
-  #openKept(bytes: Uint8Array, { network, deviceId, descriptor }: Membership): Receipt {
-    if (descriptor === undefined) throw new Error('the keys of the network are not known');
-    const topic = formatTopic({ network, deviceId, kind: 'receipt' });
-    const { keys } = descriptor;
-    const message = openDownMessage(topic, bytes, { network, deviceId, keys });
+  #openKept(bytes: Uint8Array, membership: Membership): Receipt {
+    const message = openKept('receipt', bytes, membership);
     if (message.kind !== 'receipt') throw new Error('expected a receipt');
     return message.receipt;
   }
@@ -506,4 +600,15 @@ export class Agent {
       .catch((error: unknown) => log.debug('status not saved', { reason: reasonOf(error) }));
     return this.#savingStatus;
   }
+}
+
+/** A message that was kept, verified under the keys of now. */
+function openKept(
+  kind: 'receipt' | 'config',
+  bytes: Uint8Array,
+  { network, deviceId, descriptor }: Membership,
+): DownMessage {
+  if (descriptor === undefined) throw new Error('the keys of the network are not known');
+  const topic = formatTopic({ network, deviceId, kind });
+  return openDownMessage(topic, bytes, { network, deviceId, keys: descriptor.keys });
 }

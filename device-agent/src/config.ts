@@ -8,6 +8,7 @@
 import { readFile } from 'node:fs/promises';
 import { AgentError, codeOf, reasonOf } from './errors.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
+import { REMOTE_SETTINGS, type RemoteSettings } from './remote-settings.ts';
 import { flag, integer, isMap, oneOf, type Problem, section, text } from './schema.ts';
 import { loadSensorDriver, SENSOR_DRIVERS } from './sensors/drivers.ts';
 import type { Source } from './sensors/sensor.ts';
@@ -55,6 +56,8 @@ export interface AgentSettings {
     readonly confirmEveryMs: number;
     readonly trustTimesyncd: boolean;
   };
+  /** What an operator may change from afar. */
+  readonly remote: RemoteSettings;
   readonly log: { readonly level: LogLevel; readonly format: 'text' | 'json' };
 }
 
@@ -102,6 +105,7 @@ const SETTINGS = {
     confirmEveryMs: integer({ min: MINUTE, max: 1440 * MINUTE, byDefault: 60 * MINUTE }),
     trustTimesyncd: flag(true),
   }),
+  remote: REMOTE_SETTINGS,
   log: section<AgentSettings['log']>({
     level: oneOf(LOG_LEVELS, 'info'),
     format: oneOf(['text', 'json'], 'text'),
@@ -185,6 +189,9 @@ export async function checkConfig(
   }
   if (settings.link.backoffMaxMs < settings.link.backoffMinMs) {
     problems.push('link.backoffMaxMs: expected at least link.backoffMinMs');
+  }
+  if (settings.remote.maxIntervalMs < settings.remote.minIntervalMs) {
+    problems.push('remote.maxIntervalMs: expected at least remote.minIntervalMs');
   }
   if (settings.outbox.segmentBytes * 4 > settings.outbox.maxBytes) {
     problems.push('outbox.segmentBytes: expected at most a quarter of outbox.maxBytes');

@@ -25,7 +25,14 @@ export type DownMessage =
   /** `bytes`: the envelope as the log signed it. */
   | { readonly kind: 'receipt'; readonly receipt: Receipt; readonly bytes: Uint8Array }
   | { readonly kind: 'reject'; readonly reject: Reject }
-  | { readonly kind: 'task' | 'config' | 'statement'; readonly type: string };
+  /** `bytes`: the envelope as the control process signed it. */
+  | {
+      readonly kind: 'config';
+      readonly type: string;
+      readonly payload: Uint8Array;
+      readonly bytes: Uint8Array;
+    }
+  | { readonly kind: 'task' | 'statement'; readonly type: string };
 
 /**
  * @param topic - the topic it came on; network and device must be ours.
@@ -58,7 +65,9 @@ export function openDownMessage(
   if (kind === 'reject') return { kind, reject: decodeReject(envelope.payload) };
   const message = decode(envelope.payload);
   const type = message instanceof Map ? message.get('type') : undefined;
-  return { kind, type: typeof type === 'string' ? type.slice(0, 64) : '' };
+  const name = typeof type === 'string' ? type.slice(0, 64) : '';
+  if (kind === 'config') return { kind, type: name, payload: envelope.payload, bytes };
+  return { kind, type: name };
 }
 
 /** Whether a message of ours says that it is under another key than the one that may send its kind. */

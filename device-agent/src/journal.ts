@@ -5,6 +5,7 @@
  * up after a gap that declares it is durable. A seq whose write failed is used up and declared too.
  */
 
+import type { CborValue } from '@fieldproof/protocol/cbor';
 import {
   CONTENT_TYPES,
   type ContentType,
@@ -27,7 +28,7 @@ import type { BootRanges } from './outbox-ledger.ts';
 /** What header, stamp and signature add to a payload, at most, with the outbox's own frame. */
 const ENVELOPE_OVERHEAD = 256;
 
-type EventDetail = Readonly<Record<string, string | number | boolean>>;
+type EventDetail = Readonly<Record<string, CborValue>>;
 type GapRow = [number, Uint8Array, number, number, string];
 
 export interface JournalOptions {

@@ -115,6 +115,11 @@ export class Link {
     this.#session?.wake();
   }
 
+  /** Begins a new session, whose birth says what is so by now. */
+  renew(reason: string): void {
+    this.#session?.end(reason);
+  }
+
   async #run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     while (!signal.aborted) {

@@ -9,6 +9,7 @@ import type { SensorConfig } from './config.ts';
 import { reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
 import { quantise } from './quantise.ts';
+import type { KnownSensor } from './remote-rules.ts';
 import { loadSensorDriver } from './sensors/drivers.ts';
 import { refusalOf } from './sensors/plausible.ts';
 import type { MetricSpec, RejectReason, Sample, Sensor } from './sensors/sensor.ts';
@@ -54,6 +55,8 @@ export interface SamplerOptions {
 
 interface Running {
   readonly config: SensorConfig;
+  readonly ends: AbortController;
+  loop: Promise<void>;
   sensor: Sensor | undefined;
   failing: string | null;
   failures: number;
@@ -65,38 +68,48 @@ interface Running {
 
 export class Sampler {
   readonly #options: SamplerOptions;
-  readonly #running: Running[];
-  #abort: AbortController | undefined;
-  #loops: Promise<void>[] = [];
+  #running: Running[];
 
   constructor(options: SamplerOptions) {
     this.#options = options;
-    this.#running = options.sensors.map((config) => ({
-      config,
-      sensor: undefined,
-      failing: null,
-      failures: 0,
-      samples: 0,
-      rejected: {},
-      pushed: { second: 0, count: 0 },
-    }));
+    this.#running = options.sensors.map((config) => newRunning(config));
   }
 
   /** Opens every sensor once, so that `profiles` is known, and begins to sample. */
   async start(): Promise<void> {
-    this.#abort = new AbortController();
-    const { signal } = this.#abort;
-    await Promise.all(
-      this.#running.map((running) =>
-        this.#open(running).catch((error: unknown) => this.#failed(running, error)),
-      ),
-    );
-    this.#loops = this.#running.map((running) => this.#loop(running, signal));
+    await this.#begin(this.#running);
   }
 
   async stop(): Promise<void> {
-    this.#abort?.abort();
-    await Promise.all(this.#loops);
+    await this.#end(this.#running);
+  }
+
+  /** Goes over to other sensors. Those that stay as they are go on without a break. */
+  async change(sensors: readonly SensorConfig[]): Promise<void> {
+    const next = sensors.map((config) => {
+      const before = this.#running.find((each) => each.config.profile === config.profile);
+      if (before === undefined) return newRunning(config);
+      // Of one profile nothing else ever changes.
+      if (before.config.intervalMs === config.intervalMs) return before;
+      const { failing, samples, rejected } = before;
+      return { ...newRunning(config), failing, samples, rejected };
+    });
+    await this.#end(this.#running.filter((each) => !next.includes(each)));
+    const added = next.filter((each) => !this.#running.includes(each));
+    this.#running = next;
+    await this.#begin(added);
+  }
+
+  async #begin(running: readonly Running[]): Promise<void> {
+    await Promise.all(
+      running.map((each) => this.#open(each).catch((error: unknown) => this.#failed(each, error))),
+    );
+    for (const each of running) each.loop = this.#loop(each, each.ends.signal);
+  }
+
+  async #end(running: readonly Running[]): Promise<void> {
+    for (const { ends } of running) ends.abort();
+    await Promise.all(running.map(({ loop }) => loop));
   }
 
   /** Profiles and metrics of the sensors that could be opened. */
@@ -108,6 +121,17 @@ export class Sampler {
       const metrics = sensor.metrics.map(({ min: _min, max: _max, ...spec }) => spec);
       return [{ profile: config.profile, metrics, intervalMs }];
     });
+  }
+
+  /** Kind and metrics of the sensors that could be opened, by profile. */
+  known(): Map<string, KnownSensor> {
+    return new Map(
+      this.#running.flatMap(({ config, sensor }) => {
+        if (sensor === undefined) return [];
+        const metrics = sensor.metrics.map(({ metric }) => metric);
+        return [[config.profile, { kind: sensor.kind, metrics }]];
+      }),
+    );
   }
 
   status(): SensorStatus[] {
@@ -260,6 +284,20 @@ export class Sampler {
       work(ends.signal).then(resolve, reject).finally(done);
     });
   }
+}
+
+function newRunning(config: SensorConfig): Running {
+  return {
+    config,
+    ends: new AbortController(),
+    loop: Promise.resolve(),
+    sensor: undefined,
+    failing: null,
+    failures: 0,
+    samples: 0,
+    rejected: {},
+    pushed: { second: 0, count: 0 },
+  };
 }
 
 /** A value for the log: short, in one line. */

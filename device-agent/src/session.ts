@@ -7,6 +7,7 @@
  */
 
 import { createHash } from 'node:crypto';
+import { DESIRED_STATE_TYPE } from '@fieldproof/protocol/desired-state';
 import { IntervalSet } from '@fieldproof/protocol/interval-set';
 import type { Descriptor } from '@fieldproof/protocol/statements';
 import { formatTopic } from '@fieldproof/protocol/topics';
@@ -289,7 +290,7 @@ export class Session {
           this.#onFirstReceipt?.();
         } else if (message.kind === 'reject') {
           await this.#applyReject(message.reject);
-        } else {
+        } else if (message.kind !== 'config' || message.type !== DESIRED_STATE_TYPE) {
           await journal.event('unsupported', { kind: message.kind, type: message.type });
         }
         onMessage(message, settled);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { ClockStatus } from './clock-state.ts';
 import { readIfPresent, replaceFile } from './durable-file.ts';
 import type { LinkStatus } from './link.ts';
+import { formatRemote, type RemoteStatus } from './remote-status.ts';
 import type { SensorStatus } from './sampler.ts';
 
 export interface AgentStatus {
@@ -54,6 +55,8 @@ export interface AgentStatus {
     readonly syncs: number;
   };
   readonly sensors: readonly SensorStatus[];
+  /** What an operator has set; absent in a file of an older agent. */
+  readonly remote?: RemoteStatus;
 }
 
 const FILE = 'status.json';
@@ -111,6 +114,7 @@ export function formatStatus(status: AgentStatus, running: boolean): string {
     const { code, remedy, atMs } = status.lastReject;
     rows.push(['last reject', `${code} at ${time(atMs)}: ${remedy}`]);
   }
+  if (status.remote !== undefined) rows.push(...formatRemote(status.remote));
   for (const { profile, driver, failing, samples, rejected } of status.sensors) {
     const refused = Object.entries(rejected).map(([reason, count]) => `${count} ${reason}`);
     rows.push([

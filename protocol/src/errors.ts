@@ -109,6 +109,34 @@ export const PROTOCOL_ERRORS = {
     remedy:
       'The message names the field; the entries are in docs/spec/evidence-log.md, ledger-log.md.',
   },
+  ERR_CONFIG_INVALID: {
+    what: 'A desired state has mistakes, or asks for what the device does not have.',
+    remedy: 'Correct what the reasons name, one by one, and issue it again.',
+  },
+  ERR_CONFIG_STALE: {
+    what: 'The desired state is not newer than one that the device has judged already.',
+    remedy: 'Issue it again: the next version is above the newest one that the device reports.',
+  },
+  ERR_CONFIG_EXPIRED: {
+    what: 'The desired state had expired when it came.',
+    remedy: 'Issue it again with a later end; check the clocks of operator and device.',
+  },
+  ERR_CONFIG_NOT_ALLOWED: {
+    what: "The device's owner does not take desired states, or not this part of them.",
+    remedy: 'Ask the owner: the key remote of agent.yaml says what is allowed.',
+  },
+  ERR_CONFIG_NOT_KEPT: {
+    what: 'The device could not store the desired state, and did not apply it.',
+    remedy: 'Check disk and card of the device with fieldproof-agent doctor; it is sent again.',
+  },
+  ERR_CONFIG_NO_READINGS: {
+    what: 'After the change a sensor gave no readings any more; the change was taken back.',
+    remedy: 'The reasons name the sensors; ask for less often, or look at the device.',
+  },
+  ERR_CONFIG_RESTARTS: {
+    what: 'The device started several times before the change had proved itself.',
+    remedy: 'The change was taken back; look at the log of the device for what ended it.',
+  },
   ERR_FRAME_TORN: {
     what: 'The bytes end before the frame does.',
     remedy: 'Ask for the frame again: the connection or the file ended too early.',

@@ -167,7 +167,7 @@ export class FakeNetwork {
     payload: Uint8Array,
     forge: { signer?: Signer; network?: string } = {},
   ): void {
-    const { socket, deviceId } = this.#connection!;
+    const { deviceId } = this.#connection!;
     const signer =
       forge.signer ??
       (kind === 'receipt' || kind === 'reject' ? this.roles.log : this.roles.control);
@@ -177,6 +177,12 @@ export class FakeNetwork {
       externalAad: downAad(forge.network ?? NETWORK, kind, deviceId),
       signer,
     });
+    this.sendRaw(kind, bytes);
+  }
+
+  /** Sends bytes down as they are. */
+  sendRaw(kind: DownKind, bytes: Uint8Array): void {
+    const { socket, deviceId } = this.#connection!;
     this.#write(socket, {
       cmd: 'publish',
       topic: formatTopic({ network: NETWORK, deviceId, kind }),

@@ -296,7 +296,7 @@ if (missing !== null && process.env.REQUIRE_SERVICES === '1') {
     await until('the device has a receipt', () => device.receipts.length > 0);
     await device.close();
 
-    const agentIn = installed('protocol', 'device-agent');
+    const agentIn = installed('protocol', 'compute', 'device-agent');
     const agentData = join(agentIn, 'data');
     const command = (...args: string[]) =>
       runCommand('fieldproof-agent', [...args, '--data', agentData], { folder: agentIn });

@@ -5,6 +5,7 @@ import { evidenceVectors, ledgerVectors } from './evidence.ts';
 import { identityVectors } from './identity.ts';
 import { messageVectors, settlementVectors, topicVectors } from './messages.ts';
 import { registryVectors } from './registry.ts';
+import { remoteConfigVectors } from './remote-config.ts';
 import { renderCase, type VectorFile } from './vector-file.ts';
 
 const EXAMPLE = /<!-- example:([a-z]+) -->(?:[\s\S]*?<!-- \/example -->)?/;
@@ -24,6 +25,7 @@ export async function generatedFiles(
     registry: registryVectors(),
     messages: messageVectors(),
     settlement: settlementVectors(),
+    config: remoteConfigVectors(),
     evidence: await evidenceVectors(),
     ledger: ledgerVectors(),
   };
