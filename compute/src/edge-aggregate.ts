@@ -21,7 +21,7 @@ import {
   saveSketch,
   sketchQuantile,
 } from './quantile-sketch.ts';
-import { addToSum, type ExactSum, emptySum, mergeSum, roundSum } from './window-sum.ts';
+import { addToSum, type ExactSum, emptySum, mergeSum, roundSum, sumParts } from './window-sum.ts';
 
 export interface Aggregate {
   count: number;
@@ -128,13 +128,13 @@ export function aggregateField(aggregate: Aggregate, field: string): number | un
   }
 }
 
-/** `[count, min, max, first, last, partials, [mean, m2], sketch]`, null for parts that are not kept. */
+/** `[count, min, max, first, last, sum, [mean, m2], sketch]`, null for parts that are not kept. */
 export function saveAggregate(aggregate: Aggregate, parts: AggregateParts): CborValue {
   const { count, min, max, first, last, sum, moments, sketch } = aggregate;
   return [
     count,
     ...[min, max, first, last].map(saveNumber),
-    parts.sum ? sum.small.map(saveNumber) : null,
+    parts.sum ? sumParts(sum).map(saveNumber) : null,
     parts.moments ? [moments.mean, moments.m2].map(saveNumber) : null,
     parts.sketch ? saveSketch(sketch) : null,
   ];

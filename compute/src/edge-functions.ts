@@ -4,6 +4,7 @@
  * A new function is a row here, a section in docs/spec/edge-functions.md and a test.
  */
 
+import { anomaly } from './edge-anomaly.ts';
 import { bands } from './edge-bands.ts';
 import { deadband } from './edge-deadband.ts';
 import type { EdgeFunctionType } from './edge-function.ts';
@@ -22,6 +23,7 @@ const ROWS = [
   threshold,
   rate,
   bands,
+  anomaly,
 ] as unknown as readonly AnyEdgeFunction[];
 
 const BY_WORD: ReadonlyMap<string, AnyEdgeFunction> = new Map(ROWS.map((row) => [row.word, row]));

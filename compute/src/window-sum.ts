@@ -41,6 +41,21 @@ export function roundSum({ small, large }: ExactSum): number {
   return large.length === 0 ? roundPartials(small) : roundExact(small, large);
 }
 
+/**
+ * The sum as few doubles that add up to it: the one nearest to it, then the one nearest to what remains, until nothing
+ * does. Equal sums have equal lists, however they came about. For sums without numbers from 2^960 on.
+ */
+export function sumParts({ small }: ExactSum): number[] {
+  const rest = [...small];
+  const parts: number[] = [];
+  while (rest.length > 0) {
+    const part = roundPartials(rest);
+    parts.push(part);
+    grow(rest, -part);
+  }
+  return parts;
+}
+
 function grow(partials: number[], value: number): void {
   let x = value;
   let kept = 0;

@@ -70,6 +70,15 @@ const CASES: readonly (readonly [name: string, text: string, instants: readonly 
   ['order', 'order 5s | window 10s first,count', disorder],
   ['strict order', 'deadband 0', disorder],
   ['band power', 'bands 64 0-3,3-10,10-25,60-80 | threshold above 0.5', vibration],
+  [
+    'anomaly',
+    'anomaly | deadband 0',
+    series(
+      300 * SECOND,
+      Array.from({ length: 404 }, (_, i) => (i === 400 ? 60 : (i * i) % 13)),
+    ),
+  ],
+  ['anomaly at a lower threshold', 'anomaly at 0.05 | deadband 0', walk(600, 9)],
   ['band power of a square wave', 'bands 64 0-3,3-10,10-25,60-80', vibration],
 ];
 
@@ -91,6 +100,7 @@ export function edgeVectors(): VectorFile {
         instants: instants.map(([time, value]) => [time, new Float(value)]),
         outputs,
         results,
+        state: pipeline.save(),
       });
       const about = `${instants.length} instants, ${results.flat().length} results.`;
       return cborCase({ name, about, inputs: { text: formatEdgeDefinition(definition) } }, bytes);

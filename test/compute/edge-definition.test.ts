@@ -51,7 +51,7 @@ describe('the text of edge functions', () => {
       [text.length + 1, ''],
     ]);
     expect(problems[2]!.expected).toBe(
-      'a function (order, window, deadband, threshold, rate, bands)',
+      'a function (order, window, deadband, threshold, rate, bands, anomaly)',
     );
     expect(problems[4]!.expected).toBe('max, | or the end');
     expect(() => parseEdgeDefinition(text)).toThrow(

@@ -224,6 +224,8 @@ const STAGES = [
   'threshold below 0 for 3s',
   'rate gap 10s | window 20s max,sum',
   'rate | deadband 1 | threshold above 0',
+  'anomaly',
+  'window 20s max | anomaly at 0.01 | deadband 0',
 ];
 const stages = fc.constantFrom(...STAGES, 'bands 16 0-0.2,0.2-0.5 | deadband 0.1');
 const value = fc.oneof(

@@ -3,6 +3,8 @@
  * code or thrift. `bands` uses the definition of the Fourier transform and differs in its last digits.
  */
 
+import { createAnomalyState, scoreAnomaly } from '@fieldproof/compute/anomaly-score';
+
 export type Instant = readonly [timeUs: number, value: number];
 export type Stage = readonly [id: string, params: Readonly<Record<string, unknown>>];
 
@@ -58,6 +60,14 @@ function apply([id, params]: readonly [string, any], stream: Stream): Stream[] {
     }
     case 'bands-1':
       return bands(params, stream);
+    case 'anomaly-1': {
+      // The score has tests of its own.
+      const state = createAnomalyState();
+      const scores = stream.instants.map(([time, value]): Instant => {
+        return [time, scoreAnomaly(state, { timeMs: time / 1000, value }, params.threshold)];
+      });
+      return [{ ...stream, instants: scores }];
+    }
     default:
       throw new Error(id);
   }
