@@ -15,7 +15,13 @@ import type { DownKind, UpKind } from './topics.ts';
 /** Longest envelope on the wire, in bytes: bounds what one message can cost a broker. */
 export const MAX_ENVELOPE_BYTES = 60_000;
 
-export const CONTENT_TYPES = { cbor: 60, cwt: 61, senml: 112, columns: 65001 } as const;
+export const CONTENT_TYPES = {
+  cbor: 60,
+  cwt: 61,
+  senml: 112,
+  columns: 65001,
+  edgeResult: 65002,
+} as const;
 export type ContentType = (typeof CONTENT_TYPES)[keyof typeof CONTENT_TYPES];
 
 export const BOOT_SEED_BYTES = 4;
@@ -63,6 +69,7 @@ export interface UpEnvelope extends Envelope {
   readonly stamp: Stamp;
 }
 
+const CONTENT_TYPE_NUMBERS: ReadonlySet<CborValue> = new Set(Object.values(CONTENT_TYPES));
 const TAG_SIGN1 = 18;
 const LABEL_ALG = 1;
 const LABEL_CONTENT_TYPE = 3;
@@ -224,7 +231,7 @@ function parseHeader(
   }
   const contentType = map.get(LABEL_CONTENT_TYPE);
   if (!isContentType(contentType)) {
-    throw header(`content type: expected 60, 61, 112 or 65001, got ${String(contentType)}`);
+    throw header(`content type: expected 60, 61, 112, 65001 or 65002, got ${String(contentType)}`);
   }
   const kid = map.get(LABEL_KID);
   if (!(kid instanceof Uint8Array) || kid.length !== KID_BYTES) {
@@ -269,7 +276,7 @@ function stampItems(stamp: Stamp): CborValue[] {
 }
 
 function isContentType(value: CborValue): value is ContentType {
-  return value === 60 || value === 61 || value === 112 || value === 65001;
+  return CONTENT_TYPE_NUMBERS.has(value);
 }
 
 function isUint(value: CborValue, max = Number.MAX_SAFE_INTEGER): value is number {

@@ -68,6 +68,10 @@ export const PROTOCOL_ERRORS = {
     what: 'The payload is not a valid columns batch.',
     remedy: 'See docs/spec/telemetry.md, section Columns.',
   },
+  ERR_EDGE_RESULT_MALFORMED: {
+    what: 'The payload is not a valid result of edge functions.',
+    remedy: 'The message names the part; see docs/spec/edge-results.md.',
+  },
   ERR_ENVELOPE_HEADER: {
     what: 'The protected header of the envelope lacks a label, or has one that is not allowed.',
     remedy: 'State alg, content type, kid and the stamp as in docs/spec/envelope.md section 2.',

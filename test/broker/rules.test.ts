@@ -8,8 +8,10 @@ import { PacketGuard } from '@fieldproof/broker/mqtt/guard';
 import { maySubscribe } from '@fieldproof/broker/mqtt/hooks/authorize-subscribe';
 import { Nonces } from '@fieldproof/broker/nonces';
 import { RateLimiter } from '@fieldproof/broker/rate-limit';
+import { encode } from '@fieldproof/protocol/cbor';
 import { kidOf } from '@fieldproof/protocol/ed25519';
 import { signerFromSeed, verify } from '@fieldproof/protocol/ed25519-node';
+import { encodeEdgeResult } from '@fieldproof/protocol/edge-result';
 import type { Signer } from '@fieldproof/protocol/envelope';
 import { keyRingOf } from '@fieldproof/protocol/key-ring';
 import { describe, expect, test } from '@jest/globals';
@@ -87,6 +89,38 @@ describe('judge', () => {
     expect(judge(submission(wrong), context).fault?.code).toBe('ERR_WRONG_KIND');
     const short = submission({ ...wrong, diagnose: false });
     expect(judge(short, context).fault?.code).toBe('ERR_SIGNATURE_INVALID');
+  });
+
+  test('a result of edge functions has the times of its raw readings judged as well', () => {
+    const at = Date.now();
+    const code = (
+      lastMs: number,
+      boundMs: number | null,
+      changes: { readonly kind?: 'result' | 'telemetry' | 'event'; readonly cut?: number } = {},
+    ): string | undefined => {
+      const { kind = 'result', cut } = changes;
+      const payload = encodeEdgeResult({
+        ...{ format: 65001, readings: new Uint8Array() },
+        raw: { from: 3, to: 4, root: new Uint8Array(32) },
+        streams: [
+          {
+            ...{ profile: 'air', metric: 'temp', definition: encode([['rate-1', {}]]), count: 2 },
+            ...{ fromUs: (lastMs - 5) * 1000, toUs: lastMs * 1000 },
+            ...{ before: null, after: new Uint8Array(32) },
+          },
+        ],
+      }).slice(0, cut);
+      const envelope = device.seal({ kind, contentType: 65002, payload, boundMs });
+      return judge(submission({ envelope, kind, at }), context).fault?.code;
+    };
+    expect(code(at, 20)).toBeUndefined();
+    expect(code(-1000, null)).toBeUndefined();
+    expect(code(at + 6000, 20)).toBe('ERR_TIME_FUTURE');
+    expect(code(-1000, 20)).toBe('ERR_TIME_RELATIVE');
+    expect(code(at, null)).toBe('ERR_TIME_UNSYNCED');
+    expect(code(at, 20, { cut: -1 })).toBe('ERR_CBOR_MALFORMED');
+    expect(code(at, 20, { kind: 'telemetry' })).toBe('ERR_MESSAGE_MALFORMED');
+    expect(code(at, 20, { kind: 'event' })).toBe('ERR_MESSAGE_MALFORMED');
   });
 
   test('a boot is signed with its own key: the replaced one below firstBoot, and in time', () => {

@@ -12,6 +12,7 @@ import { readingTables } from '@fieldproof/compute/reading-tables';
 import type { ReadingTable } from '@fieldproof/compute/readings';
 import { decode } from '@fieldproof/protocol/cbor';
 import { deviceIdFromPublicKey, publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
+import { decodeEdgeResult, summarizeEdgeResult } from '@fieldproof/protocol/edge-result';
 import { CONTENT_TYPES, parseEnvelope, type Stamp } from '@fieldproof/protocol/envelope';
 import { FieldproofError } from '@fieldproof/protocol/errors';
 import type { Frame } from '@fieldproof/protocol/frame';
@@ -22,8 +23,12 @@ import {
   type TimeAnchorEntry,
 } from '@fieldproof/protocol/log-entries';
 import { decodeBirth } from '@fieldproof/protocol/messages';
-import { decodeTelemetry, summarize } from '@fieldproof/protocol/readings-decode';
-import { ReadingSink } from '@fieldproof/protocol/readings-sink';
+import {
+  decodeTelemetry,
+  summarize,
+  type TelemetrySummary,
+} from '@fieldproof/protocol/readings-decode';
+import { type DecodedReadings, ReadingSink } from '@fieldproof/protocol/readings-sink';
 import {
   type BootKey,
   type DeviceFields,
@@ -137,8 +142,7 @@ function projectReadings(batch: {
   const key = keyOf(entry.device);
   const device = state.devices.get(key);
   const boot = findBoot(device, entry.bootCounter, seedOf(entry.bootSeed));
-  const decoded = decodeTelemetry(payload, contentType, sink);
-  const times = summarize(decoded);
+  const { decoded, times } = readingsOf(entry, contentType, payload);
   if (stamp.boundMs === null && times.absolute) {
     throw new FieldproofError('ERR_TIME_UNSYNCED', 'times: expected relative ones, bound is null');
   }
@@ -158,6 +162,20 @@ function projectReadings(batch: {
     offsetMs: stamp.boundMs === null ? (boot?.anchorMs ?? 0) + stamp.bootMs : Number.NaN,
   });
   return { outcome: { type: 'readings', tables }, changes: [], released: [], atMs };
+}
+
+/** Of a batch, or of a result with what it was made of, which has no place in the series. */
+function readingsOf(
+  { kind }: BatchEntry,
+  contentType: number,
+  payload: Uint8Array,
+): { readonly decoded: DecodedReadings; readonly times: TelemetrySummary } {
+  if (kind === 'result' && contentType === CONTENT_TYPES.edgeResult) {
+    const result = decodeEdgeResult(payload, sink);
+    return { decoded: result.decoded, times: summarizeEdgeResult(result) };
+  }
+  const decoded = decodeTelemetry(payload, contentType, sink);
+  return { decoded, times: summarize(decoded) };
 }
 
 function projectAnchor(entry: TimeAnchorEntry, state: ProjectorState): ProjectedEntry {

@@ -1,6 +1,7 @@
 /** The payload's row of the verdict table: content type and shape by kind, and the time rules. docs/spec/settlement.md 1.3. */
 
 import { decode } from '@fieldproof/protocol/cbor';
+import { checkEdgeResult } from '@fieldproof/protocol/edge-result';
 import { CONTENT_TYPES, type UpEnvelope } from '@fieldproof/protocol/envelope';
 import { ProtocolError } from '@fieldproof/protocol/errors';
 import { decodeBirth, decodeEvent, decodeGap, PAYLOAD_LIMITS } from '@fieldproof/protocol/messages';
@@ -22,6 +23,10 @@ export function checkPayload(kind: UpKind, envelope: UpEnvelope, at: number): vo
   const readings = contentType === CONTENT_TYPES.senml || contentType === CONTENT_TYPES.columns;
   if (readings && (kind === 'telemetry' || kind === 'result')) {
     checkTimes(checkTelemetry(payload, contentType), stamp.boundMs, at);
+    return;
+  }
+  if (contentType === CONTENT_TYPES.edgeResult && kind === 'result') {
+    checkTimes(checkEdgeResult(payload), stamp.boundMs, at);
     return;
   }
   if (contentType !== CONTENT_TYPES.cbor || kind === 'telemetry') {

@@ -7,6 +7,8 @@ import {
   type ProjectorState,
   restoreState,
 } from '@fieldproof/analytics/projection/projector-state';
+import { encode } from '@fieldproof/protocol/cbor';
+import { encodeEdgeResult } from '@fieldproof/protocol/edge-result';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { BOOT, FakeLog, fakeDevice, NOON, senml } from './evidence.ts';
@@ -146,6 +148,38 @@ describe('bodies that cannot be read', () => {
     const { entry, body, index } = good();
     const erased = project({ index, entry, body: new Uint8Array(body.length) }, emptyState());
     expect(erased.outcome.type).toBe('erased');
+  });
+
+  test('results of edge functions are readings; the raw ones that they cover have no place', () => {
+    const log = new FakeLog();
+    const result = (seconds: number, readings: Uint8Array): Uint8Array =>
+      encodeEdgeResult({
+        ...{ format: readings.length === 0 ? 65001 : 112, readings },
+        raw: { from: 0, to: 0, root: new Uint8Array(32) },
+        streams: [
+          {
+            ...{ profile: 'air', metric: 'temp', definition: encode([['rate-1', {}]]), count: 6 },
+            ...{ fromUs: (seconds - 60) * 1e6, toUs: seconds * 1e6 },
+            ...{ before: null, after: new Uint8Array(32) },
+          },
+        ],
+      });
+    const edge = { kind: 'result', contentType: 65002 } as const;
+    const unsynced = { ...edge, bootMs: 90_000, boundMs: null };
+    const means = (seconds: number) => senml('air/temp.mean', 'Cel', [[seconds - 60, 21.5]]);
+    log.batch(alice, { ...edge, payload: result(NOON / 1000, means(NOON / 1000)) });
+    log.batch(alice, { ...edge, payload: result(NOON / 1000, new Uint8Array()) });
+    log.batch(alice, { ...unsynced, payload: result(-1, means(-1)) });
+    log.batch(alice, { ...unsynced, payload: result(NOON / 1000, new Uint8Array()) });
+    log.anchor(alice, NOON - 120_000);
+    const { outcomes, tables } = projectAll(log);
+    expect(outcomes.slice(1)).toEqual([
+      ...['readings', 'readings', 'waiting', 'ERR_TIME_UNSYNCED', 'readings', 'none'],
+    ]);
+    expect(tables.map(({ entry, text }) => [entry, text.split(' ').at(-1)])).toEqual([
+      [1, `${NOON - 60_000}`],
+      [3, `${NOON - 91_000}`],
+    ]);
   });
 
   test('a task outcome and an event carry no readings', () => {

@@ -85,6 +85,9 @@ function payloadOf(
   isSynced: boolean,
 ): { readonly contentType: number; readonly payload: Node } {
   const { kind } = fields;
+  if (kind === 'result' && chance.oneIn(3)) {
+    return { contentType: 65_002, payload: edgeResult(fields, chance, isSynced) };
+  }
   if (kind === 'telemetry' || (kind === 'result' && chance.oneIn(2))) {
     return chance.oneIn(3)
       ? { contentType: 65_001, payload: columns(fields, chance, isSynced) }
@@ -167,6 +170,44 @@ function columns(fields: LetterFields, chance: Chance, isSynced: boolean): Node 
       array(tstr(name), tstr('Cel'), int(-2), int(2000), tag(72, bstr(chance.bytes(count)))),
     );
   return array(array(tstr('air'), int(start), times, array(...metrics)));
+}
+
+/** What edge functions gave: one or two streams, with or without results. */
+function edgeResult(fields: LetterFields, chance: Chance, isSynced: boolean): Node {
+  const base = isSynced ? Math.floor(fields.now / 1000) - 600 : -600;
+  const results = array(
+    ...['temp', 'temp.mean'].slice(chance.int(2)).map((metric, i) =>
+      labelled([
+        [0, tstr(`air/${metric}`)],
+        [2, number(chance)],
+        [6, int(base + i)],
+      ]),
+    ),
+  );
+  const isColumns = chance.oneIn(3);
+  const readings = isColumns ? columns(fields, chance, isSynced) : results;
+  const definition = array(
+    array(tstr('window-1'), sortedMap({ lengthUs: uint(60_000_000) })),
+    array(tstr('deadband-1'), sortedMap({ band: number(chance) })),
+  );
+  const names = isColumns ? ['air/temp', 'air/rh'] : ['air/temp', 'soil/moisture'];
+  const streams = names.slice(0, isColumns ? 2 : 1 + chance.int(2)).map((name) => {
+    const fromUs = base * 1e6 + chance.int(1e6);
+    return array(
+      ...[tstr(name), bstr(writeNode(definition))],
+      ...[int(fromUs), int(fromUs + chance.int(599e6))],
+      uint(1 + chance.int(100)),
+      ...[chance.oneIn(3) ? nil() : bstr(chance.bytes(32)), bstr(chance.bytes(32))],
+    );
+  });
+  const from = chance.int(2 ** 31);
+  const isEmpty = chance.oneIn(4);
+  return array(
+    uint(isColumns || isEmpty ? 65_001 : 112),
+    bstr(isEmpty ? new Uint8Array() : writeNode(readings)),
+    array(uint(from), uint(from + chance.int(100)), bstr(chance.bytes(32))),
+    array(...streams),
+  );
 }
 
 function number(chance: Chance): Node {

@@ -1,6 +1,7 @@
 /**
  * A second judge of envelopes, written from docs/spec/envelope.md, telemetry.md and messages.md apart from the gate:
- * its own CBOR, its own Ed25519 equation on the points of @noble/ed25519. Readings are read by the plain decoder of
+ * its own CBOR, its own Ed25519 equation on the points of @noble/ed25519. edge-results.md has a judge of its own
+ * (`edge-result-judge.ts`). Readings are read by the plain decoder of
  * SenML, which is not the one of the gate; columns and the maps of other kinds by the decoders of the protocol.
  */
 
@@ -11,6 +12,7 @@ import { decodeSenmlCbor } from '@fieldproof/protocol/senml-cbor';
 import { readingsFromSenml } from '@fieldproof/protocol/senml-readings';
 import { Point } from '@noble/ed25519';
 import { array, bstr, type Node, readStrict, tstr, writeNode } from './cbor-tree.ts';
+import { type StrictEdgeResult, strictEdgeResult } from './edge-result-judge.ts';
 
 /** What an envelope says where it is shaped like one. */
 export interface StrictParts {
@@ -97,7 +99,7 @@ export function strictParts(envelope: Uint8Array): StrictParts | null {
   const [alg, type, kid, stamp] = [1n, 3n, 4n, -65_537n].map((label) => labels.get(label));
   if (labels.size !== 4 || !alg || !type || !kid || !stamp) return null;
   if (alg.major !== 1 || (alg.argument !== 18n && alg.argument !== 7n)) return null;
-  if (type.major !== 0 || ![60n, 61n, 112n, 65_001n].includes(type.argument)) return null;
+  if (type.major !== 0 || ![60n, 61n, 112n, 65_001n, 65_002n].includes(type.argument)) return null;
   if (kid.major !== 2 || kid.bytes!.length !== 8) return null;
   if (stamp.major !== 4 || stamp.items!.length !== 5) return null;
   const [counter, seed, seq, bootMs, bound] = stamp.items as [Node, Node, Node, Node, Node];
@@ -177,6 +179,20 @@ function littleEndian(bytes: Uint8Array): bigint {
 function isPayload(parts: StrictParts, { kind, at }: StrictContext): boolean {
   const { contentType, payload } = parts;
   try {
+    if (kind === 'result' && contentType === 65_002) {
+      const result = strictEdgeResult(payload);
+      const { boundMs } = parts;
+      return (
+        result !== null &&
+        areTimes(result.timesUs, boundMs, at) &&
+        (result.readings.length === 0 ||
+          areReadings(
+            { contentType: result.format, payload: result.readings, boundMs },
+            at,
+            result,
+          ))
+      );
+    }
     if (kind === 'telemetry' || (kind === 'result' && contentType !== 60)) {
       return areReadings(parts, at);
     }
@@ -192,15 +208,24 @@ function isPayload(parts: StrictParts, { kind, at }: StrictContext): boolean {
   }
 }
 
-/** telemetry.md 1.3 to 1.5. */
-function areReadings({ contentType, payload, boundMs }: StrictParts, at: number): boolean {
+/** telemetry.md 1.3 to 1.5. Those of a result are numbers of its streams. */
+function areReadings(
+  { contentType, payload, boundMs }: Pick<StrictParts, 'contentType' | 'payload' | 'boundMs'>,
+  at: number,
+  result?: StrictEdgeResult,
+): boolean {
   if (contentType !== 112 && contentType !== 65_001) return false;
-  const { count, timesUs } =
+  const { count, timesUs, runs } =
     contentType === 112
       ? readingsFromSenml(decodeSenmlCbor(payload, { strict: true }))
       : decodeTelemetry(payload, contentType);
-  for (let i = 0; i < count; i++) {
-    const seconds = timesUs[i]! / 1e6;
+  if (result !== undefined && !runs.every((run) => result.owns(run))) return false;
+  return areTimes([...timesUs.subarray(0, count)], boundMs, at);
+}
+
+function areTimes(timesUs: readonly number[], boundMs: number | null, at: number): boolean {
+  for (const timeUs of timesUs) {
+    const seconds = timeUs / 1e6;
     const isAbsolute = seconds >= 2 ** 28;
     if (isAbsolute !== (boundMs !== null)) return false;
     if (boundMs !== null && seconds * 1000 > at + boundMs + 5000) return false;
