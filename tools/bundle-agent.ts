@@ -4,7 +4,7 @@
  * this machine, and the same sources give the same bytes.
  */
 
-import { chmodSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { licencesOf } from './licences.ts';
@@ -59,6 +59,7 @@ export async function bundleAgent(folder: string): Promise<AgentBundle> {
   });
   const metafiles = [coreBuild.metafile, driverBuild.metafile];
   writeFileSync(join(folder, 'LICENSES.txt'), licencesOf(metafiles));
+  copyFileSync(join(SOURCE, '../agent.example.yaml'), join(folder, 'agent.example.yaml'));
   chmodSync(core, 0o755);
   const sizes = drivers.map((name) => statSync(join(folder, 'sensors', `${name}.mjs`)).size);
   return {

@@ -8,6 +8,11 @@ import { AgentError } from './errors.ts';
 declare const FIELDPROOF_BUNDLED: boolean | undefined;
 
 export const BUNDLE_FILE = 'fieldproof-agent.mjs';
+/** Files beside it that are no programs. */
+const TEXTS = ['agent.example.yaml', 'LICENSES.txt'] as const;
+export const BUNDLE_FILES = [BUNDLE_FILE, ...TEXTS] as const;
+/** All that a bundle consists of: files, and the folder of drivers. */
+export const BUNDLE_PARTS = [...BUNDLE_FILES, 'sensors'] as const;
 
 /**
  * The folder with `fieldproof-agent.mjs` and `sensors/`.
@@ -19,7 +24,7 @@ export function bundleFolder(asked?: string): string {
   const own = dirname(import.meta.filename);
   const isBundled = typeof FIELDPROOF_BUNDLED !== 'undefined' && FIELDPROOF_BUNDLED;
   const folder = resolve(asked ?? (isBundled ? own : join(own, '../bundle')));
-  for (const part of [BUNDLE_FILE, 'sensors', 'LICENSES.txt']) {
+  for (const part of BUNDLE_PARTS) {
     if (existsSync(join(folder, part))) continue;
     const hint = asked === undefined ? '; name its folder with --bundle' : '';
     throw new AgentError('ERR_AGENT_BUNDLE', `${join(folder, part)}: is not there${hint}`);

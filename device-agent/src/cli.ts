@@ -365,7 +365,7 @@ function collect(value: string, before: readonly string[]): string[] {
   return [...before, value];
 }
 
-/** One line: program, code, what, remedy. */
+/** One line: program, code, what, remedy; a line for each problem, where there are several. */
 function report(error: unknown, { err }: CliContext): number {
   const found = codeOf(error) ?? 'ERR_UNEXPECTED';
   // A code of the operating system (EACCES, ENOSPC) that no module translated: a file or a folder.
@@ -378,7 +378,9 @@ function report(error: unknown, { err }: CliContext): number {
     (Object.hasOwn(PROTOCOL_ERRORS, code)
       ? PROTOCOL_ERRORS[code as keyof typeof PROTOCOL_ERRORS].remedy
       : 'Please report this.');
-  const message = reasonOf(error).split('\n').join('; ');
-  err(`fieldproof-agent: ${code}: ${message}. ${remedy}\n`);
+  const lines = reasonOf(error).split('\n');
+  const isList = lines.length > 1;
+  const what = isList ? `${lines.length} problems\n  ${lines.join('\n  ')}\n` : `${lines[0]}. `;
+  err(`fieldproof-agent: ${code}: ${what}${remedy}\n`);
   return agentRow?.exitCode ?? 70;
 }

@@ -6,10 +6,12 @@
  */
 
 import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { readConfigSource } from './config-source.ts';
 import { AgentError, codeOf, reasonOf } from './errors.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 import { REMOTE_SETTINGS, type RemoteSettings } from './remote-settings.ts';
-import { flag, integer, isMap, oneOf, type Problem, section, text } from './schema.ts';
+import { flag, integer, isMap, oneOf, type Problem, section, shown, text } from './schema.ts';
 import { loadSensorDriver, SENSOR_DRIVERS } from './sensors/drivers.ts';
 import type { Source } from './sensors/sensor.ts';
 
@@ -125,32 +127,47 @@ const INTERVAL = integer({ min: 100, max: 86_400_000, byDefault: 10_000 });
  * @param yaml - the text of agent.yaml.
  * @param env - the process environment; FIELDPROOF_OUTBOX_MAX_BYTES sets `outbox.maxBytes`.
  * @param flags - `outbox.maxBytes` → value, the strongest.
- * @throws {AgentError} ERR_AGENT_CONFIG with all problems, one a line.
+ * @param name - of the file, for messages.
+ * @throws {AgentError} ERR_AGENT_CONFIG with all problems, one a line, each with where it comes from: the line of the
+ * file, the variable or the flag.
  */
 export async function parseConfig(
   yaml: string,
   env: Readonly<Record<string, string | undefined>> = {},
   flags: Readonly<Record<string, string>> = {},
+  name = 'agent.yaml',
 ): Promise<AgentConfig> {
-  let document: unknown;
-  try {
-    const { parse } = await import('yaml');
-    document = parse(yaml, { maxAliasCount: 0 }) ?? {};
-  } catch (cause) {
-    throw new AgentError('ERR_AGENT_CONFIG', `agent.yaml: ${reasonOf(cause)}`, { cause });
+  const source = await readConfigSource(yaml, name);
+  const { value: document } = source;
+  if (source.problems.length > 0) throw configError(source.problems);
+  if (document !== null && !isMap(document)) {
+    throw configError([`${name}: expected keys and values, got ${shown(document)}`]);
+  }
+  const tree = copyTree(document ?? {});
+  const known = settingPaths();
+  /** Of settings that do not come from the file: where they come from. */
+  const origins = new Map<string, string>();
+  for (const path of known) {
+    const variable = environmentName(path);
+    const value = env[variable];
+    if (value === undefined) continue;
+    setPath(tree, path, value);
+    origins.set(path, variable);
   }
   const problems: Problem[] = [];
-  const tree = copyTree(document);
-  const known = settingPaths();
-  for (const path of known) {
-    const value = env[environmentName(path)];
-    if (value !== undefined) setPath(tree, path, value);
-  }
   for (const [path, value] of Object.entries(flags)) {
     if (known.includes(path)) setPath(tree, path, value);
     else problems.push(`--set ${path}: unknown key, expected one of ${known.join(', ')}`);
+    origins.set(path, '--set');
   }
-  return await checkConfig(tree, problems);
+  const checked = await checkTree(tree);
+  const located = checked.problems.map((problem) => {
+    const origin = origins.get(problem.split(': ', 1)[0]!);
+    return origin === undefined ? source.located(problem) : `${origin}: ${problem}`;
+  });
+  problems.push(...located.sort(byLine));
+  if (problems.length > 0) throw configError(problems);
+  return checked.config;
 }
 
 /**
@@ -158,11 +175,16 @@ export async function parseConfig(
  *
  * @throws {AgentError} ERR_AGENT_CONFIG with all problems, one a line.
  */
-export async function checkConfig(
+export async function checkConfig(tree: unknown): Promise<AgentConfig> {
+  const { config, problems } = await checkTree(tree);
+  if (problems.length > 0) throw configError(problems);
+  return config;
+}
+
+async function checkTree(
   tree: unknown,
-  found: readonly Problem[] = [],
-): Promise<AgentConfig> {
-  const problems: Problem[] = [...found];
+): Promise<{ readonly config: AgentConfig; readonly problems: readonly Problem[] }> {
+  const problems: Problem[] = [];
   const given = isMap(tree) ? tree : {};
   if (!isMap(tree)) problems.push('configuration: expected keys and values');
   const { sensors: sensorTrees = [], ...rest } = given;
@@ -170,15 +192,18 @@ export async function checkConfig(
   const sensors: SensorConfig[] = [];
   const sources = new Set<Source>();
   const profiles = new Set<string>();
-  if (!Array.isArray(sensorTrees)) problems.push('sensors: expected a list');
-  else if (sensorTrees.length > 64) problems.push('sensors: expected at most 64');
+  if (!Array.isArray(sensorTrees))
+    problems.push(`sensors: expected a list, got ${shown(sensorTrees)}`);
+  else if (sensorTrees.length > 64)
+    problems.push(`sensors: expected at most 64, got ${sensorTrees.length}`);
   for (const [at, sensorTree] of (Array.isArray(sensorTrees) ? sensorTrees : []).entries()) {
     const sensor = await checkSensor(sensorTree, `sensors[${at}]`, problems);
     if (sensor === undefined) continue;
     sensors.push(sensor.config);
     sources.add(sensor.source);
     if (profiles.has(sensor.config.profile)) {
-      problems.push(`sensors[${at}].profile: expected a profile of its own, got one used above`);
+      const used = shown(sensor.config.profile);
+      problems.push(`sensors[${at}].profile: expected a profile of its own, got ${used} as above`);
     }
     profiles.add(sensor.config.profile);
   }
@@ -188,16 +213,24 @@ export async function checkConfig(
     );
   }
   if (settings.link.backoffMaxMs < settings.link.backoffMinMs) {
-    problems.push('link.backoffMaxMs: expected at least link.backoffMinMs');
+    const { backoffMinMs, backoffMaxMs } = settings.link;
+    problems.push(
+      `link.backoffMaxMs: expected at least link.backoffMinMs, ${backoffMinMs}, got ${backoffMaxMs}`,
+    );
   }
   if (settings.remote.maxIntervalMs < settings.remote.minIntervalMs) {
-    problems.push('remote.maxIntervalMs: expected at least remote.minIntervalMs');
+    const { minIntervalMs, maxIntervalMs } = settings.remote;
+    problems.push(
+      `remote.maxIntervalMs: expected at least remote.minIntervalMs, ${minIntervalMs}, got ${maxIntervalMs}`,
+    );
   }
   if (settings.outbox.segmentBytes * 4 > settings.outbox.maxBytes) {
-    problems.push('outbox.segmentBytes: expected at most a quarter of outbox.maxBytes');
+    const most = Math.floor(settings.outbox.maxBytes / 4);
+    problems.push(
+      `outbox.segmentBytes: expected at most a quarter of outbox.maxBytes, ${most}, got ${settings.outbox.segmentBytes}`,
+    );
   }
-  if (problems.length > 0) throw new AgentError('ERR_AGENT_CONFIG', problems.join('\n'));
-  return { ...settings, sensors, source: [...sources][0] ?? 'sensor' };
+  return { config: { ...settings, sensors, source: [...sources][0] ?? 'sensor' }, problems };
 }
 
 /**
@@ -217,7 +250,7 @@ export async function loadConfig(
     const code = codeOf(cause) === 'ENOENT' ? 'ERR_AGENT_NOT_INITIALISED' : 'ERR_AGENT_CONFIG';
     throw new AgentError(code, `${path}: ${reasonOf(cause)}`, { cause });
   }
-  return await parseConfig(yaml, env, flags);
+  return await parseConfig(yaml, env, flags, basename(path));
 }
 
 /** The name of the environment variable of a key: `outbox.maxBytes` → FIELDPROOF_OUTBOX_MAX_BYTES. */
@@ -234,7 +267,7 @@ async function checkSensor(
   problems: Problem[],
 ): Promise<{ config: SensorConfig; source: Source } | undefined> {
   if (!isMap(tree)) {
-    problems.push(`${path}: expected keys and values`);
+    problems.push(`${path}: expected keys and values, got ${shown(tree)}`);
     return undefined;
   }
   const { driver: driverName, profile, intervalMs, ...own } = tree;
@@ -246,7 +279,7 @@ async function checkSensor(
     intervalMs: INTERVAL(intervalMs, `${path}.intervalMs`, problems),
   };
   if (driver === undefined) {
-    problems.push(`${path}.driver: expected one of ${names}, got ${JSON.stringify(driverName)}`);
+    problems.push(`${path}.driver: expected one of ${names}, got ${shown(driverName)}`);
     return undefined;
   }
   return {
@@ -263,10 +296,17 @@ function settingPaths(): string[] {
   );
 }
 
-function copyTree(document: unknown): Record<string, unknown> {
-  if (!isMap(document)) {
-    throw new AgentError('ERR_AGENT_CONFIG', 'agent.yaml: expected keys and values');
-  }
+function configError(problems: readonly Problem[]): AgentError {
+  return new AgentError('ERR_AGENT_CONFIG', problems.join('\n'));
+}
+
+/** In the order of the file; what no line says comes first. */
+function byLine(a: Problem, b: Problem): number {
+  const line = (problem: Problem) => Number(/^[^:]+:(\d+): /.exec(problem)?.[1] ?? 0);
+  return line(a) - line(b);
+}
+
+function copyTree(document: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const tree: Record<string, unknown> = { ...document };
   for (const [key, value] of Object.entries(tree)) if (isMap(value)) tree[key] = { ...value };
   return tree;

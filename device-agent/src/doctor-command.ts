@@ -47,7 +47,7 @@ export async function examineAgent(
   let configuration: Finding;
   try {
     config = await configOf(flags);
-    configuration = ok('configuration', `${config.sensors.length} sensors`);
+    configuration = ok('configuration', `sensors: ${config.sensors.length}`);
   } catch (error) {
     configuration = failFor('configuration', error);
   }

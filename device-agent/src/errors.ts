@@ -35,7 +35,7 @@ export const AGENT_ERRORS = {
   },
   ERR_AGENT_CONFIG: {
     what: 'The configuration has mistakes.',
-    remedy: 'Fix each named key; agent.example.yaml shows them all.',
+    remedy: 'Fix each named key; agent.example.yaml, beside the program, shows them all.',
     exitCode: 78,
   },
   ERR_AGENT_DESCRIPTOR: {

@@ -18,7 +18,7 @@ import {
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { BUNDLE_FILE } from './bundle-place.ts';
+import { BUNDLE_PARTS } from './bundle-place.ts';
 import { checkConfig } from './config.ts';
 import { readIfPresent, replaceFile } from './durable-file.ts';
 import { AgentError, reasonOf } from './errors.ts';
@@ -79,7 +79,7 @@ export async function flashBoot(options: FlashOptions): Promise<InitResult> {
   const folder = join(boot, OUR_FOLDER);
   let made: InitResult | undefined;
   try {
-    for (const part of [BUNDLE_FILE, 'sensors', 'LICENSES.txt']) {
+    for (const part of BUNDLE_PARTS) {
       await rm(join(folder, part), { recursive: true, force: true });
       await cp(join(bundle, part), join(folder, part), { recursive: true });
     }

@@ -112,7 +112,7 @@ export function signedOwnership(owner: string, statement: string): Ownership {
 }
 
 function defaultConfig({ name, cell }: InitOptions): string {
-  return `# All keys and their defaults: agent.example.yaml of the package @fieldproof/device-agent.
+  return `# All keys and their defaults: agent.example.yaml beside the program.
 name: ${JSON.stringify(name)}
 ${cell === undefined ? '# cell: 871fa4aa4ffffff' : `cell: ${JSON.stringify(cell)}`}
 

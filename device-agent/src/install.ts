@@ -18,7 +18,7 @@ import {
   symlink,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { BUNDLE_FILE } from './bundle-place.ts';
+import { BUNDLE_FILE, BUNDLE_FILES, BUNDLE_PARTS } from './bundle-place.ts';
 import { readIfPresent, replaceFile } from './durable-file.ts';
 import { AgentError, reasonOf } from './errors.ts';
 import { UNIT_NAME, unitText } from './service-unit.ts';
@@ -213,7 +213,7 @@ async function findUser(
 async function copyProgram(from: string, to: string): Promise<void> {
   const fresh = `${to}.${randomBytes(4).toString('hex')}.tmp`;
   await mkdir(fresh, { recursive: true, mode: 0o755 });
-  for (const name of [BUNDLE_FILE, 'sensors', 'LICENSES.txt']) {
+  for (const name of BUNDLE_PARTS) {
     await cp(join(from, name), join(fresh, name), { recursive: true });
   }
   for (const name of await readdir(fresh, { recursive: true })) {
@@ -227,7 +227,7 @@ async function copyProgram(from: string, to: string): Promise<void> {
 }
 
 async function isSameTree(from: string, to: string): Promise<boolean> {
-  for (const name of [BUNDLE_FILE, 'LICENSES.txt']) {
+  for (const name of BUNDLE_FILES) {
     const [a, b] = [await readText(join(from, name)), await readText(join(to, name))];
     if (a !== b) return false;
   }

@@ -11,21 +11,21 @@ export type Check<T> = (value: unknown, path: string, problems: Problem[]) => T;
 
 export type Checks<T> = { readonly [K in keyof T]: Check<T[K]> };
 
-/** A whole number within limits. Texts of digits are taken too: environment and flags are texts. */
+/** A whole number within limits; `byDefault` null makes it required. Texts of digits are taken too: environment and flags are texts. */
 export function integer(options: {
   readonly min: number;
   readonly max: number;
-  readonly byDefault: number;
+  readonly byDefault: number | null;
 }): Check<number> {
   const { min, max, byDefault } = options;
   return (value, path, problems) => {
-    if (value === undefined) return byDefault;
+    if (value === undefined && byDefault !== null) return byDefault;
     const number = typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value;
     if (typeof number === 'number' && Number.isInteger(number) && number >= min && number <= max) {
       return number;
     }
     problems.push(`${path}: expected a whole number from ${min} to ${max}, got ${shown(value)}`);
-    return byDefault;
+    return byDefault ?? min;
   };
 }
 
@@ -84,12 +84,19 @@ export function text<D extends string | undefined | null>(options: {
 }
 
 /** A list; absent means empty. */
-export function list<T>(item: Check<T>, options: { readonly max: number }): Check<readonly T[]> {
-  return (value, path, problems) => {
-    if (value === undefined || value === null) return [];
+export function list<T>(
+  item: Check<T>,
+  options: { readonly min?: number; readonly max: number },
+): Check<readonly T[]> {
+  const { min = 0 } = options;
+  return (given, path, problems) => {
+    const value = given ?? [];
     if (!Array.isArray(value)) {
       problems.push(`${path}: expected a list, got ${shown(value)}`);
       return [];
+    }
+    if (value.length < min) {
+      problems.push(`${path}: expected at least ${min}, got ${value.length}`);
     }
     if (value.length > options.max) {
       problems.push(`${path}: expected at most ${options.max} items, got ${value.length}`);
@@ -127,7 +134,8 @@ export function isMap(value: unknown): value is Readonly<Record<string, unknown>
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function shown(value: unknown): string {
+/** A value as messages show it, short. */
+export function shown(value: unknown): string {
   if (value === undefined) return 'nothing';
   const json = JSON.stringify(value) ?? String(value);
   return json.length > 60 ? `${json.slice(0, 57)}…` : json;

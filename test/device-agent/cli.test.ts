@@ -191,14 +191,17 @@ describe('fieldproof-agent', () => {
     expect(got).toBe(exitCode);
   });
 
-  test('all mistakes of a configuration are in the one line', async () => {
+  test('each mistake of a configuration has a line, with its place in the file', async () => {
     await init();
     await writeFile(join(data(), 'agent.yaml'), 'nmae: x\nbatch: { format: json }\n');
     const { code, err } = await cli(['run', '--data', data()]);
     expect(code).toBe(78);
-    expect(err.split('\n')).toHaveLength(2);
-    expect(err).toMatch(/nmae/);
-    expect(err).toMatch(/batch\.format/);
+    const lines = err.split('\n');
+    expect(lines).toHaveLength(5);
+    expect(lines[0]).toBe('fieldproof-agent: ERR_AGENT_CONFIG: 2 problems');
+    expect(lines[1]).toMatch(/^ {2}agent\.yaml:1: nmae: unknown key/);
+    expect(lines[2]).toBe('  agent.yaml:2: batch.format: expected columns or senml, got "json"');
+    expect(lines[3]).toBe(AGENT_ERRORS.ERR_AGENT_CONFIG.remedy);
   });
 
   test('a key that others can read is refused', async () => {

@@ -56,32 +56,67 @@ describe('configuration', () => {
     expect(environmentName('clock.trustTimesyncd')).toBe('FIELDPROOF_CLOCK_TRUST_TIMESYNCD');
   });
 
-  test('all mistakes are reported at once, each with its path', async () => {
+  test('all mistakes are reported at once, each with its line, expectation and value', async () => {
     const yaml = `
 nmae: x
 cell: london
 batch: { format: json, sealEveryMs: 1 }
 sensors:
   - { driver: bme280, profile: air }
-  - { driver: system, profile: Air, colour: red }
+  - driver: exec
+    profile: Air
+    colour: red
+    metrics:
+      - metric: a
+        unit: Cel
+      - { metric: 1 }
   - { driver: simulated, profile: sim }
 `;
-    const error = await parseConfig(yaml, {}, { 'no.such': '1' }).catch((e: unknown) => e);
-    expect(error).toMatchObject({ code: 'ERR_AGENT_CONFIG' });
-    const lines = (error as Error).message.split('\n').map((line) => line.split(':')[0]);
-    expect(lines.sort()).toEqual(
-      [
-        '--set no.such',
-        'batch.format',
-        'batch.sealEveryMs',
-        'cell',
-        'nmae',
-        'sensors',
-        'sensors[0].driver',
-        'sensors[1].colour',
-        'sensors[1].profile',
-      ].sort(),
-    );
+    expect(await mistakes(yaml)).toEqual([
+      expect.stringMatching(/^agent\.yaml:2: nmae: unknown key, expected one of name, cell, /),
+      'agent.yaml:3: cell: expected an H3 cell, 15 hex digits, got "london"',
+      'agent.yaml:4: batch.sealEveryMs: expected a whole number from 100 to 600000, got 1',
+      'agent.yaml:4: batch.format: expected columns or senml, got "json"',
+      'agent.yaml:5: sensors: expected one source, got sensor and simulated; run a second agent for the rest',
+      expect.stringMatching(/^agent\.yaml:6: sensors\[0\]\.driver: expected .*, got "bme280"$/),
+      'agent.yaml:7: sensors[1].command: expected at least 1, got 0',
+      'agent.yaml:8: sensors[1].profile: expected a profile name, [a-z][a-z0-9_-]{0,31}, got "Air"',
+      expect.stringMatching(/^agent\.yaml:9: sensors\[1\]\.colour: unknown key, expected one of /),
+      expect.stringMatching(
+        /^agent\.yaml:13: sensors\[1\]\.metrics\[1\]\.metric: expected .*, got 1$/,
+      ),
+    ]);
+  });
+
+  test('a mistake that the file does not make says where it comes from', async () => {
+    const env = { FIELDPROOF_OUTBOX_MAX_BYTES: 'plenty' };
+    const found = await mistakes('name: a\n', env, { 'no.such': '1', cell: 'x' });
+    expect(found).toEqual([
+      expect.stringMatching(/^--set no\.such: unknown key, expected one of name, /),
+      '--set: cell: expected an H3 cell, 15 hex digits, got "x"',
+      expect.stringMatching(/^FIELDPROOF_OUTBOX_MAX_BYTES: outbox\.maxBytes: .*, got "plenty"$/),
+    ]);
+  });
+
+  test('what belongs together is compared, with both values', async () => {
+    const yaml =
+      'link:\n  backoffMinMs: 9000\n  backoffMaxMs: 8000\noutbox: { maxBytes: 262144 }\n';
+    expect(await mistakes(yaml)).toEqual([
+      'agent.yaml:3: link.backoffMaxMs: expected at least link.backoffMinMs, 9000, got 8000',
+      'agent.yaml:4: outbox.segmentBytes: expected at most a quarter of outbox.maxBytes, 65536, got 1048576',
+    ]);
+  });
+
+  test('all mistakes of YAML itself are reported, each with its line', async () => {
+    const found = await mistakes('name: a\nname: b\nbatch:\n\tformat: senml\ncell: !!odd x\n');
+    expect(found.map((line) => line.split(':')[1])).toEqual(expect.arrayContaining(['2', '4']));
+    expect(found[0]).toMatch(/^agent\.yaml:2: .*unique/);
+  });
+
+  test('aliases are refused: a small file must not say something big', async () => {
+    expect(await mistakes('name: &a x\ncell: *a\n')).toEqual([
+      expect.stringMatching(/^agent\.yaml: .*alias/i),
+    ]);
   });
 
   test('two sensors may not share a profile', async () => {
@@ -95,4 +130,14 @@ sensors:
       await expect(parseConfig(yaml)).rejects.toMatchObject({ code: 'ERR_AGENT_CONFIG' });
     },
   );
+
+  async function mistakes(
+    yaml: string,
+    env: Record<string, string> = {},
+    flags: Record<string, string> = {},
+  ): Promise<string[]> {
+    const error = await parseConfig(yaml, env, flags).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: 'ERR_AGENT_CONFIG' });
+    return (error as Error).message.split('\n');
+  }
 });

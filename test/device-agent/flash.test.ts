@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { BUNDLE_FILES } from '@fieldproof/device-agent/bundle-place';
 import { runCli } from '@fieldproof/device-agent/cli';
 import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
 import { formatJoinLine } from '@fieldproof/protocol/join-line';
@@ -19,7 +20,7 @@ beforeEach(async () => {
   bundle = join(folder, 'bundle');
   await mkdir(boot);
   await mkdir(join(bundle, 'sensors'), { recursive: true });
-  for (const file of ['fieldproof-agent.mjs', 'LICENSES.txt', 'sensors/system.mjs']) {
+  for (const file of [...BUNDLE_FILES, 'sensors/system.mjs']) {
     await writeFile(join(bundle, file), file);
   }
   for (const file of ['config.txt', 'kernel8.img', 'meta-data'])

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { BUNDLE_FILES } from '@fieldproof/device-agent/bundle-place';
 import {
   type InstallMachine,
   type InstallOptions,
@@ -31,7 +32,7 @@ beforeEach(async () => {
   await mkdir(join(bundle, 'sensors'), { recursive: true });
   await mkdir(join(root, 'etc'));
   await writeFile(join(root, 'etc/passwd'), 'fieldproof:x:999:998::/:/bin/false\n');
-  for (const file of ['fieldproof-agent.mjs', 'LICENSES.txt', 'sensors/system.mjs']) {
+  for (const file of [...BUNDLE_FILES, 'sensors/system.mjs']) {
     await writeFile(join(bundle, file), file);
   }
 });

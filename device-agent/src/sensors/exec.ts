@@ -28,19 +28,21 @@ export const execDriver: SensorDriver<ExecOptions> = {
   options: (value, path, problems) => {
     const options = section<ExecOptions>({
       command: list(text({ pattern: /^[^\0]{0,1024}$/, is: 'a quoted text', byDefault: null }), {
+        min: 1,
         max: 64,
       }),
       timeoutMs: integer({ min: 100, max: 29_000, byDefault: 10_000 }),
       maxBytes: integer({ min: 16, max: 1_048_576, byDefault: 65_536 }),
       format: oneOf(['json', 'lines', 'number'], 'json'),
-      metrics: list(section<ValueKeys>(VALUE_KEYS), { max: 256 }),
+      metrics: list(section<ValueKeys>(VALUE_KEYS), { min: 1, max: 256 }),
     })(value, path, problems);
-    if (!options.command[0]) {
-      problems.push(`${path}.command: expected a list, the program first, then its arguments`);
+    if (options.command[0] === '') {
+      problems.push(`${path}.command[0]: expected the program, got ""`);
     }
-    if (options.metrics.length === 0) problems.push(`${path}.metrics: expected at least one`);
     if (options.format === 'number' && options.metrics.length > 1) {
-      problems.push(`${path}.metrics: expected one metric with format number`);
+      problems.push(
+        `${path}.metrics: expected one with format number, got ${options.metrics.length}`,
+      );
     }
     return options;
   },

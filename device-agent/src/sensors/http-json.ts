@@ -10,7 +10,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { isAbsolute, join } from 'node:path';
 import { AgentError, reasonOf } from '../errors.ts';
-import { integer, list, section, text } from '../schema.ts';
+import { integer, list, section, shown, text } from '../schema.ts';
 import { metricSpec } from './metric-keys.ts';
 import { parseJson, readingsOf, VALUE_KEYS, type ValueKeys } from './metric-value.ts';
 import type { SensorContext, SensorDriver } from './sensor.ts';
@@ -40,12 +40,11 @@ export const httpJsonDriver: SensorDriver<HttpJsonOptions> = {
       caFile: text({ is: 'a file name', byDefault: undefined }),
       timeoutMs: integer({ min: 100, max: 29_000, byDefault: 10_000 }),
       maxBytes: integer({ min: 16, max: 1_048_576, byDefault: 65_536 }),
-      metrics: list(section<ValueKeys>(VALUE_KEYS), { max: 256 }),
+      metrics: list(section<ValueKeys>(VALUE_KEYS), { min: 1, max: 256 }),
     })(value, path, problems);
     if (options.url !== '' && !URL.canParse(options.url)) {
-      problems.push(`${path}.url: expected an http or https address`);
+      problems.push(`${path}.url: expected an http or https address, got ${shown(options.url)}`);
     }
-    if (options.metrics.length === 0) problems.push(`${path}.metrics: expected at least one`);
     return options;
   },
   async create(context) {

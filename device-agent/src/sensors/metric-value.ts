@@ -5,7 +5,7 @@
  * document itself.
  */
 
-import { type Check, type Checks, numberAbove, oneOf } from '../schema.ts';
+import { type Check, type Checks, numberAbove, oneOf, shown } from '../schema.ts';
 import { anyNumber, METRIC_KEYS, type MetricKeys, parseDecimal } from './metric-keys.ts';
 import type { Reading, SensorContext, Value } from './sensor.ts';
 
@@ -24,7 +24,7 @@ export interface ValueKeys extends MetricKeys {
 export const pathCheck: Check<readonly string[]> = (value, path, problems) => {
   const steps = value === undefined ? [] : parsePath(value);
   if (steps === undefined) {
-    problems.push(`${path}: expected a path such as a.b[0].c, got ${JSON.stringify(value)}`);
+    problems.push(`${path}: expected a path such as a.b[0].c, got ${shown(value)}`);
   }
   return steps ?? [];
 };

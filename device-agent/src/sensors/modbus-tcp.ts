@@ -51,7 +51,7 @@ export const modbusTcpDriver: SensorDriver<ModbusOptions> = {
         section<ModbusMetric>({
           ...METRIC_KEYS,
           table: oneOf(TABLE_NAMES, 'holding'),
-          address: integer({ min: 0, max: 65_535, byDefault: -1 }),
+          address: integer({ min: 0, max: 65_535, byDefault: null }),
           type: oneOf(REGISTER_TYPES, 'uint16'),
           wordOrder: oneOf(['big', 'little'], 'big'),
           byteOrder: oneOf(['big', 'little'], 'big'),
@@ -59,16 +59,14 @@ export const modbusTcpDriver: SensorDriver<ModbusOptions> = {
           scale: numberAbove(Number.NEGATIVE_INFINITY, 1),
           offset: anyNumber,
         }),
-        { max: 256 },
+        { min: 1, max: 256 },
       ),
     })(value, path, problems);
     for (const [at, { address, type, table }] of options.metrics.entries()) {
       const where = `${path}.metrics[${at}].address`;
       const last = address + (isBitFunction(TABLES[table]) ? 1 : registersOf(type)) - 1;
-      if (address === -1) problems.push(`${where}: expected a whole number from 0 to 65535`);
-      else if (last > 65_535) problems.push(`${where}: expected ${type} to end at 65535`);
+      if (last > 65_535) problems.push(`${where}: expected ${type} to end at 65535, got ${last}`);
     }
-    if (options.metrics.length === 0) problems.push(`${path}.metrics: expected at least one`);
     return options;
   },
   async create({ options, clock, reject }) {

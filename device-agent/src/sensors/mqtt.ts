@@ -4,7 +4,7 @@
  * A message is a value, or JSON in which each metric has a path. Leaves out wildcards: a metric is one thing.
  */
 
-import { list, section, text } from '../schema.ts';
+import { list, section, shown, text } from '../schema.ts';
 import { metricSpec } from './metric-keys.ts';
 import { parseJson, readingsOf, VALUE_KEYS, type ValueKeys } from './metric-value.ts';
 import { hearTopics, MQTT_KEYS, type MqttKeys } from './mqtt-subscription.ts';
@@ -37,10 +37,15 @@ export const mqttDriver: SensorDriver<MqttOptions> = {
       ),
     })(value, path, problems);
     const names = options.topics.flatMap(({ metrics }) => metrics.map(({ metric }) => metric));
-    if (names.length === 0) problems.push(`${path}.topics: expected a topic with metrics`);
-    if (names.length > 256) problems.push(`${path}.topics: expected at most 256 metrics`);
-    if (new Set(names).size < names.length) {
-      problems.push(`${path}.topics: expected a name of its own for each metric`);
+    if (names.length === 0)
+      problems.push(`${path}.topics: expected a topic with metrics, got none`);
+    if (names.length > 256)
+      problems.push(`${path}.topics: expected at most 256 metrics, got ${names.length}`);
+    const twice = names.find((name, at) => names.indexOf(name) < at);
+    if (twice !== undefined) {
+      problems.push(
+        `${path}.topics: expected a name of its own for each metric, got ${shown(twice)} twice`,
+      );
     }
     return options;
   },

@@ -11,7 +11,7 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { sleepUntil } from '../clock.ts';
 import { AgentError, codeOf, reasonOf } from '../errors.ts';
-import { type Check, integer, list, oneOf, section, text } from '../schema.ts';
+import { type Check, integer, list, oneOf, section, shown, text } from '../schema.ts';
 import { LineSplitter } from './line-splitter.ts';
 import { metricSpec } from './metric-keys.ts';
 import { parseJson, readingsOf, VALUE_KEYS, type ValueKeys } from './metric-value.ts';
@@ -40,7 +40,7 @@ const regularExpression: Check<RegExp | undefined> = (value, path, problems) => 
   } catch {
     // Told below.
   }
-  problems.push(`${path}: expected a regular expression, got ${JSON.stringify(value)}`);
+  problems.push(`${path}: expected a regular expression, got ${shown(value)}`);
   return undefined;
 };
 
@@ -54,11 +54,12 @@ export const serialLineDriver: SensorDriver<SerialLineOptions> = {
       pattern: regularExpression,
       separator: text({ pattern: /^[^\r\n]$/, is: 'one character', byDefault: ',' }),
       maxLineBytes: integer({ min: 16, max: 65_536, byDefault: 4096 }),
-      metrics: list(section<ValueKeys>(VALUE_KEYS), { max: 256 }),
+      metrics: list(section<ValueKeys>(VALUE_KEYS), { min: 1, max: 256 }),
     })(value, path, problems);
-    if (options.metrics.length === 0) problems.push(`${path}.metrics: expected at least one`);
     if ((options.format === 'regex') !== (options.pattern !== undefined)) {
-      problems.push(`${path}.pattern: expected with format regex, and only there`);
+      const { format, pattern } = options;
+      const got = `${pattern === undefined ? 'none' : 'one'} with format ${format}`;
+      problems.push(`${path}.pattern: expected with format regex, and only there, got ${got}`);
     }
     return options;
   },

@@ -132,7 +132,10 @@ describe('the exec sensor', () => {
     [{ metrics: [TEMP] }, 'command'],
     [{ command: 'date', metrics: [TEMP] }, 'command'],
     [{ command: ['date'] }, 'metrics'],
-    [{ command: ['date'], format: 'number', metrics: [TEMP, TEMP] }, 'one metric'],
+    [
+      { command: ['date'], format: 'number', metrics: [TEMP, TEMP] },
+      'expected one with format number, got 2',
+    ],
     [{ command: ['date'], metrics: [{ ...TEMP, path: 'a..b' }] }, 'path'],
     [{ command: ['date'], metrics: [{ ...TEMP, metric: ' x' }] }, 'metric'],
   ])('a configuration without sense is refused: %j', async (keys, word) => {
