@@ -131,6 +131,8 @@ export interface BrokerConfig extends PlainSettings {
   readonly rotationGraceDays: number;
   /** Most keys of one device that it replaces in a day, and its owner as many; 0 lifts the limit. */
   readonly rotationsPerDay: number;
+  /** Most gateways that one device names in a day; 0 lifts the limit. */
+  readonly delegationsPerDay: number;
   /** Requests per second and address to `hello` and to `enrol`; 0 lifts the limit. */
   readonly helloPerSecond: number;
   readonly enrolPerSecond: number;
@@ -204,6 +206,7 @@ export const CONFIG_DEFAULTS: BrokerConfig = {
   minFreeBytes: 4 * 1024 * 1024,
   rotationGraceDays: 30,
   rotationsPerDay: 20,
+  delegationsPerDay: 20,
   helloPerSecond: 50,
   enrolPerSecond: 10,
   ...PLAIN_DEFAULTS,
@@ -269,6 +272,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   minFreeBytes: [0, 2 ** 40],
   rotationGraceDays: [0, 3650],
   rotationsPerDay: [0, 100_000],
+  delegationsPerDay: [0, 100_000],
   helloPerSecond: [0, 1_000_000],
   enrolPerSecond: [0, 1_000_000],
   ...PLAIN_RANGES,

@@ -71,9 +71,26 @@ export const BROKER_ERRORS = {
     what: 'A reading is later than it was received.',
     remedy: 'Correct the clock, or state the bound that it really has.',
   },
-  ERR_RELAY_UNSUPPORTED: {
-    what: 'This version records no relayed envelopes.',
-    remedy: 'Connect the leaf itself.',
+  ERR_RELAY_NOT_NAMED: {
+    what: 'The leaf has not named this gateway, or is not enrolled.',
+    remedy:
+      'File the leaf’s delegation (POST /v1/devices/<leaf>/delegation) before its envelopes; the leaf keeps them meanwhile. devices show says whom it has named.',
+  },
+  ERR_RELAY_EXPIRED: {
+    what: 'The delegation of the leaf has expired.',
+    remedy: 'Have the leaf sign a new one (fieldproof-agent relay-through) and file it.',
+  },
+  ERR_RELAY_ENVELOPE: {
+    what: 'What a gateway carried is no envelope that the leaf has signed for this kind.',
+    remedy: 'Carry what a leaf sends byte for byte, under the kind of its topic.',
+  },
+  ERR_DELEGATION_STALE: {
+    what: 'A newer delegation of the leaf is on file, or this one was taken back.',
+    remedy: 'Have the leaf sign a new one: issued has to be above that of the last.',
+  },
+  ERR_DELEGATION_RATE: {
+    what: 'The leaf has named gateways as often as it may in a day.',
+    remedy: 'Wait as long as Retry-After says; the operator may raise delegationsPerDay.',
   },
   ERR_LOG_FULL: {
     what: 'The evidence log cannot be written.',

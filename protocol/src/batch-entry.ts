@@ -4,6 +4,7 @@
  */
 
 import { CborCursor } from './cbor.ts';
+import { MAX_ENVELOPE_BYTES, MAX_RELAY_BYTES } from './envelope.ts';
 import { ProtocolError } from './errors.ts';
 import { isUpKind, UP_KINDS, type UpKind, upKindFromNumber } from './topics.ts';
 
@@ -13,8 +14,6 @@ const KEY_BYTES = 32;
 const SEED_BYTES = 4;
 const DIGEST_BYTES = 32;
 const MAX_BOOT_COUNTER = 0xffff_ffff;
-/** Envelopes are at most so long (envelope.md section 1.1). */
-const MAX_ENVELOPE_BYTES = 60_000;
 /** array, type, device, counter, seed, seq, kind, gateway, at, size, digest at their longest. */
 const MAX_BYTES = 1 + 1 + 34 + 5 + 5 + 9 + 1 + 34 + 9 + 3 + 34;
 
@@ -58,7 +57,7 @@ export function encodeBatchEntry(entry: BatchEntry): Uint8Array {
   if (entry.gateway === null) scratch[at++] = 0xf6;
   else at = putBytes(at, 'gateway', entry.gateway, KEY_BYTES);
   at = putUint(at, 'at', entry.at, Number.MAX_SAFE_INTEGER);
-  at = putUint(at, 'size', entry.size, MAX_ENVELOPE_BYTES);
+  at = putUint(at, 'size', entry.size, maxSize(entry.kind));
   at = putBytes(at, 'digest', entry.digest, DIGEST_BYTES);
   return scratch.slice(0, at);
 }
@@ -89,7 +88,7 @@ export function decodeBatchEntry(bytes: Uint8Array): BatchEntry {
     if (kind === undefined) throw malformed('kind', 'the number of an up kind', number);
     const gateway = takeGateway(cursor);
     const at = takeUint(cursor, 'at', Number.MAX_SAFE_INTEGER);
-    const size = takeUint(cursor, 'size', MAX_ENVELOPE_BYTES);
+    const size = takeUint(cursor, 'size', maxSize(kind));
     if (size === 0) throw malformed('size', 'at least 1', size);
     const digest = takeBytes(cursor, 'digest', DIGEST_BYTES);
     if (!cursor.done) throw malformed('entry', `${cursor.offset} bytes`, bytes.length);
@@ -111,6 +110,11 @@ export function decodeBatchEntry(bytes: Uint8Array): BatchEntry {
       cause: error,
     });
   }
+}
+
+/** Envelopes are at most so long (envelope.md section 1.1). */
+function maxSize(kind: UpKind): number {
+  return kind === 'relay' ? MAX_RELAY_BYTES : MAX_ENVELOPE_BYTES;
 }
 
 function takeGateway(cursor: CborCursor): Uint8Array | null {

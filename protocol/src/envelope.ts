@@ -14,6 +14,8 @@ import type { DownKind, UpKind } from './topics.ts';
 
 /** Longest envelope on the wire, in bytes: bounds what one message can cost a broker. */
 export const MAX_ENVELOPE_BYTES = 60_000;
+/** The same of kind `relay`, so that a gateway can carry whatever a leaf may send. docs/spec/envelope.md 1.1. */
+export const MAX_RELAY_BYTES = 60_400;
 
 export const CONTENT_TYPES = {
   cbor: 60,
@@ -103,6 +105,8 @@ export interface SealOptions {
   readonly signer: Signer;
   /** Up envelopes only. */
   readonly stamp?: Stamp;
+  /** MAX_RELAY_BYTES for kind `relay`. */
+  readonly maxBytes?: number;
 }
 
 /**
@@ -123,7 +127,8 @@ export function seal(options: SealOptions): Uint8Array {
   const envelope = encode(
     new Tagged(TAG_SIGN1, [protectedBytes, new Map(), options.payload, signature]),
   );
-  if (envelope.length > MAX_ENVELOPE_BYTES) throw tooLarge(envelope.length);
+  const { maxBytes = MAX_ENVELOPE_BYTES } = options;
+  if (envelope.length > maxBytes) throw tooLarge(envelope.length, maxBytes);
   return envelope;
 }
 
@@ -131,11 +136,15 @@ export function seal(options: SealOptions): Uint8Array {
  * Splits an envelope into its parts and checks its shape, not its signature. Sections 1 to 3.
  *
  * @param bytes - the whole envelope; the result holds views on it.
+ * @param maxBytes - MAX_RELAY_BYTES for kind `relay`.
  * @throws {ProtocolError} ERR_TOO_LARGE, ERR_CBOR_MALFORMED, ERR_CBOR_NOT_DETERMINISTIC, ERR_CBOR_LIMIT,
  * ERR_COSE_MALFORMED, ERR_COSE_ALGORITHM or ERR_ENVELOPE_HEADER.
  */
-export function parseEnvelope(bytes: Uint8Array): UnverifiedEnvelope {
-  if (bytes.length > MAX_ENVELOPE_BYTES) throw tooLarge(bytes.length);
+export function parseEnvelope(
+  bytes: Uint8Array,
+  maxBytes: number = MAX_ENVELOPE_BYTES,
+): UnverifiedEnvelope {
+  if (bytes.length > maxBytes) throw tooLarge(bytes.length, maxBytes);
   const message = decode(bytes, SHAPE);
   if (!(message instanceof Tagged) || Number(message.tag) !== TAG_SIGN1) {
     throw cose('envelope: expected CBOR tag 18');
@@ -291,9 +300,9 @@ function header(message: string): ProtocolError {
   return new ProtocolError('ERR_ENVELOPE_HEADER', message);
 }
 
-function tooLarge(length: number): ProtocolError {
+function tooLarge(length: number, maxBytes: number): ProtocolError {
   return new ProtocolError(
     'ERR_TOO_LARGE',
-    `envelope: expected at most ${MAX_ENVELOPE_BYTES} bytes, got ${length}`,
+    `envelope: expected at most ${maxBytes} bytes, got ${length}`,
   );
 }

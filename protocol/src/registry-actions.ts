@@ -91,6 +91,13 @@ const ACTIONS = {
   decision: record({ appeal: uint(), outcome: text(16), reason }),
   quarantine: record({ boot, against: boot }),
   release: record({ boot, reason: optional(reason) }),
+  delegate: record({
+    gateway: nullable(text(48)),
+    issued: uint(),
+    expires: nullable(uint()),
+    statement: optional(signed),
+    reason: optional(reason),
+  }),
   rename: record({ name: text(64) }),
   site: record({ group: text(64), cell: text(32), text: nullable(hash) }),
   notes: record({ text: nullable(hash) }),

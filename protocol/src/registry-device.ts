@@ -53,6 +53,18 @@ export interface Suspension {
   } | null;
 }
 
+/** Who may relay for a device: its last delegation. Section 8. */
+export interface Delegation {
+  /** The id of a device; null: nobody, it was taken back. */
+  readonly gateway: string | null;
+  /** Grows with every delegation of the device. */
+  readonly issued: number;
+  /** When it ends by itself, Unix ms; null: never. */
+  readonly expires: number | null;
+  /** Index of the `delegate` entry. */
+  readonly index: number;
+}
+
 /** A device as the registry has it. Times are Unix ms. */
 export interface RegisteredDevice {
   /** The id of its first key, for ever. */
@@ -80,6 +92,8 @@ export interface RegisteredDevice {
   readonly quarantined: readonly BootName[];
   /** Boots that an operator has released: refused no more for the counter that they share with another. */
   readonly released: readonly BootName[];
+  /** The last delegation; null before the first. */
+  readonly delegation: Delegation | null;
   readonly agent: string;
   readonly enrolledAt: number;
   readonly credentialIssued: number;
@@ -133,6 +147,23 @@ export function isSameBoot(a: BootName, b: BootName): boolean {
   return a.bootCounter === b.bootCounter && a.bootSeed === b.bootSeed;
 }
 
+/** Why a device may not relay for another one. */
+export type RelayProblem = 'not-named' | 'expired';
+
+/**
+ * Whether a gateway may relay for a device at a time, Unix ms. Section 8.
+ *
+ * @returns null when it may.
+ */
+export function relayProblem(
+  { delegation }: Pick<RegisteredDevice, 'delegation'>,
+  gateway: string,
+  at: number,
+): RelayProblem | null {
+  if (delegation === null || delegation.gateway !== gateway) return 'not-named';
+  return delegation.expires !== null && delegation.expires <= at ? 'expired' : null;
+}
+
 /** As `keyFor` of key-ring.ts, for a device as the log leaves it. */
 export function signingKey(
   device: Pick<RegisteredDevice, 'publicKey' | 'firstBoot' | 'retired'>,
@@ -164,6 +195,7 @@ function enrolled(
     suspension: before?.suspension ?? null,
     quarantined: before?.quarantined ?? [],
     released: before?.released ?? [],
+    delegation: before?.delegation ?? null,
     agent: action.agent ?? '',
     enrolledAt: isAgain ? before.enrolledAt : at,
     credentialIssued: action.issued,
@@ -213,6 +245,10 @@ function changeOf(
         released: [...without(before.released, boot), boot].slice(-MAX_QUARANTINED),
       };
     }
+    case 'delegate': {
+      const { gateway, issued, expires } = action;
+      return { delegation: { gateway, issued, expires, index: entry.index } };
+    }
     case 'rename':
       return { name: action.name };
     case 'site': {
@@ -244,7 +280,13 @@ function rotated(before: RegisteredDevice, action: ActionOf<'rotate'>): Partial<
     retired: [replaced, ...older].slice(0, MAX_RETIRED_KEYS),
     credentialIssued: action.issued,
     credentialExpires: action.expires,
+    // Whoever had the key may have named a gateway of their own.
+    ...(action.cause === 'compromise' && { delegation: withdrawn(before.delegation) }),
   };
+}
+
+function withdrawn(delegation: Delegation | null): Delegation | null {
+  return delegation && { ...delegation, gateway: null, expires: null };
 }
 
 function suspensionOf(action: ActionOf<'suspend'>, { at, index }: EntryPlace): Suspension {

@@ -43,6 +43,7 @@ const DEVICE: Device = {
     decision: null,
   },
   quarantined: [{ bootCounter: 7, bootSeed: 0xffff_ffff }],
+  delegation: { gateway: 'z6MkB', issued: 3, expires: null, index: 11 },
   released: [{ bootCounter: 8, bootSeed: 0 }],
   agent: 'test 1',
   enrolledAt: 1_795_000_000_000,

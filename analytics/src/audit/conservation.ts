@@ -14,6 +14,7 @@ import { DeviceChecks, type DeviceCounts } from './device-checks.ts';
 import type { RejectRecord, SegmentProblem } from './evidence-files.ts';
 import { ExpectedReadings, type ReadingCounts } from './expected-readings.ts';
 import type { DeviceOutbox } from './outbox-files.ts';
+import { RelayChecks } from './relay-checks.ts';
 import { StoreChecks, type StoreCounts } from './store-checks.ts';
 import type { StoredRows } from './stored-readings.ts';
 import { type VerdictCounts, Verdicts } from './verdicts.ts';
@@ -68,6 +69,7 @@ export async function auditConservation(inputs: ConservationInputs): Promise<Con
   for (const problem of inputs.rejectProblems ?? []) onProblem(problem);
 
   const verdicts = new Verdicts(maxExamples);
+  const relays = new RelayChecks(maxExamples);
   for (const reject of inputs.rejects) verdicts.addReject(reject);
   const expected = new ExpectedReadings();
   const known = new Set(devices.map(({ device }) => device));
@@ -82,6 +84,7 @@ export async function auditConservation(inputs: ConservationInputs): Promise<Con
     const entry = decoded(frame, log);
     if (entry === undefined) continue;
     verdicts.add(frame, entry);
+    relays.add(frame, entry);
     const device = entry.type === 'batch' ? deviceIdFromPublicKey(entry.device) : undefined;
     if (device !== undefined && known.has(device) && entry.type === 'batch') {
       digests.set(frame.index, Buffer.from(entry.digest).toString('hex'));
@@ -99,6 +102,7 @@ export async function auditConservation(inputs: ConservationInputs): Promise<Con
     deviceChecks.add(outbox, of, (index) => digests.get(index));
   }
   const results = [log.result(), ...verdicts.results()];
+  if (relays.result().checked > 0) results.push(relays.result());
   if (devices.length > 0) results.push(...deviceChecks.results());
   let storeCounts: StoreCounts | null = null;
   if (inputs.store !== undefined) {

@@ -1,6 +1,6 @@
 /** Devices as people read them: a table, and everything about one. Pure. */
 
-import type { Suspension } from '@fieldproof/protocol/registry-device';
+import type { Delegation, Suspension } from '@fieldproof/protocol/registry-device';
 import { type Column, formatFields, formatTable } from './text-layout.ts';
 
 /** Of the terminal, and of now, Unix ms. */
@@ -47,6 +47,7 @@ interface ShownDevice extends Shown {
   readonly suspension: Suspension | null;
   readonly quarantined: readonly string[];
   readonly released: readonly string[];
+  readonly delegation?: Delegation | null;
   readonly profiles: Readonly<
     Record<string, readonly { readonly metric: string; readonly unit: string }[]>
   >;
@@ -109,6 +110,7 @@ export function formatDevice(value: unknown, { width, now }: View): string {
     ...suspensionFields(device.suspension, now),
     ...listField('quarantined', device.quarantined),
     ...listField('released', device.released),
+    ...relayField(device.delegation ?? null, now),
     ['seen', seen(device, now)],
     ...Object.entries(device.profiles ?? {}).map(
       ([profile, metrics], i) =>
@@ -157,7 +159,7 @@ const KNOWN = new Set([
   ...['name', 'deviceId', 'owner', 'formerOwners', 'group', 'cell', 'texts', 'written', 'streams'],
   ...['standing', 'status', 'suspension', 'quarantined', 'released', 'online', 'lastSeenMs'],
   ...['profiles', 'agent', 'enrolledAt', 'credentialIssued', 'credentialExpires'],
-  ...['credentialExpired', 'logIndex', 'key', 'firstBoot', 'retired'],
+  ...['delegation', 'credentialExpired', 'logIndex', 'key', 'firstBoot', 'retired'],
 ]);
 
 /** Of a device that has another key than its first, which is its id. */
@@ -192,6 +194,18 @@ function suspensionFields(
       ? []
       : [['decision', `${decision.outcome} ${time(decision.at)}: ${decision.reason}`] as const]),
   ];
+}
+
+function relayField(
+  delegation: Delegation | null,
+  now: number,
+): readonly (readonly [string, string])[] {
+  if (delegation === null) return [];
+  const { gateway, expires, index } = delegation;
+  const until =
+    expires === null ? '' : ` until ${time(expires)}${expires <= now ? ', EXPIRED' : ''}`;
+  const who = gateway === null ? 'nobody any more' : `${gateway}${until}`;
+  return [['relayed by', `${who} (entry ${index})`]];
 }
 
 function textField(

@@ -43,6 +43,13 @@ export function addStandingCommands(devices: Command): void {
     .action((device: string, boot: string, flags: CommonFlags & { readonly reason?: string }) =>
       changeDevice(flags, device, { path: 'release', body: { boot, ...reasonOf(flags) } }),
     );
+  common(
+    devices.command('undelegate <device>').description('nobody relays for it any more, as a leaf'),
+  )
+    .option('--reason <text>', 'why; it is logged')
+    .action((device: string, flags: CommonFlags & { readonly reason?: string }) =>
+      changeDevice(flags, device, { path: 'undelegate', body: reasonOf(flags) }),
+    );
 }
 
 export function addAppealCommands(program: Command): void {

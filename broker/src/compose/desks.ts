@@ -2,6 +2,7 @@
 
 import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
 import { RateLimiter } from '../rate-limit.ts';
+import { DelegationDesk } from '../registry/delegation.ts';
 import type { DeskOptions } from '../registry/desk.ts';
 import { DetailsDesk } from '../registry/details.ts';
 import { EnrolmentDesk } from '../registry/enrolment.ts';
@@ -57,6 +58,7 @@ export function composeDesks(
     enrol: new RateLimiter(perSecond(config.enrolPerSecond), now),
     diagnosis: diagnoses,
     rotations: new RateLimiter(perDay(config.rotationsPerDay), now),
+    delegations: new RateLimiter(perDay(config.delegationsPerDay), now),
   };
 
   return {
@@ -64,6 +66,7 @@ export function composeDesks(
     enrolment: new EnrolmentDesk(deskOptions),
     rotations: new RotationDesk({ ...deskOptions, rotationLimit: limiters.rotations }),
     transfers: new TransferDesk(deskOptions),
+    delegations: new DelegationDesk({ network, directory, now, limit: limiters.delegations }),
   };
 }
 

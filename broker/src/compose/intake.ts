@@ -1,6 +1,7 @@
 /** The way in: the door, the front desk, the brokers behind it and the gate that judges what devices send. */
 
 import type { Verify } from '@fieldproof/protocol/envelope';
+import { relayProblem } from '@fieldproof/protocol/registry-device';
 import { remedyOf, rowOf } from '../errors.ts';
 import { Counters } from '../gate/counters.ts';
 import { Gate } from '../gate/gate.ts';
@@ -34,7 +35,7 @@ export type Intake = Awaited<ReturnType<typeof openIntake>>;
 export async function openIntake(base: Foundation, rights: Rights, link: DeviceLink) {
   const { config, network, signers, evidence, access, shareOf, random, now, log, cleanup } = base;
   const { directory, sightings, clones, quarantine, outages } = rights;
-  const { publishDown, isOnline } = link;
+  const { publishDown, isOnline, isReachable } = link;
   const counters = new Counters();
   const { verifier, verify } = await createVerifier(base);
   cleanup.push(() => verifier.stop());
@@ -45,7 +46,7 @@ export async function openIntake(base: Foundation, rights: Rights, link: DeviceL
     signer: signers.log,
     evidence,
     publishDown,
-    isOnline,
+    isOnline: isReachable,
     now,
     intervalMs: config.receiptIntervalMs,
   });
@@ -65,6 +66,10 @@ export async function openIntake(base: Foundation, rights: Rights, link: DeviceL
     receipts,
     publishDown,
     deviceKey: (deviceId) => directory.deviceKey(deviceId),
+    relayProblem: (leaf, gateway) => {
+      const device = directory.get(leaf);
+      return device === null ? 'not-named' : relayProblem(device, gateway, now());
+    },
     suspendedUntil: (deviceId) => directory.get(deviceId)?.suspension?.until ?? null,
     mayDiagnose: () => diagnoses.take('all') === 0,
     onClone: (deviceId, clone) => void quarantine.quarantine(deviceId, clone),
@@ -73,6 +78,7 @@ export async function openIntake(base: Foundation, rights: Rights, link: DeviceL
       log.info({ event: 'reject', deviceId, code, detail: message }, 'reject'),
     onAccepted: (deviceId, at, birth) => {
       sightings.seen(deviceId, at);
+      if (!isOnline(deviceId)) outages.heard(deviceId);
       if (birth !== null) sightings.born(deviceId, birth);
     },
     now,
@@ -117,7 +123,12 @@ export async function openIntake(base: Foundation, rights: Rights, link: DeviceL
     },
     onNotice,
   });
-  link.attach(server);
+  link.attach(server, (leaf) => {
+    const device = directory.get(leaf);
+    const gateway = device?.delegation?.gateway ?? null;
+    if (device === null || gateway === null) return null;
+    return relayProblem(device, gateway, now()) === null ? gateway : null;
+  });
   const held = new HeldPackets(config);
   cleanup.push(() => held.stop());
   const plainBroker = new PlainBroker({

@@ -34,6 +34,7 @@ export function composeRoutes(
     ...{ network, signer: signers.registry, rootKey: keys.rootKey, nonces: intake.nonces },
     desk: desks.enrolment,
     ...{ rotations: desks.rotations, transfers: desks.transfers },
+    delegations: desks.delegations,
     ...{ descriptor: later.descriptor, descriptorDesk: later.descriptorDesk },
     ...{ evidence, access, accessDesk, tokenDesk, registry, directory, sightings },
     ...{ publishDown: link.publishDown, isOnline: link.isOnline },

@@ -7,16 +7,24 @@
  */
 
 import { createHash } from 'node:crypto';
-import { MAX_ENVELOPE_BYTES, parseEnvelope, type Signer } from '@fieldproof/protocol/envelope';
+import {
+  MAX_ENVELOPE_BYTES,
+  MAX_RELAY_BYTES,
+  parseEnvelope,
+  type Signer,
+} from '@fieldproof/protocol/envelope';
 import type { TimeAnchorEntry } from '@fieldproof/protocol/log-entries';
 import { decodeBirth } from '@fieldproof/protocol/messages';
+import type { RelayProblem } from '@fieldproof/protocol/registry-device';
+import type { UpKind } from '@fieldproof/protocol/topics';
 import type { BootName, Clone, CloneWatch } from './clones.ts';
 import type { Counters } from './counters.ts';
 import type { EnvelopeKey, Evidence, Known } from './evidence.ts';
 import type { Rates } from './rates.ts';
 import type { Receipts } from './receipts.ts';
 import { isPermanent, isSendersFault, sealReject } from './rejects.ts';
-import { type Fault, seedBytes, type VerifiedStamp } from './rules.ts';
+import { openRelay } from './relay.ts';
+import { type Fault, type Judgement, seedBytes, type VerifiedStamp } from './rules.ts';
 import type { DeviceKey, PublishDown, Session, Slot } from './session.ts';
 import { judgeTopic, type Publish, type TopicVerdict } from './topic-rules.ts';
 import type { Verifier } from './verifier.ts';
@@ -34,6 +42,8 @@ export interface GateOptions {
   readonly publishDown: PublishDown;
   /** Keys and standing of a device, or null when it is not enrolled any more. */
   readonly deviceKey: (deviceId: string) => DeviceKey | null;
+  /** Why a gateway may not relay for a leaf now; null when it may. */
+  readonly relayProblem: (leaf: string, gateway: string) => RelayProblem | null;
   /** When the suspension of a device ends, Unix ms, or null. */
   readonly suspendedUntil: (deviceId: string) => number | null;
   /** Whether another failed signature may be tried under the other kinds. */
@@ -85,7 +95,7 @@ export class Gate {
       done,
     };
     session.slots.push(slot);
-    const fault = tooMany ?? (topic.ok ? sizeFault(envelope) : topic);
+    const fault = tooMany ?? (topic.ok ? sizeFault(envelope, topic.kind) : topic);
     const key = deviceKey(session.deviceId);
     if (!topic.ok || fault !== null || key === null) {
       slot.digest = createHash('sha256').update(envelope).digest();
@@ -109,12 +119,33 @@ export class Gate {
               this.judgeInOrder(session);
             },
           );
+        } else if (kind === 'relay' && judgement.fault === null) {
+          this.judgeInside(session, slot, judgement);
         } else {
           slot.judgement = judgement;
           this.judgeInOrder(session);
         }
       },
     );
+  }
+
+  /** What a gateway carries is judged before its turn, as its wrapping is; and has its verdict in its turn, before that. */
+  private judgeInside(session: Session, slot: Slot, judgement: Judgement): void {
+    openRelay(session, slot, {
+      ...this.options,
+      onSettled: (inner) => {
+        const { refused } = inner;
+        // What the broker could not do is asked for again, with its wrapping.
+        const again = refused?.code === 'ERR_LOG_FULL' || refused?.code === 'ERR_INTERNAL';
+        if (again) this.reject(session, slot, refused);
+        else this.append(session, slot);
+      },
+      done: (fault, inside) => {
+        slot.judgement = { stamp: judgement.stamp, fault };
+        if (inside !== null) slot.inside = inside;
+        this.judgeInOrder(session);
+      },
+    });
   }
 
   /** A session sends nearly everything to one topic. */
@@ -146,6 +177,14 @@ export class Gate {
     }
     const refused = this.cloned(session, stamp) ?? fault;
     const isBirth = slot.kind === 'birth';
+    if (refused === null && slot.inside !== undefined) {
+      const { leaf, slot: inner } = slot.inside;
+      // It is received once it is known to be the leaf's.
+      this.options.counters.countReceived();
+      leaf.slots.push(inner);
+      this.judgeInOrder(leaf);
+      return;
+    }
     if (refused === null && !isBirth) {
       this.append(session, slot);
       return;
@@ -181,7 +220,7 @@ export class Gate {
       bootSeed,
       seq,
       kind,
-      gateway: null,
+      gateway: session.gateway ?? null,
       at: slot.at,
       size: slot.envelope.length,
       digest: slot.digest!,
@@ -225,8 +264,9 @@ export class Gate {
     this.settle(session, slot);
   }
 
-  /** docs/spec/messages.md 1.1: a birth whose nonce is that of the live session is fresh. */
+  /** docs/spec/messages.md 1.1: a birth whose nonce is that of the live session is fresh; a relayed one has none. */
   private isFresh(session: Session, slot: Slot): boolean {
+    if (session.gateway !== undefined) return false;
     const { nonce } = decodeBirth(parseEnvelope(slot.envelope).payload);
     return nonce !== null && Buffer.from(nonce).toString('latin1') === session.nonce;
   }
@@ -269,7 +309,9 @@ export class Gate {
   private reject(session: Session, slot: Slot, fault: Fault, isSettled = true): void {
     const { counters, publishDown, network, signer, rates } = this.options;
     counters.countRejected(fault.code);
-    if (isSendersFault(fault.code)) rates.refused(session);
+    slot.refused = fault;
+    // A gateway can repeat what a leaf was refused for as often as it likes: the leaf does not pay for that.
+    if (isSendersFault(fault.code) && session.gateway === undefined) rates.refused(session);
     const { deviceId } = session;
     this.options.onRejected?.(deviceId, fault);
     const stamp = isSettled ? slot.judgement!.stamp : null;
@@ -307,9 +349,10 @@ function bootOf({ bootCounter, bootSeed }: VerifiedStamp): BootName {
   return { bootCounter, bootSeed };
 }
 
-function sizeFault(envelope: Uint8Array): Fault | null {
-  if (envelope.length <= MAX_ENVELOPE_BYTES) return null;
-  const message = `envelope: expected at most ${MAX_ENVELOPE_BYTES} bytes, got ${envelope.length}`;
+function sizeFault(envelope: Uint8Array, kind: UpKind): Fault | null {
+  const maxBytes = kind === 'relay' ? MAX_RELAY_BYTES : MAX_ENVELOPE_BYTES;
+  if (envelope.length <= maxBytes) return null;
+  const message = `envelope: expected at most ${maxBytes} bytes, got ${envelope.length}`;
   return { code: 'ERR_TOO_LARGE', message };
 }
 

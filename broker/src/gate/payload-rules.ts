@@ -6,6 +6,7 @@ import { CONTENT_TYPES, type UpEnvelope } from '@fieldproof/protocol/envelope';
 import { ProtocolError } from '@fieldproof/protocol/errors';
 import { decodeBirth, decodeEvent, decodeGap, PAYLOAD_LIMITS } from '@fieldproof/protocol/messages';
 import { checkTelemetry, type TelemetrySummary } from '@fieldproof/protocol/readings-decode';
+import { decodeRelay } from '@fieldproof/protocol/relay';
 import type { UpKind } from '@fieldproof/protocol/topics';
 import { BrokerError } from '../errors.ts';
 
@@ -35,9 +36,8 @@ export function checkPayload(kind: UpKind, envelope: UpEnvelope, at: number): vo
   if (kind === 'birth') decodeBirth(payload);
   else if (kind === 'event') decodeEvent(payload);
   else if (kind === 'gap') decodeGap(payload);
-  else if (kind === 'relay') {
-    throw new BrokerError('ERR_RELAY_UNSUPPORTED', 'relay: not in this version');
-  } else if (!(decode(payload, PAYLOAD_LIMITS) instanceof Map)) {
+  else if (kind === 'relay') decodeRelay(payload);
+  else if (!(decode(payload, PAYLOAD_LIMITS) instanceof Map)) {
     throw malformed('payload: expected a map');
   }
 }

@@ -8,6 +8,7 @@
  */
 
 import {
+  MAX_RELAY_BYTES,
   parseEnvelope,
   type UnverifiedEnvelope,
   upAad,
@@ -65,7 +66,8 @@ export interface JudgeContext {
 export function judge(submission: Submission, context: JudgeContext): Judgement {
   let stamp: VerifiedStamp | null = null;
   try {
-    const envelope = parseEnvelope(submission.envelope);
+    const maxBytes = submission.kind === 'relay' ? MAX_RELAY_BYTES : undefined;
+    const envelope = parseEnvelope(submission.envelope, maxBytes);
     const parsed = requireStamp(envelope);
     const { bootCounter, seq, bootMs } = parsed;
     const publicKey = requireKey(submission, { kid: envelope.kid, bootCounter });

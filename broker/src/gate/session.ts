@@ -3,7 +3,7 @@
 import type { KeyRing } from '@fieldproof/protocol/key-ring';
 import type { DownKind, UpKind } from '@fieldproof/protocol/topics';
 import type { Rate } from './rates.ts';
-import type { Judgement, Standing } from './rules.ts';
+import type { Fault, Judgement, Standing } from './rules.ts';
 
 /** Keys and standing of a device. */
 export interface DeviceKey extends KeyRing {
@@ -19,6 +19,16 @@ export interface Slot {
   digest: Uint8Array | null;
   settled: boolean;
   readonly done: () => void;
+  /** Of kind `relay`: what is inside, once that is judged too. */
+  inside?: Inside;
+  /** Why it was refused. */
+  refused?: Fault;
+}
+
+/** What a `relay` envelope carries, to be judged as if the leaf had sent it. */
+export interface Inside {
+  readonly leaf: Session;
+  readonly slot: Slot;
 }
 
 export interface Session {
@@ -30,6 +40,8 @@ export interface Session {
   readonly nonceIssuedAt: number;
   /** Of the key that signed the login. */
   readonly kid: Uint8Array;
+  /** The key in the id of the gateway that carries this one envelope of a leaf: no session, but judged like one. */
+  readonly gateway?: Uint8Array;
   /** PUBLISHes not yet acknowledged, in their order; those before `judged` have a verdict. */
   readonly slots: Slot[];
   judged: number;

@@ -16,6 +16,7 @@ import type { HttpTally } from '../observe/http-tally.ts';
 import { type AdminRoutesOptions, addAdminRoutes } from './admin/admin-routes.ts';
 import { watchMethods } from './allowed-methods.ts';
 import { answerClientError } from './client-error.ts';
+import { addDelegationRoute, type DelegationRouteOptions } from './delegation-route.ts';
 import { addDownRoute } from './down-route.ts';
 import { addEvidenceRoutes } from './evidence-routes.ts';
 import { ALWAYS_ANSWERED, addHealthRoutes, type HealthRoutesOptions } from './health-routes.ts';
@@ -40,6 +41,7 @@ export interface HttpServerOptions {
   readonly requests: HttpTally;
   readonly routes: PublicRoutesOptions &
     StandingRoutesOptions &
+    DelegationRouteOptions &
     MetricsRouteOptions &
     HealthRoutesOptions &
     AdminRoutesOptions &
@@ -95,6 +97,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   });
   addPublicRoutes(app, routes);
   addStandingRoutes(app, routes);
+  addDelegationRoute(app, routes);
   addEvidenceRoutes(app, routes);
   addMetricsRoute(app, routes);
   addDownRoute(app, routes);

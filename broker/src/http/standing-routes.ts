@@ -42,12 +42,13 @@ export function addStandingRoutes(app: FastifyInstance, options: StandingRoutesO
 
 /** Section 4.5. */
 export function showStanding(device: Device, at: number): object {
-  const { deviceId, suspension, quarantined } = device;
+  const { deviceId, suspension, quarantined, delegation } = device;
   return {
     device: deviceId,
     at,
     standing: standingOf(device, at),
     suspension,
     quarantined: quarantined.map(formatBootName),
+    delegation,
   };
 }

@@ -73,6 +73,12 @@ export class Outages {
     this.#tell({ event: 'device-online', at, since: outage.since, downMs }, deviceId);
   }
 
+  /** A device without a session was heard: through its gateway. */
+  heard(deviceId: string): void {
+    this.sessionBegins(deviceId);
+    this.sessionEnds(deviceId);
+  }
+
   sessionEnds(deviceId: string): void {
     this.#watch.ends(deviceId, this.#options.monotonicMs());
   }

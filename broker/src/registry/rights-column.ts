@@ -6,7 +6,14 @@ import type { RegisteredDevice } from '@fieldproof/protocol/registry-device';
 
 type Rights = Pick<
   RegisteredDevice,
-  'firstBoot' | 'retired' | 'formerOwners' | 'texts' | 'suspension' | 'quarantined' | 'released'
+  | 'firstBoot'
+  | 'retired'
+  | 'formerOwners'
+  | 'texts'
+  | 'suspension'
+  | 'quarantined'
+  | 'released'
+  | 'delegation'
 >;
 
 const NOTHING: readonly never[] = [];
@@ -20,6 +27,7 @@ const NONE: Rights = {
   suspension: null,
   quarantined: NOTHING,
   released: NOTHING,
+  delegation: null,
 };
 
 interface Stored extends Omit<Rights, 'retired'> {
@@ -27,7 +35,7 @@ interface Stored extends Omit<Rights, 'retired'> {
 }
 
 export function encodeRights(device: Rights): string {
-  const { firstBoot, formerOwners, texts, suspension, quarantined, released } = device;
+  const { firstBoot, formerOwners, texts, suspension, quarantined, released, delegation } = device;
   const retired = device.retired.map((key) => ({ ...key, publicKey: toHex(key.publicKey) }));
   const stored: Stored = {
     firstBoot,
@@ -37,6 +45,7 @@ export function encodeRights(device: Rights): string {
     suspension,
     quarantined,
     released,
+    delegation,
   };
   return JSON.stringify(stored);
 }

@@ -35,6 +35,7 @@ export const device = person('device');
 export const owner = person('owner');
 export const nextKey = person('next key');
 export const newOwner = person('new owner');
+export const gateway = person('gateway');
 
 /** 2026-11-21T12:00:00Z, Unix ms. */
 export const NOON = 1_795_262_400_000;

@@ -9,6 +9,7 @@ import {
   CONTENT_TYPES,
   type ContentType,
   downAad,
+  MAX_RELAY_BYTES,
   open,
   type Signer,
   seal,
@@ -174,6 +175,7 @@ export class TestDevice {
       contentType:
         changes.contentType ?? (kind === 'telemetry' ? CONTENT_TYPES.senml : CONTENT_TYPES.cbor),
       payload: changes.payload ?? this.payloadOf(kind),
+      ...(kind === 'relay' && { maxBytes: MAX_RELAY_BYTES }),
       externalAad: upAad(changes.network ?? this.network, kind),
       signer: changes.signer ?? this.signer,
       stamp: {

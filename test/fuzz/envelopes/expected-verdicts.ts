@@ -25,9 +25,10 @@ const PAYLOAD = [
   ...['ERR_CBOR_MALFORMED', 'ERR_CBOR_NOT_DETERMINISTIC', 'ERR_CBOR_LIMIT'],
   ...['ERR_SENML_MALFORMED', 'ERR_COLUMNS_MALFORMED', 'ERR_MESSAGE_MALFORMED'],
   ...['ERR_EDGE_RESULT_MALFORMED', 'ERR_TIME_UNSYNCED'],
-  ...['ERR_TIME_RELATIVE', 'ERR_TIME_FUTURE', 'ERR_RELAY_UNSUPPORTED'],
+  ...['ERR_TIME_RELATIVE', 'ERR_TIME_FUTURE', 'ERR_RELAY_NOT_NAMED'],
 ];
 const MAX_ENVELOPE_BYTES = 60_000;
+const MAX_RELAY_BYTES = 60_400;
 
 /** One device's part of the log and of the clone watch, as the specification has them. */
 export class ExpectedVerdicts {
@@ -54,7 +55,8 @@ export class ExpectedVerdicts {
       ({ outcome: 'rejected', codes, parts, digest, isFresh: false }) as const;
     const topic = topicCodes(submitted);
     if (topic.length > 0) return rejected(topic);
-    if (envelope.length > MAX_ENVELOPE_BYTES) return rejected(['ERR_TOO_LARGE']);
+    const maxBytes = kind === 'relay' ? MAX_RELAY_BYTES : MAX_ENVELOPE_BYTES;
+    if (envelope.length > maxBytes) return rejected(['ERR_TOO_LARGE']);
     const { verdict, parts } = strictVerdict(envelope, { ...this.context, kind });
     if (verdict === 'shape') return rejected(SHAPE);
     if (verdict === 'key') return rejected(['ERR_KEY_UNKNOWN', 'ERR_KEY_RETIRED']);

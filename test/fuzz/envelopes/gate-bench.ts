@@ -108,6 +108,7 @@ export class GateBench {
       ...{ network, signer, evidence, verifier, counters, receipts, publishDown, deviceKey, now },
       clones,
       rates: { take: () => null, refused: () => {} },
+      relayProblem: () => 'not-named',
       suspendedUntil: () => null,
       mayDiagnose: () => options.mayDiagnose,
       onClone: (_device, { boot }) => quarantined.push(boot),

@@ -128,6 +128,11 @@ function messageOf({ kind, nonce, ...boot }: LetterFields, chance: Chance): Node
     });
     return sortedMap({ gaps: array(...gaps) });
   }
+  if (kind === 'relay') {
+    const leaf = `z6Mk${chance.pick(['a', 'b'])}${'1'.repeat(43)}`;
+    const inside = chance.pick(['telemetry', 'event', 'relay', 'receipt']);
+    return array(tstr(leaf), tstr(inside), bstr(chance.bytes(chance.int(200))));
+  }
   if (kind === 'event') {
     const detail = map(tstr('n'), uint(chance.odd()));
     return sortedMap({ event: tstr('heartbeat'), ...(chance.oneIn(2) && { detail }) });

@@ -52,13 +52,15 @@ export interface StrictContext {
 
 const L = Point.CURVE().n;
 const MAX_BYTES = 60_000;
+const MAX_RELAY_BYTES = 60_400;
 
 /** Judges an envelope, all but what depends on the log. */
 export function strictVerdict(
   envelope: Uint8Array,
   context: StrictContext,
 ): { readonly verdict: StrictVerdict; readonly parts: StrictParts | null } {
-  const parts = strictParts(envelope);
+  const maxBytes = context.kind === 'relay' ? MAX_RELAY_BYTES : MAX_BYTES;
+  const parts = strictParts(envelope, maxBytes);
   if (parts === null) return { verdict: 'shape', parts };
   const publicKey = keyOf(parts, context);
   if (publicKey === null) return { verdict: 'key', parts };
@@ -78,8 +80,8 @@ function keyOf({ kid, bootCounter }: StrictParts, context: StrictContext): Uint8
 }
 
 /** Sections 1 to 3 of envelope.md; null when any of it is not so. */
-export function strictParts(envelope: Uint8Array): StrictParts | null {
-  if (envelope.length > MAX_BYTES) return null;
+export function strictParts(envelope: Uint8Array, maxBytes = MAX_BYTES): StrictParts | null {
+  if (envelope.length > maxBytes) return null;
   const message = tryRead(envelope);
   if (message === null || message.major !== 6 || message.argument !== 18n) return null;
   const body = message.items![0]!;
@@ -196,6 +198,7 @@ function isPayload(parts: StrictParts, { kind, at }: StrictContext): boolean {
     if (kind === 'telemetry' || (kind === 'result' && contentType !== 60)) {
       return areReadings(parts, at);
     }
+    // Whether it may be relayed is for who knows the leaf and its delegation: here nobody has named anybody.
     if (contentType !== 60 || kind === 'relay') return false;
     if (kind === 'birth') decodeBirth(payload);
     else if (kind === 'event') decodeEvent(payload);

@@ -6,6 +6,7 @@ import { decodeEvidenceEntry } from '@fieldproof/protocol/log-entries';
 import { readRegistryAction } from '@fieldproof/protocol/registry-actions';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { BrokerError } from '../../errors.ts';
+import type { DelegationDesk } from '../../registry/delegation.ts';
 import { checkKind, checkReason } from '../../registry/device-fields.ts';
 import type { EvidenceReader } from '../../registry/evidence-about.ts';
 import type { QuarantineDesk } from '../../registry/quarantine.ts';
@@ -17,6 +18,7 @@ import { type DeviceRoutesOptions, requireDevice, showChanged } from './device-r
 export interface AdminStandingOptions extends DeviceRoutesOptions {
   readonly suspensions: SuspensionDesk;
   readonly quarantine: QuarantineDesk;
+  readonly delegations: DelegationDesk;
   readonly evidence: EvidenceReader;
 }
 
@@ -24,7 +26,7 @@ export interface AdminStandingOptions extends DeviceRoutesOptions {
 const MAX_SUSPENSION_MS = 100 * 366 * 86_400_000;
 
 export function addStandingRoutes(app: FastifyInstance, options: AdminStandingOptions): void {
-  const { directory, suspensions, quarantine, now } = options;
+  const { directory, suspensions, quarantine, delegations, now } = options;
 
   app.post(
     '/admin/devices/:id/suspend',
@@ -67,6 +69,16 @@ export function addStandingRoutes(app: FastifyInstance, options: AdminStandingOp
         request,
         options,
       );
+    },
+  );
+
+  app.post(
+    '/admin/devices/:id/undelegate',
+    { config: { scope: 'suspend', takes: ['reason'] } },
+    async (request) => {
+      const { deviceId } = requireDevice(directory, request);
+      const device = await delegations.withdraw(deviceId, reasonIn(request));
+      return showChanged(device, request, options);
     },
   );
 
