@@ -22,14 +22,17 @@ import { ClockState } from './clock-state.ts';
 import type { AgentConfig } from './config.ts';
 import { readJoinFile } from './contact.ts';
 import { type DeviceIdentity, loadDeviceKey } from './device-key.ts';
+import { type Disk, systemDisk } from './disk.ts';
 import { type DownMessage, openDownMessage } from './down-message.ts';
-import { makeFolder, removeLeftovers } from './durable-file.ts';
+import { removeLeftovers } from './durable-file.ts';
 import { edgeTextCheck } from './edge-text.ts';
-import { AgentError, reasonOf } from './errors.ts';
+import { AgentError, codeOf, reasonOf } from './errors.ts';
 import { Journal } from './journal.ts';
 import { Link } from './link.ts';
 import { type Log, silentLog } from './log.ts';
+import { lossWindow } from './loss-window.ts';
 import { Membership, readJoinLine } from './membership.ts';
+import { type MemoryFolder, openMemoryFolder } from './memory-folder.ts';
 import { Outbox } from './outbox.ts';
 import { finishRebase, rebaseOutbox } from './outbox-rebase.ts';
 import { loadOwnership } from './owner.ts';
@@ -46,8 +49,12 @@ import { Sampler } from './sampler.ts';
 import { Settlement } from './settlement.ts';
 import { type StateLock, takeStateLock } from './state-lock.ts';
 import { type AgentStatus, saveStatus } from './status.ts';
+import { meteredDisk, WriteMeter, writeKinds } from './write-meter.ts';
 
 const STATUS_EVERY_MS = 10_000;
+/** Without a memory folder the status is on the card: after the first minutes, in which people look, more rarely. */
+const STATUS_ON_CARD_EVERY_MS = 60_000;
+const WATCHED_MS = 10 * 60_000;
 /** What is durable and not sent yet gets this long at `stop`; it is sent at the next start otherwise. */
 const STOP_PATIENCE_MS = 1000;
 const MIB = 1024 * 1024;
@@ -68,10 +75,14 @@ export interface AgentOptions {
   readonly onFailed?: (error: unknown) => void;
   /** Whether to write status.json; default true. */
   readonly statusFile?: boolean;
+  /** Where all that the agent keeps lies; tests pass one that fails. */
+  readonly disk?: Disk;
 }
 
 interface Parts {
   readonly lock: StateLock;
+  readonly disk: Disk;
+  readonly memory: MemoryFolder | undefined;
   readonly outbox: Outbox;
   readonly parked: ParkedStore;
   readonly journal: Journal;
@@ -92,6 +103,10 @@ export class Agent {
   #parts: Parts | undefined;
   /** Open from early in a start, before there are `#parts`. */
   #outbox: Outbox | undefined;
+  #memory: MemoryFolder | undefined;
+  #clockState: ClockState | undefined;
+  readonly #meter: WriteMeter;
+  readonly #startMs: number;
   #batch: BatchReading[] = [];
   #sealTimer: TimerHandle | undefined;
   #statusTimer: TimerHandle | undefined;
@@ -116,9 +131,13 @@ export class Agent {
       random: (length) => new Uint8Array(randomBytes(length)),
       root: '/',
       statusFile: true,
+      disk: systemDisk,
       ...options,
     };
     this.#effective = ownSettings(this.#own());
+    const { clock, config } = this.#options;
+    this.#meter = new WriteMeter({ clock, ...config.disk });
+    this.#startMs = clock.monotonicMs();
   }
 
   /**
@@ -134,20 +153,21 @@ export class Agent {
   }
 
   async #begin(): Promise<void> {
-    const { dataDir } = this.#options;
+    const { dataDir, disk } = this.#options;
     const state = join(dataDir, 'state');
-    await makeFolder(state).catch((cause: unknown) => {
+    await disk.makeFolder(state).catch((cause: unknown) => {
       throw new AgentError('ERR_AGENT_STATE', `${state}: ${reasonOf(cause)}`, { cause });
     });
     const lock = await takeStateLock(state);
     try {
-      for (const folder of [dataDir, state]) await removeLeftovers(folder);
+      for (const folder of [dataDir, state]) await removeLeftovers(folder, disk);
       await this.#start(lock, state);
-    } catch (error) {
-      await this.#outbox?.close().catch(() => {});
+    } catch (cause) {
+      await this.#closeOutbox();
       this.#parts = undefined;
       await lock.release();
-      throw error;
+      if (!/^E[A-Z0-9]+$/.test(codeOf(cause) ?? '')) throw cause;
+      throw new AgentError('ERR_AGENT_STATE', `${state}: ${reasonOf(cause)}`, { cause });
     }
   }
 
@@ -185,12 +205,23 @@ export class Agent {
       .catch((error: unknown) => log.error('outbox not synced', { reason: reasonOf(error) }));
     await parts.link.stop(STOP_PATIENCE_MS);
     await parts.receiptFile.flush();
-    await this.#publishStatus();
+    await this.#publishStatus({ isLast: true });
     this.#parts = undefined;
-    await parts.outbox
-      .close()
-      .catch((error: unknown) => log.error('outbox not closed', { reason: reasonOf(error) }));
+    await this.#closeOutbox();
     await parts.lock.release();
+  }
+
+  async #closeOutbox(): Promise<void> {
+    const { log } = this.#options;
+    let isClosed = true;
+    await this.#outbox?.close().catch((error: unknown) => {
+      isClosed = false;
+      log.error('outbox not closed', { reason: reasonOf(error) });
+    });
+    this.#outbox = undefined;
+    // What could not be spilled waits there for the next start.
+    await this.#memory?.close(!isClosed);
+    this.#memory = undefined;
   }
 
   /** @throws {AgentError} ERR_AGENT_STATE before `start` and after `stop`. */
@@ -235,6 +266,8 @@ export class Agent {
       },
       sensors: parts.sampler.status(),
       remote: parts.remote.status(),
+      disk: this.#meter.status(),
+      lossWindow: lossWindow(config, parts.memory !== undefined),
     };
   }
 
@@ -243,8 +276,13 @@ export class Agent {
     const identity = await loadDeviceKey(dataDir);
     const joinLine = readJoinLine(await readJoinFile(dataDir, config.joinFile));
     const ownership = await loadOwnership(dataDir);
+    const parent = config.memoryFolder;
+    const memory = await openMemoryFolder({ parent, state, random, log, disk: this.#options.disk });
+    this.#memory = memory;
+    const kindOf = writeKinds(dataDir, memory?.path);
+    const disk = meteredDisk(this.#options.disk, this.#meter, kindOf);
     const outbox = await this.#openOutbox(join(state, 'outbox'), {
-      ...identity,
+      ...{ ...identity, disk, memory },
       network: joinLine.network,
     });
     for (const part of outbox.damage) {
@@ -256,10 +294,9 @@ export class Agent {
     const parked = new ParkedStore({
       folder: join(state, 'parked'),
       max: config.outbox.maxParked,
+      disk,
     });
     await parked.open();
-    const atLeast = Math.max(outbox.highestBootCounter, identity.firstBoot - 1);
-    const boot = await beginBoot({ folder: state, atLeast, random });
     const events: [string, Record<string, string | number>][] = [];
     const tell = (event: string, detail: Record<string, string | number>): void => {
       if (this.#parts === undefined) events.push([event, detail]);
@@ -280,11 +317,10 @@ export class Agent {
         void this.#parts?.remote.check();
       },
     });
+    this.#clockState = clockState;
     const { network } = joinLine;
     const { signer } = identity;
     const { format } = config.batch;
-    const journal = new Journal({ network, signer, boot, outbox, clock: clockState, format, log });
-    const settlement = new Settlement({ outbox, parked, journal, clock, log });
     const membership = new Membership({
       dataDir,
       joinLine,
@@ -298,11 +334,28 @@ export class Agent {
       timeoutMs: config.link.timeoutMs,
       random,
       log,
+      disk,
     });
     await membership.load();
-    const receiptFile = new ReceiptFile({ folder: state, clock, log });
+    const receiptFile = new ReceiptFile({ folder: state, clock, log, disk });
     await receiptFile.open((bytes) => this.#openKept(bytes, membership));
     if (receiptFile.newest !== undefined) this.#noteReceipt(receiptFile.newest, membership);
+    const boot = await beginBoot({
+      ...{ folder: state, random, disk },
+      atLeast: Math.max(
+        ...[outbox.highestBootCounter, parked.highestBootCounter, identity.firstBoot - 1],
+        ...(receiptFile.newest?.boots ?? []).map(([counter]) => counter),
+      ),
+      wasHere: receiptFile.newest !== undefined || outbox.highestBootCounter > 0,
+    });
+    if (boot.hasLeapt) {
+      log.warn('the count of boots was lost; it goes on well above what is known', {
+        boot: boot.counter,
+      });
+      tell('boot-count-lost', { boot: boot.counter });
+    }
+    const journal = new Journal({ network, signer, boot, outbox, clock: clockState, format, log });
+    const settlement = new Settlement({ outbox, parked, journal, clock, log });
     const bootMs = (): number => clockState.bootMs();
     const remote = this.#makeRemote({ state, membership, clockState, journal });
     await remote.load();
@@ -347,6 +400,8 @@ export class Agent {
     });
     this.#parts = {
       lock,
+      disk,
+      memory,
       outbox,
       parked,
       journal,
@@ -381,28 +436,43 @@ export class Agent {
   /** Sealed anew first, where the device has taken the place of another one. */
   async #openOutbox(
     folder: string,
-    identity: DeviceIdentity & { readonly network: string },
+    options: DeviceIdentity & {
+      readonly network: string;
+      readonly disk: Disk;
+      readonly memory: MemoryFolder | undefined;
+    },
   ): Promise<Outbox> {
     const { config, clock, log } = this.#options;
-    const open = async (path: string): Promise<Outbox> => {
+    const { disk, memory } = options;
+    const openWith = async (path: string, frontFolder: string | undefined): Promise<Outbox> => {
       const outbox = new Outbox({
         ...config.outbox,
-        ...{ folder: path, clock, log },
+        ...{ folder: path, clock, log, disk, frontFolder },
         onDurable: () => this.#parts?.link.wake(),
+        trueTimeMs: () => this.#trueTimeMs(),
       });
       this.#outbox = outbox;
       await outbox.open();
       return outbox;
     };
-    await finishRebase(folder);
-    const outbox = await open(folder);
-    if (!identity.tookPlace) return outbox;
-    const rebased = await rebaseOutbox(outbox, { ...identity, folder, open });
-    this.#outbox = rebased.outbox;
+    await finishRebase(folder, disk);
+    const outbox = await openWith(folder, memory?.path);
+    if (!options.tookPlace) return outbox;
+    // What is in the front is sealed anew too, from the card.
+    await outbox.close();
+    const open = (path: string): Promise<Outbox> => openWith(path, undefined);
+    const rebased = await rebaseOutbox(await open(folder), { ...options, folder, open });
     if (rebased.sealed > 0) {
-      log.info('sealed anew what waited', { device: identity.deviceId, envelopes: rebased.sealed });
+      log.info('sealed anew what waited', { device: options.deviceId, envelopes: rebased.sealed });
     }
-    return rebased.outbox;
+    await rebased.outbox.close();
+    return await openWith(folder, memory?.path);
+  }
+
+  /** Unix ms by a clock that is believed. */
+  #trueTimeMs(): number | null {
+    const now = this.#clockState?.read();
+    return now === undefined || now.boundMs === null ? null : now.wallMs;
   }
 
   #own(): OwnSettings {
@@ -583,20 +653,25 @@ export class Agent {
   }
 
   #statusLater(): void {
-    this.#statusTimer = this.#options.clock.after(STATUS_EVERY_MS, () => {
+    const { clock } = this.#options;
+    const isWatched = clock.monotonicMs() - this.#startMs < WATCHED_MS;
+    const isCheap = this.#memory !== undefined || isWatched;
+    this.#statusTimer = clock.after(isCheap ? STATUS_EVERY_MS : STATUS_ON_CARD_EVERY_MS, () => {
       this.#statusLater();
       void this.#publishStatus();
     });
   }
 
-  #publishStatus(): Promise<void> {
+  /** @param isLast - it goes to the data folder, for those who ask while nothing runs. */
+  #publishStatus({ isLast = false } = {}): Promise<void> {
     if (this.#parts === undefined) return Promise.resolve();
     const { dataDir, statusFile, onStatus, log } = this.#options;
+    const { disk, memory } = this.#parts;
     const status = this.status();
     onStatus?.(status);
     if (!statusFile) return Promise.resolve();
     this.#savingStatus = this.#savingStatus
-      .then(() => saveStatus(dataDir, status))
+      .then(() => saveStatus(isLast ? dataDir : (memory?.path ?? dataDir), status, disk))
       .catch((error: unknown) => log.debug('status not saved', { reason: reasonOf(error) }));
     return this.#savingStatus;
   }

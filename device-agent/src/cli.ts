@@ -349,7 +349,10 @@ async function configOf(flags: CommonFlags, env: CliContext['env']): Promise<Age
     sets[text.slice(0, at)] = text.slice(at + 1);
   }
   const path = flags.config ?? join(resolve(flags.data), 'agent.yaml');
-  return await loadConfig(path, env, sets);
+  const config = await loadConfig(path, env, sets);
+  // systemd gives a folder in memory to a service that asks for it (systemd.exec(5)).
+  const given = env.RUNTIME_DIRECTORY?.split(':')[0];
+  return given && config.memoryFolder === undefined ? { ...config, memoryFolder: given } : config;
 }
 
 async function readText(

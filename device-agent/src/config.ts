@@ -44,7 +44,13 @@ export interface AgentSettings {
     readonly fsync: 'always' | 'interval';
     readonly fsyncEveryMs: number;
     readonly maxParked: number;
+    readonly maxAgeMs: number;
+    readonly spillAfterMs: number;
+    readonly spillBytes: number;
   };
+  /** A memory-backed folder for what the network acknowledges before it is worth a write, or absent. */
+  readonly memoryFolder?: string | undefined;
+  readonly disk: { readonly budgetBytesPerDay: number };
   readonly link: {
     readonly window: number;
     readonly heartbeatMs: number;
@@ -72,6 +78,8 @@ export interface AgentConfig extends AgentSettings {
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 
 const SETTINGS = {
   name: text({
@@ -93,6 +101,17 @@ const SETTINGS = {
     fsync: oneOf(['interval', 'always'], 'interval'),
     fsyncEveryMs: integer({ min: 10, max: MINUTE, byDefault: 1000 }),
     maxParked: integer({ min: 1, max: 10_000, byDefault: 256 }),
+    maxAgeMs: integer({ min: HOUR, max: 3660 * DAY, byDefault: 90 * DAY }),
+    spillAfterMs: integer({ min: 1000, max: HOUR, byDefault: MINUTE }),
+    spillBytes: integer({ min: 128 * KIB, max: 64 * MIB, byDefault: MIB }),
+  }),
+  memoryFolder: text({
+    pattern: /^\/\P{Cc}{1,1000}$/u,
+    is: 'an absolute path',
+    byDefault: undefined,
+  }),
+  disk: section<AgentSettings['disk']>({
+    budgetBytesPerDay: integer({ min: 1_000_000, max: 2 ** 50, byDefault: 40_000_000 }),
   }),
   link: section<AgentSettings['link']>({
     window: integer({ min: 1, max: 1000, byDefault: 16 }),
@@ -290,7 +309,11 @@ async function checkSensor(
 
 /** The dotted paths of all settings that are not lists. */
 function settingPaths(): string[] {
-  const settings = section<AgentSettings>(SETTINGS)({ cell: '0'.repeat(15) }, '', []);
+  const settings = section<AgentSettings>(SETTINGS)(
+    { cell: '0'.repeat(15), memoryFolder: '/run' },
+    '',
+    [],
+  );
   return Object.entries(settings).flatMap(([key, value]) =>
     isMap(value) ? Object.keys(value).map((inner) => `${key}.${inner}`) : [key],
   );

@@ -1,8 +1,8 @@
 /** Small files that are whole after a power cut: temp → fsync → rename → fsync of the folder. */
 
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { type Disk, systemDisk, writeAll } from './disk.ts';
 import { codeOf } from './errors.ts';
 
 /** As `replaceFile` names its temporary files. */
@@ -17,37 +17,41 @@ const LEFTOVER = /\.[0-9a-f]{8}\.tmp$/;
 export async function replaceFile(
   path: string,
   content: Uint8Array | string,
-  options: { readonly mode?: number; readonly durable?: boolean } = {},
+  options: { readonly mode?: number; readonly durable?: boolean; readonly disk?: Disk } = {},
 ): Promise<void> {
-  const { mode = 0o600, durable = true } = options;
+  const { mode = 0o600, durable = true, disk = systemDisk } = options;
   const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
   try {
-    const file = await open(temporary, 'wx', mode);
+    const file = await disk.open(temporary, 'wx', mode);
     try {
-      await file.writeFile(content);
+      await writeAll(file, typeof content === 'string' ? Buffer.from(content) : content, 0);
       if (durable) await file.sync();
     } finally {
       await file.close();
     }
-    await rename(temporary, path);
+    await disk.rename(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
+    // What made this fail may keep it from being removed; the next start does.
+    await disk.remove(temporary).catch(() => {});
     throw error;
   }
-  if (durable) await syncFolder(dirname(path));
+  if (durable) await disk.syncFolder(dirname(path));
 }
 
 /** Removes what replacements that were interrupted have left in a folder. Nobody else may be replacing files in it. */
-export async function removeLeftovers(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    if (LEFTOVER.test(name)) await rm(join(folder, name), { force: true });
+export async function removeLeftovers(folder: string, disk: Disk = systemDisk): Promise<void> {
+  for (const name of await disk.readdir(folder)) {
+    if (LEFTOVER.test(name)) await disk.remove(join(folder, name));
   }
 }
 
 /** The bytes of a file, or undefined when there is none. */
-export async function readIfPresent(path: string): Promise<Uint8Array | undefined> {
+export async function readIfPresent(
+  path: string,
+  disk: Disk = systemDisk,
+): Promise<Uint8Array | undefined> {
   try {
-    return await readFile(path);
+    return await disk.readFile(path);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
@@ -56,15 +60,10 @@ export async function readIfPresent(path: string): Promise<Uint8Array | undefine
 
 /** Makes names that were created in, or removed from, a folder durable. */
 export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
+  await systemDisk.syncFolder(path);
 }
 
 /** Makes a folder that only this user can read, with its parents. */
 export async function makeFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 });
+  await systemDisk.makeFolder(path);
 }

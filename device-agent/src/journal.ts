@@ -118,10 +118,9 @@ export class Journal {
   birth(payload: (now: ClockReading) => Uint8Array): Promise<PendingEnvelope> {
     return this.#serially(async () => {
       const now = this.#options.clock.read();
-      const position = this.#options.outbox.end;
       const record = await this.#put('birth', CONTENT_TYPES.cbor, payload(now), now);
       await this.#options.outbox.sync();
-      return { ...record, position };
+      return record;
     });
   }
 

@@ -24,6 +24,7 @@ import type { Clock } from './clock.ts';
 import type { ClockState } from './clock-state.ts';
 import { type DeviceIdentity, savePlace } from './device-key.ts';
 import { dial } from './dial.ts';
+import { type Disk, systemDisk } from './disk.ts';
 import { readIfPresent, replaceFile } from './durable-file.ts';
 import { AgentError, codeOf, reasonOf } from './errors.ts';
 import { type HttpAnswer, httpCall } from './http-call.ts';
@@ -55,6 +56,7 @@ export interface MembershipOptions {
   readonly timeoutMs: number;
   readonly random: (length: number) => Uint8Array;
   readonly log: Log;
+  readonly disk?: Disk;
 }
 
 export interface MqttAddress {
@@ -103,8 +105,8 @@ export class Membership {
 
   /** Reads what earlier runs kept. A file that no longer verifies is left out, and told. */
   async load(): Promise<void> {
-    const { dataDir, joinLine, log } = this.#options;
-    const kept = await readIfPresent(join(dataDir, 'state', 'descriptor.cose'));
+    const { dataDir, joinLine, log, disk } = this.#options;
+    const kept = await readIfPresent(join(dataDir, 'state', 'descriptor.cose'), disk);
     if (kept !== undefined) {
       try {
         this.#descriptor = openDescriptor(kept, this.#root());
@@ -112,7 +114,7 @@ export class Membership {
         log.warn('kept descriptor is not of this network', { reason: reasonOf(error) });
       }
     }
-    const credential = await readIfPresent(join(dataDir, 'state', 'credential.cose'));
+    const credential = await readIfPresent(join(dataDir, 'state', 'credential.cose'), disk);
     if (credential === undefined || this.#descriptor === undefined) return;
     try {
       this.#credential = this.#openCredential(credential);
@@ -184,14 +186,18 @@ export class Membership {
     return version > before;
   }
 
+  async #keep(name: string, bytes: Uint8Array): Promise<void> {
+    const { dataDir, disk = systemDisk } = this.#options;
+    await replaceFile(join(dataDir, 'state', name), bytes, { disk });
+  }
+
   async #fetchDescriptor(): Promise<Descriptor> {
-    const { dataDir } = this.#options;
     // Not secret, and verified by its signature: the one request that is sent to an unproved server.
     const answer = await this.#call('GET', '/v1/descriptor', { trusted: false });
     if (answer.status !== 200) throw refused('/v1/descriptor', answer);
     const descriptor = this.#verifyDescriptor(answer.body);
     if (descriptor.version !== this.#descriptor?.version) {
-      await replaceFile(join(dataDir, 'state', 'descriptor.cose'), answer.body);
+      await this.#keep('descriptor.cose', answer.body);
     }
     this.#take(descriptor);
     return descriptor;
@@ -237,7 +243,7 @@ export class Membership {
 
   /** Enrols, or renews the credential. The token is sent only while there is no credential. */
   async enrol(nonce: Uint8Array): Promise<Credential> {
-    const { identity, ownership, joinLine, name, cell, agent, dataDir, log } = this.#options;
+    const { identity, ownership, joinLine, name, cell, agent, log } = this.#options;
     if (ownership === undefined) {
       throw new AgentError('ERR_AGENT_OWNER', 'owner: expected one, got none; run init');
     }
@@ -264,11 +270,11 @@ export class Membership {
     try {
       const enrolled = decodeEnrolmentAnswer(answer.body);
       const descriptor = this.#verifyDescriptor(enrolled.descriptor);
-      await replaceFile(join(dataDir, 'state', 'descriptor.cose'), enrolled.descriptor);
+      await this.#keep('descriptor.cose', enrolled.descriptor);
       this.#take(descriptor);
       const credential = this.#openOwnCredential(enrolled.credential);
       if (credential.device !== this.deviceId) await this.#takePlace(credential);
-      await replaceFile(join(dataDir, 'state', 'credential.cose'), enrolled.credential);
+      await this.#keep('credential.cose', enrolled.credential);
       if (credential.device !== this.deviceId) {
         const message = `this device goes on as ${credential.device}, whose place it takes`;
         throw new AgentError('ERR_AGENT_IDENTITY', message);

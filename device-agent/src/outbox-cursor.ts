@@ -3,22 +3,22 @@
  * appended to and deleted. Leaves out what the outbox no longer waits for.
  */
 
-import type { FileHandle } from 'node:fs/promises';
 import type { Boot } from './boot.ts';
+import type { DiskFile } from './disk.ts';
 import { codeOf } from './errors.ts';
 import type { EnvelopeRecord } from './outbox-frame.ts';
 import { readFrame, SEGMENT_MAGIC } from './outbox-segment.ts';
 
-/** A place in the outbox. */
+/** A place in the outbox: on the card, and in its front. */
 export interface OutboxPosition {
   readonly segment: number;
   readonly offset: number;
+  /** Number of the next in the front. */
+  readonly front: number;
 }
 
-/** An envelope that waits, and where it lies. */
-export interface PendingEnvelope extends EnvelopeRecord {
-  readonly position: OutboxPosition;
-}
+/** An envelope that waits. */
+export type PendingEnvelope = EnvelopeRecord;
 
 /** A segment as a cursor needs it. */
 export interface CursorSegment {
@@ -37,15 +37,22 @@ export interface CursorSource {
   readonly limit: () => OutboxPosition;
   /** The first segment from an index on. */
   readonly nextSegment: (index: number) => CursorSegment | undefined;
+  /** The first of the front from a number on. */
+  readonly inFront: (
+    at: number,
+  ) => { readonly record: EnvelopeRecord; readonly at: number } | undefined;
   readonly isPending: (boot: Boot, seq: number) => boolean;
-  readonly open: (path: string) => Promise<FileHandle>;
+  readonly open: (path: string) => Promise<DiskFile>;
 }
 
-/** A reader's place in the outbox. Segments that are deleted meanwhile are passed over. */
+/**
+ * A reader's place in the outbox: first what is on the card, then the front. Segments that are deleted meanwhile are
+ * passed over; what is spilled meanwhile comes once more, from the card.
+ */
 export class OutboxCursor {
   readonly #source: CursorSource;
   #at: OutboxPosition;
-  #file: FileHandle | undefined;
+  #file: DiskFile | undefined;
   #isClosed = false;
 
   constructor(source: CursorSource) {
@@ -58,9 +65,9 @@ export class OutboxCursor {
     for (;;) {
       if (this.#isClosed) return undefined;
       const limit = this.#source.limit();
-      if (!isBefore(this.#at, limit)) return undefined;
+      if (!isBefore(this.#at, limit)) return this.#nextInFront(limit);
       const segment = this.#source.nextSegment(this.#at.segment);
-      if (segment === undefined) return undefined;
+      if (segment === undefined) return this.#nextInFront(limit);
       if (segment.index > this.#at.segment) {
         await this.#moveTo({ segment: segment.index, offset: 0 });
         continue;
@@ -70,10 +77,10 @@ export class OutboxCursor {
         await this.#moveTo({ segment: segment.index + 1, offset: 0 });
         continue;
       }
-      if (!isBefore({ segment: segment.index, offset }, limit)) return undefined;
+      if (!isBefore({ segment: segment.index, offset }, limit)) return this.#nextInFront(limit);
       const behindDamage = segment.damage.get(offset);
       if (behindDamage !== undefined) {
-        this.#at = { segment: segment.index, offset: Math.max(behindDamage, offset) };
+        this.#at = { ...this.#at, offset: Math.max(behindDamage, offset), segment: segment.index };
         if (behindDamage > offset) continue;
       }
       let read: Awaited<ReturnType<typeof readFrame>>;
@@ -88,10 +95,10 @@ export class OutboxCursor {
         await this.#moveTo({ segment: segment.index + 1, offset: 0 });
         continue;
       }
-      this.#at = { segment: segment.index, offset: read.end };
+      this.#at = { ...this.#at, segment: segment.index, offset: read.end };
       const { body } = read;
       if (body?.type !== 'envelope' || !this.#source.isPending(body.boot, body.seq)) continue;
-      return { ...body, position: { segment: segment.index, offset } };
+      return body;
     }
   }
 
@@ -101,7 +108,7 @@ export class OutboxCursor {
     await this.#leave();
   }
 
-  async #opened(path: string): Promise<FileHandle> {
+  async #opened(path: string): Promise<DiskFile> {
     if (this.#file !== undefined) return this.#file;
     const file = await this.#source.open(path);
     this.#file = file;
@@ -116,13 +123,26 @@ export class OutboxCursor {
     await file?.close();
   }
 
-  async #moveTo(position: OutboxPosition): Promise<void> {
+  async #moveTo(position: Pick<OutboxPosition, 'segment' | 'offset'>): Promise<void> {
     await this.#leave();
-    this.#at = position;
+    this.#at = { ...this.#at, ...position };
+  }
+
+  #nextInFront(limit: OutboxPosition): PendingEnvelope | undefined {
+    for (;;) {
+      const item = this.#source.inFront(this.#at.front);
+      if (item === undefined || item.at >= limit.front) return undefined;
+      this.#at = { ...this.#at, front: item.at + 1 };
+      const { boot, seq } = item.record;
+      if (this.#source.isPending(boot, seq)) return item.record;
+    }
   }
 }
 
-/** Whether one position comes before another. */
-export function isBefore(a: OutboxPosition, b: OutboxPosition): boolean {
+/** Whether one place on the card comes before another. */
+export function isBefore(
+  a: Pick<OutboxPosition, 'segment' | 'offset'>,
+  b: Pick<OutboxPosition, 'segment' | 'offset'>,
+): boolean {
   return a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset);
 }

@@ -2,7 +2,8 @@
  * Frames of outbox segments: `length u32 ‖ crc32c u32 ‖ body`, little-endian, the sum over length and body.
  *
  * A body is an envelope, or a mark that says which seqs of a boot this outbox no longer waits for. Marks
- * are whole sets, so that any later one replaces those before it and their order does not matter.
+ * are whole sets, so that any later one replaces those before it and their order does not matter. A third kind says
+ * what time it was, so that age is known after years without a clock.
  */
 
 import { crc32c, extendCrc32c } from '@fieldproof/protocol/crc32c';
@@ -17,6 +18,7 @@ export const MAX_BODY_BYTES = 65_536;
 const ENVELOPE = 1;
 const SETTLED = 2;
 const DROPPED = 3;
+const CLOCK = 4;
 /** Type, boot counter and seed. */
 const BOOT_BYTES = 9;
 const ENVELOPE_HEADER_BYTES = BOOT_BYTES + 1 + 8;
@@ -37,7 +39,9 @@ export type OutboxBody =
       readonly type: 'settled' | 'dropped';
       readonly boot: Boot;
       readonly ranges: readonly Interval[];
-    };
+    }
+  /** All that lies before this was sealed before this Unix ms, by a clock that was believed. */
+  | { readonly type: 'clock'; readonly atMs: number };
 
 /** A frame that holds an envelope. */
 export function encodeEnvelopeFrame(record: EnvelopeRecord): Uint8Array {
@@ -71,6 +75,14 @@ export function encodeMarkFrames(
   return frames;
 }
 
+/** A frame that says what time it is. */
+export function encodeClockFrame(atMs: number): Uint8Array {
+  const body = new Uint8Array(BOOT_BYTES);
+  body[0] = CLOCK;
+  viewOf(body).setBigUint64(1, BigInt(Math.max(0, Math.floor(atMs))), true);
+  return frameOf(body);
+}
+
 /**
  * The length of the body whose header this is, or undefined when no frame has such a header.
  *
@@ -93,6 +105,10 @@ export function decodeFrame(frame: Uint8Array): OutboxBody | undefined {
   if (extendCrc32c(crc32c(frame, 0, 4), body) !== view.getUint32(4, true)) return undefined;
   const at = FRAME_HEADER_BYTES;
   const type = view.getUint8(at);
+  if (type === CLOCK && length === BOOT_BYTES) {
+    const atMs = Number(view.getBigUint64(at + 1, true));
+    return Number.isSafeInteger(atMs) ? { type: 'clock', atMs } : undefined;
+  }
   const boot = { counter: view.getUint32(at + 1, true), seed: body.slice(5, BOOT_BYTES) };
   if (type === ENVELOPE && length > ENVELOPE_HEADER_BYTES) {
     const kind = upKindFromNumber(view.getUint8(at + BOOT_BYTES));

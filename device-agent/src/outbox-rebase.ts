@@ -7,13 +7,11 @@
  * has left in between.
  */
 
-import { existsSync } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parseEnvelope, type Signer, seal, upAad } from '@fieldproof/protocol/envelope';
 import { decodeGap, encodeGap } from '@fieldproof/protocol/messages';
 import type { Boot } from './boot.ts';
-import { syncFolder } from './durable-file.ts';
+import { type Disk, systemDisk } from './disk.ts';
 import type { Outbox } from './outbox.ts';
 import type { EnvelopeRecord } from './outbox-frame.ts';
 
@@ -24,8 +22,9 @@ export interface RebaseOptions {
   readonly signer: Signer;
   /** The first boot counter that the key may sign. */
   readonly firstBoot: number;
-  /** Opens an outbox. */
+  /** Opens an outbox without a front. */
   readonly open: (folder: string) => Promise<Outbox>;
+  readonly disk?: Disk;
 }
 
 /**
@@ -38,31 +37,37 @@ export async function rebaseOutbox(
   outbox: Outbox,
   options: RebaseOptions,
 ): Promise<{ readonly outbox: Outbox; readonly sealed: number }> {
-  const { folder, firstBoot, open } = options;
+  const { folder, firstBoot, open, disk = systemDisk } = options;
   if (!outbox.pendingBoots().some(({ counter }) => counter < firstBoot)) {
     return { outbox, sealed: 0 };
   }
   const [next, old] = [`${folder}.new`, `${folder}.old`];
-  await rm(next, { recursive: true, force: true });
+  await disk.remove(next);
   const made = await open(next);
   const sealed = await copy(outbox, made, options);
   await made.sync();
   await made.close();
   await outbox.close();
-  await rename(folder, old);
-  await rename(next, folder);
-  await syncFolder(dirname(folder));
-  await rm(old, { recursive: true, force: true });
+  await disk.rename(folder, old);
+  await disk.rename(next, folder);
+  await disk.syncFolder(dirname(folder));
+  await disk.remove(old);
   return { outbox: await open(folder), sealed };
 }
 
 /** Ends what a crash has left, before the outbox is opened. */
-export async function finishRebase(folder: string): Promise<void> {
+export async function finishRebase(folder: string, disk: Disk = systemDisk): Promise<void> {
   const [next, old] = [`${folder}.new`, `${folder}.old`];
+  const isThere = (path: string): Promise<boolean> =>
+    disk.stat(path).then(
+      () => true,
+      () => false,
+    );
   // The new one is whole: the old one was moved away after that.
-  if (!existsSync(folder) && existsSync(old)) await rename(existsSync(next) ? next : old, folder);
-  await rm(next, { recursive: true, force: true });
-  await rm(old, { recursive: true, force: true });
+  if (!(await isThere(folder)) && (await isThere(old))) {
+    await disk.rename((await isThere(next)) ? next : old, folder);
+  }
+  for (const left of [next, old]) if (await isThere(left)) await disk.remove(left);
 }
 
 async function copy(from: Outbox, to: Outbox, options: RebaseOptions): Promise<number> {

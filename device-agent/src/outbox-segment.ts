@@ -1,6 +1,7 @@
 /** Reading of one segment file: a magic line, then frames. Damage is passed over and told, never repaired. */
 
-import type { FileHandle } from 'node:fs/promises';
+import type { DiskFile } from './disk.ts';
+import { codeOf } from './errors.ts';
 import { bodyLength, decodeFrame, FRAME_HEADER_BYTES, type OutboxBody } from './outbox-frame.ts';
 
 /** First bytes of a segment: name and version of the format. */
@@ -8,6 +9,7 @@ export const SEGMENT_MAGIC = new TextEncoder().encode('fieldproof outbox 1\n');
 
 /** Read at once when the next whole frame is looked for. */
 const SEARCH_BYTES = 65_536;
+const BLOCK_BYTES = 4096;
 
 export interface SegmentFrame {
   readonly offset: number;
@@ -26,7 +28,7 @@ export type ScanItem =
  * Goes through a segment from its first frame to its end. Behind damage it goes on with the next whole frame,
  * so that a bad byte costs the frame it lies in, also where it lies in a length or in the magic line.
  */
-export async function* scanSegment(file: FileHandle): AsyncGenerator<ScanItem> {
+export async function* scanSegment(file: DiskFile): AsyncGenerator<ScanItem> {
   const { size } = await file.stat();
   const magic = await readBytes(file, 0, SEGMENT_MAGIC.length);
   let offset = 0;
@@ -53,7 +55,7 @@ export async function* scanSegment(file: FileHandle): AsyncGenerator<ScanItem> {
  * The frame at an offset: `body` undefined when its sum is wrong; undefined when no whole frame is there.
  */
 export async function readFrame(
-  file: FileHandle,
+  file: DiskFile,
   offset: number,
 ): Promise<{ readonly end: number; readonly body: OutboxBody | undefined } | undefined> {
   const header = await readBytes(file, offset, FRAME_HEADER_BYTES);
@@ -66,7 +68,7 @@ export async function readFrame(
 }
 
 /** The first offset from `from` on at which a whole frame with the right sum begins, or `size`. */
-async function findFrame(file: FileHandle, from: number, size: number): Promise<number> {
+async function findFrame(file: DiskFile, from: number, size: number): Promise<number> {
   for (let base = from; base < size; base += SEARCH_BYTES) {
     // Headers that begin at the end of this part reach into the next.
     const part = await readBytes(file, base, SEARCH_BYTES + FRAME_HEADER_BYTES);
@@ -80,13 +82,38 @@ async function findFrame(file: FileHandle, from: number, size: number): Promise<
   return size;
 }
 
-async function readBytes(file: FileHandle, offset: number, length: number): Promise<Buffer> {
+/** What a worn card cannot read any more are zeros, which are no frame: one bad block costs what lies in it. */
+async function readBytes(file: DiskFile, offset: number, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length);
   let filled = 0;
   while (filled < length) {
-    const { bytesRead } = await file.read(buffer, filled, length - filled, offset + filled);
-    if (bytesRead === 0) break;
-    filled += bytesRead;
+    const part = await readPart(file, buffer, { filled, offset });
+    if (part === 0) break;
+    filled += part;
   }
   return buffer.subarray(0, filled);
+}
+
+async function readPart(
+  file: DiskFile,
+  buffer: Buffer,
+  { filled, offset }: { readonly filled: number; readonly offset: number },
+): Promise<number> {
+  const position = offset + filled;
+  const rest = buffer.length - filled;
+  try {
+    return (await file.read(buffer, filled, rest, position)).bytesRead;
+  } catch (error) {
+    if (codeOf(error) !== 'EIO') throw error;
+  }
+  // Once more, and as far as the next block only.
+  const block = Math.min(rest, BLOCK_BYTES - (position % BLOCK_BYTES));
+  try {
+    return (await file.read(buffer, filled, block, position)).bytesRead;
+  } catch (error) {
+    if (codeOf(error) !== 'EIO') throw error;
+  }
+  const { size } = await file.stat();
+  buffer.fill(0, filled, filled + block);
+  return Math.max(0, Math.min(block, size - position));
 }

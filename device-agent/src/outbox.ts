@@ -1,29 +1,51 @@
 /**
  * The outbox: signed envelopes wait here, on disk, until the network has proved that it has them.
  *
- * Append-only segments; deletion is by whole segments of which nothing waits any more. An envelope is handed
- * to the link only when it is durable (`sync`), so a seq that a crash lost was never sent, and the next
+ * Append-only segments; deletion is by whole segments of which nothing waits any more. Without a front an envelope is
+ * handed to the link only when it is durable (`sync`), so a seq that a crash lost was never sent. With a front
+ * (outbox-front.ts) it is handed out at once and spilled to the card only when it is not settled in time. Either way the next
  * start is another boot: no seq is ever used for two contents. A torn last write is cut off and told.
- * The device forgets by receipts only (docs/spec/settlement.md 3.3); when the outbox is full the oldest
- * segment is given up, after a `gap` that declares it is durable (the caller's part, see `Journal`).
+ * The device forgets by receipts only (docs/spec/settlement.md 3.3); when the outbox is full, or its oldest is too old, the
+ * oldest segment is given up, after a `gap` that declares it is durable (the caller's part, see `Journal`).
+ *
+ * What a failed fsync leaves is nobody's guess: the system may call pages clean that never reached the card. So all
+ * since the last good one is written again, into a new segment, before anything else.
  */
 
-import { type FileHandle, open as openFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Interval, IntervalSet } from '@fieldproof/protocol/interval-set';
-import type { Boot } from './boot.ts';
+import { type Boot, bootKey } from './boot.ts';
 import type { Clock, TimerHandle } from './clock.ts';
-import { makeFolder, syncFolder } from './durable-file.ts';
+import { type Disk, type DiskFile, systemDisk, writeAll } from './disk.ts';
 import { AgentError, codeOf, reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
 import { isBefore, OutboxCursor, type OutboxPosition } from './outbox-cursor.ts';
-import { type EnvelopeRecord, encodeEnvelopeFrame, encodeMarkFrames } from './outbox-frame.ts';
-import { type BootRanges, countOf, OutboxLedger, pendingOf } from './outbox-ledger.ts';
+import {
+  type EnvelopeRecord,
+  encodeClockFrame,
+  encodeEnvelopeFrame,
+  encodeMarkFrames,
+  type OutboxBody,
+} from './outbox-frame.ts';
+import { OutboxFront } from './outbox-front.ts';
+import {
+  type BootEntry,
+  type BootRanges,
+  countOf,
+  OutboxLedger,
+  pendingOf,
+} from './outbox-ledger.ts';
 import { SEGMENT_MAGIC, scanSegment } from './outbox-segment.ts';
 
 const SEGMENT_NAME = /^(\d{10})\.seg$/;
 /** Kept free under maxBytes for gaps and marks, so that giving up can always be declared. */
 const RESERVE_BYTES = 65_536;
+const SPILL_BYTES = 2 ** 20;
+const SPILL_AFTER_MS = 60_000;
+/** A believed time is written this often: ages are known as exactly as that. */
+const CLOCK_MARK_EVERY_MS = 3_600_000;
+/** A segment is closed after this part of the greatest age, so that it does not keep young ones with old ones. */
+const AGE_PARTS = 8;
 
 export interface OutboxOptions {
   readonly folder: string;
@@ -34,10 +56,18 @@ export interface OutboxOptions {
   readonly fsyncEveryMs: number;
   readonly clock: Clock;
   readonly log: Log;
-  /** Called whenever more envelopes became durable. */
+  /** Called whenever more envelopes may be handed out. */
   readonly onDurable?: () => void;
-  /** Opens a file; tests pass one that fails. */
-  readonly open?: (path: string, flags: string, mode: number) => Promise<FileHandle>;
+  readonly disk?: Disk;
+  /** A memory-backed folder of this outbox alone; without it all goes to the card at once. */
+  readonly frontFolder?: string | undefined;
+  /** What is not settled after so long in the front, or beyond so many bytes, goes to the card. */
+  readonly spillAfterMs?: number;
+  readonly spillBytes?: number;
+  /** What is surely older may be given up; default never. */
+  readonly maxAgeMs?: number;
+  /** Unix ms by a clock that is believed, or null. */
+  readonly trueTimeMs?: () => number | null;
 }
 
 interface Segment {
@@ -49,6 +79,16 @@ interface Segment {
   readonly members: Map<string, IntervalSet>;
   /** Damage that was found in it: where it begins → where the next whole frame does. */
   readonly damage: Map<number, number>;
+  /** Monotonic and believed Unix ms at which it had all of its envelopes, as far as known. */
+  closedAtMs?: number;
+  closedAtUnixMs?: number;
+}
+
+/** Written and not durable yet. */
+interface Unsynced {
+  readonly bytes: Uint8Array;
+  /** Envelopes in it. */
+  readonly members: readonly { readonly key: string; readonly seq: number }[];
 }
 
 /** Bytes of a segment that are no frames. */
@@ -64,7 +104,9 @@ export interface OutboxStats {
   readonly pending: number;
   readonly bytes: number;
   readonly segments: number;
-  /** Bytes written since `open`, the measure of wear. */
+  /** Bytes of them in the front. */
+  readonly frontBytes: number;
+  /** Bytes written to the card since `open`. */
   readonly bytesWritten: number;
   readonly syncs: number;
 }
@@ -81,17 +123,31 @@ export class Outbox {
   readonly #ledger = new OutboxLedger();
   #segments: Segment[] = [];
   readonly #damage: OutboxDamage[] = [];
-  #file: FileHandle | undefined;
-  #durable: OutboxPosition = { segment: 0, offset: 0 };
+  readonly #disk: Disk;
+  #front: OutboxFront | undefined;
+  #file: DiskFile | undefined;
+  #durable: Omit<OutboxPosition, 'front'> = { segment: 0, offset: 0 };
+  #unsynced: Unsynced[] = [];
+  /** A write or a sync has failed: what is unsynced has to be written elsewhere. */
+  #isSuspect = false;
+  #clockMarkAtMs: number | undefined;
+  #spillTimer: TimerHandle | undefined;
   #dirtyBoots = new Set<string>();
   #queue: Promise<unknown> = Promise.resolve();
   #timer: TimerHandle | undefined;
   #bytesWritten = 0;
   #syncs = 0;
   #pendingCount = 0;
+  #activeSinceMs = 0;
 
   constructor(options: OutboxOptions) {
     this.#options = options;
+    const { disk = systemDisk, frontFolder } = options;
+    this.#disk = disk;
+    const spillBytes = Math.min(options.spillBytes ?? SPILL_BYTES, options.maxBytes / 4);
+    if (frontFolder !== undefined) {
+      this.#front = new OutboxFront({ folder: frontFolder, disk, maxBytes: spillBytes });
+    }
   }
 
   /**
@@ -103,8 +159,8 @@ export class Outbox {
   async open(): Promise<{ readonly tornBytes: number; readonly damagedBytes: number }> {
     const { folder } = this.#options;
     try {
-      await makeFolder(folder);
-      const indexes = (await readdir(folder))
+      await this.#disk.makeFolder(folder);
+      const indexes = (await this.#disk.readdir(folder))
         .flatMap((name) => SEGMENT_NAME.exec(name)?.[1] ?? [])
         .map(Number)
         .sort((a, b) => a - b);
@@ -112,10 +168,12 @@ export class Outbox {
         const last = index === indexes[indexes.length - 1];
         this.#damage.push(...(await this.#load(index, last)));
       }
+      this.#activeSinceMs = this.#options.clock.monotonicMs();
       const active = this.#segments[this.#segments.length - 1];
       if (active === undefined || active.length === 0) await this.#roll();
       else this.#file = await this.#open(active.path, 'r+');
       await this.#syncNow();
+      await this.#openFront();
       this.#pendingCount = this.#ledger.pendingCount();
       await this.#deleteSettled();
       const bytesOf = (reason: OutboxDamage['reason']): number =>
@@ -123,6 +181,7 @@ export class Outbox {
       return { tornBytes: bytesOf('torn'), damagedBytes: bytesOf('damaged') };
     } catch (cause) {
       await this.#file?.close().catch(() => {});
+      await this.#front?.close(false).catch(() => {});
       throw new AgentError('ERR_AGENT_OUTBOX', `${folder}: ${reasonOf(cause)}`, { cause });
     }
   }
@@ -139,16 +198,15 @@ export class Outbox {
 
   /** Whether another envelope of this size would pass a limit. */
   isFull(bytes: number): boolean {
-    const total = this.#segments.reduce((sum, { length }) => sum + length, 0);
     return (
-      total + bytes + RESERVE_BYTES > this.#options.maxBytes ||
+      this.#bytes() + bytes + RESERVE_BYTES > this.#options.maxBytes ||
       this.#pendingCount >= this.#options.maxEnvelopes
     );
   }
 
   /**
-   * Writes an envelope. It is handed out by cursors when it is durable: with `fsync: always` when this
-   * resolves, else within `fsyncEveryMs`, or after `sync`.
+   * Writes an envelope. Cursors hand it out when it is durable: with `fsync: always` when this resolves, else
+   * within `fsyncEveryMs`, or after `sync`; with a front at once.
    *
    * @throws {AgentError} ERR_AGENT_OUTBOX; then nothing of it is in the outbox, and its seq is used up.
    */
@@ -157,27 +215,43 @@ export class Outbox {
       const frame = encodeEnvelopeFrame(record);
       const entry = this.#ledger.entry(record.boot);
       try {
-        if (this.#active.length + frame.length > this.#options.segmentBytes) await this.#roll();
-        await this.#writeMarks([frame]);
-        if (this.#options.fsync === 'always') await this.#file!.datasync();
+        const isInFront = await this.#addToFront(record, frame);
+        if (!isInFront) {
+          await this.#appendToCard([{ frame, key: entry.key, seq: record.seq }]);
+          if (this.#options.fsync === 'always' || this.#front !== undefined) await this.#syncNow();
+        }
       } catch (cause) {
         throw new AgentError('ERR_AGENT_OUTBOX', `append: ${reasonOf(cause)}`, { cause });
       }
       entry.present.add(record.seq);
-      membersOf(this.#active, entry.key).add(record.seq);
       this.#pendingCount += 1;
-      if (this.#options.fsync === 'always') this.#isDurable(this.end);
-      else this.#syncLater();
+      if (this.#front !== undefined) this.#options.onDurable?.();
+      else if (this.#options.fsync === 'interval') this.#syncLater();
     });
   }
 
-  /** Makes everything appended so far durable. @throws {AgentError} ERR_AGENT_OUTBOX */
+  /**
+   * Has everything appended so far handed out: durable, or in the front.
+   *
+   * @throws {AgentError} ERR_AGENT_OUTBOX
+   */
   sync(): Promise<void> {
     return this.#serially(async () => {
-      await this.#writeMarks();
+      if (this.#front === undefined) await this.#writeMarks();
       await this.#syncNow();
     }).catch((cause: unknown) => {
       throw new AgentError('ERR_AGENT_OUTBOX', `sync: ${reasonOf(cause)}`, { cause });
+    });
+  }
+
+  /** Makes all that waits durable, also what is in the front. @throws {AgentError} ERR_AGENT_OUTBOX */
+  spill(): Promise<void> {
+    return this.#serially(async () => {
+      await this.#spill();
+      await this.#writeMarks();
+      await this.#syncNow();
+    }).catch((cause: unknown) => {
+      throw new AgentError('ERR_AGENT_OUTBOX', `spill: ${reasonOf(cause)}`, { cause });
     });
   }
 
@@ -201,6 +275,7 @@ export class Outbox {
       this.#dirtyBoots.add(entry.key);
       const settled = before - countOf(pendingOf(entry, entry.present));
       this.#pendingCount -= settled;
+      await this.#tidyFront();
       await this.#deleteSettled();
       return settled;
     });
@@ -208,7 +283,10 @@ export class Outbox {
 
   /** Notes seqs that were given up: they are neither sent nor waited for, and `undeclared` until settled. */
   drop(boot: Boot, ranges: readonly Interval[]): Promise<void> {
-    return this.#serially(async () => this.#drop([{ boot, ranges }]));
+    return this.#serially(async () => {
+      this.#drop([{ boot, ranges }]);
+      await this.#tidyFront();
+    });
   }
 
   /** The oldest segment with envelopes that wait, to be given up when the outbox is full. */
@@ -222,6 +300,18 @@ export class Outbox {
     return undefined;
   }
 
+  /** The same where all that waits in it is surely older than `maxAgeMs`. */
+  expired(): OutboxVictim | undefined {
+    const { maxAgeMs, clock, trueTimeMs } = this.#options;
+    const victim = this.victim();
+    if (maxAgeMs === undefined || victim === undefined) return undefined;
+    const segment = this.#segments.find(({ index }) => index === victim.segment)!;
+    const nowMs = trueTimeMs?.() ?? null;
+    const ran = clock.monotonicMs() - (segment.closedAtMs ?? Number.POSITIVE_INFINITY);
+    const old = nowMs === null ? 0 : nowMs - (segment.closedAtUnixMs ?? Number.POSITIVE_INFINITY);
+    return Math.max(ran, old) > maxAgeMs ? victim : undefined;
+  }
+
   /** Gives a segment up. The caller has made its declaration durable. */
   giveUp(victim: OutboxVictim): Promise<void> {
     return this.#serially(async () => {
@@ -232,7 +322,10 @@ export class Outbox {
 
   /** Closes the segment that is written to, so that it can be given up too. */
   roll(): Promise<void> {
-    return this.#serially(() => this.#roll());
+    return this.#serially(async () => {
+      await this.#spill();
+      await this.#roll();
+    });
   }
 
   holes(): BootRanges[] {
@@ -261,15 +354,27 @@ export class Outbox {
 
   /** Where the next envelope will lie. */
   get end(): OutboxPosition {
-    return { segment: this.#active.index, offset: this.#active.length };
+    return {
+      segment: this.#active.index,
+      offset: this.#active.length,
+      front: this.#front?.end ?? 0,
+    };
   }
 
   /** Reads what waits, oldest first, from a position to another (default: as far as it is durable). */
-  cursor(from: OutboxPosition = { segment: 0, offset: 0 }, to?: OutboxPosition): OutboxCursor {
+  cursor(
+    from: OutboxPosition = { segment: 0, offset: 0, front: 0 },
+    to?: OutboxPosition,
+  ): OutboxCursor {
+    const front = to?.front ?? Number.POSITIVE_INFINITY;
     return new OutboxCursor({
       from,
-      limit: () => (to !== undefined && isBefore(to, this.#durable) ? to : this.#durable),
+      limit: () => ({
+        ...(to !== undefined && isBefore(to, this.#durable) ? to : this.#durable),
+        front,
+      }),
       nextSegment: (index) => this.#segments.find((segment) => segment.index >= index),
+      inFront: (at) => this.#front?.from(at),
       isPending: (boot, seq) => this.#ledger.isPending(boot, seq),
       open: (path) => this.#open(path, 'r'),
     });
@@ -278,7 +383,8 @@ export class Outbox {
   stats(): OutboxStats {
     return {
       pending: this.#pendingCount,
-      bytes: this.#segments.reduce((sum, { length }) => sum + length, 0),
+      bytes: this.#bytes(),
+      frontBytes: this.#front?.bytes ?? 0,
       segments: this.#segments.length,
       bytesWritten: this.#bytesWritten,
       syncs: this.#syncs,
@@ -286,14 +392,20 @@ export class Outbox {
   }
 
   async close(): Promise<void> {
-    this.#options.clock.cancel(this.#timer);
+    const { clock } = this.#options;
+    for (const timer of [this.#timer, this.#spillTimer]) clock.cancel(timer);
     this.#timer = undefined;
+    let isSpilled = false;
     try {
-      if (this.#file !== undefined) await this.sync();
+      if (this.#file !== undefined) await this.spill();
+      isSpilled = true;
     } finally {
       await this.#serially(async () => {
+        // The timer may have been set while the last operation ran.
+        for (const timer of [this.#timer, this.#spillTimer]) clock.cancel(timer);
         await this.#file?.close();
         this.#file = undefined;
+        await this.#front?.close(isSpilled);
       });
     }
   }
@@ -309,12 +421,164 @@ export class Outbox {
     return result;
   }
 
-  #open(path: string, flags: string): Promise<FileHandle> {
-    return (this.#options.open ?? openFile)(path, flags, 0o600);
+  #open(path: string, flags: string): Promise<DiskFile> {
+    return this.#disk.open(path, flags, 0o600);
+  }
+
+  #bytes(): number {
+    const onCard = this.#segments.reduce((sum, { length }) => sum + length, 0);
+    return onCard + (this.#front?.bytes ?? 0);
+  }
+
+  /** What an earlier process has left in the front waits there as if it came now. */
+  async #openFront(): Promise<void> {
+    const front = this.#front;
+    if (front === undefined) return;
+    const { clock, log, frontFolder } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const left = await front.open().catch((error: unknown) => {
+      log.warn('outbox: no front, all goes to the card', {
+        folder: frontFolder ?? '',
+        reason: reasonOf(error),
+      });
+      this.#front = undefined;
+      return [];
+    });
+    if (this.#front === undefined) return;
+    for (const body of left) {
+      const entry = this.#note(body);
+      if (entry === undefined) continue;
+      this.#dirtyBoots.add(entry.key);
+      if (body.type === 'envelope') {
+        // The body is a view on a larger buffer.
+        const record = { ...body, bytes: body.bytes.slice() };
+        front.adopt(record, encodeEnvelopeFrame(record), nowMs);
+      }
+    }
+    front.keepOnly(({ boot, seq }) => this.#ledger.isPending(boot, seq));
+    await this.#restartFront(front);
+    this.#spillLater();
+  }
+
+  /** Begins the file of the front anew, with all that is known to be settled. */
+  async #restartFront(front: OutboxFront): Promise<void> {
+    await front.restart(this.#marks(this.#ledger.boots())).catch((error: unknown) => {
+      this.#options.log.warn('outbox: front not tidied', { reason: reasonOf(error) });
+    });
+  }
+
+  /** Takes a frame into the books. */
+  #note(body: OutboxBody): BootEntry | undefined {
+    if (body.type === 'clock') return undefined;
+    const entry = this.#ledger.entry(body.boot);
+    if (body.type === 'envelope') entry.present.add(body.seq);
+    else for (const [from, to] of body.ranges) entry[body.type].addRange(from, to);
+    return entry;
+  }
+
+  /** Whether it is in the front: not where there is none, or it has no room. */
+  async #addToFront(record: EnvelopeRecord, frame: Uint8Array): Promise<boolean> {
+    const front = this.#front;
+    if (front === undefined) return false;
+    if (!front.fits(frame.length)) await this.#spill();
+    if (!front.fits(frame.length)) return false;
+    const { clock, log } = this.#options;
+    try {
+      await front.add(record, frame, clock.monotonicMs());
+    } catch (error) {
+      log.warn('outbox: no room in memory, goes to the card', { reason: reasonOf(error) });
+      await this.#spill();
+      return false;
+    }
+    this.#spillLater();
+    return true;
+  }
+
+  /** Lets the front go of what is settled or given up. */
+  async #tidyFront(): Promise<void> {
+    const front = this.#front;
+    if (front === undefined) return;
+    front.keepOnly(({ boot, seq }) => this.#ledger.isPending(boot, seq));
+    const { spillBytes = SPILL_BYTES } = this.#options;
+    const isWorth = front.items.length === 0 ? front.slack > 4096 : front.slack * 2 > spillBytes;
+    if (isWorth) await this.#restartFront(front);
+  }
+
+  #spillLater(): void {
+    const { clock, log, spillAfterMs = SPILL_AFTER_MS } = this.#options;
+    const [oldest] = this.#front?.items ?? [];
+    if (oldest === undefined || this.#spillTimer !== undefined) return;
+    const dueMs = oldest.sinceMs + spillAfterMs;
+    const delayMs = Math.max(dueMs - clock.monotonicMs(), 0);
+    this.#spillTimer = clock.after(delayMs, () => {
+      this.#spillTimer = undefined;
+      this.#serially(async () => {
+        const [first] = this.#front?.items ?? [];
+        const isDue = first !== undefined && first.sinceMs + spillAfterMs <= clock.monotonicMs();
+        if (isDue && this.#file !== undefined) await this.#spill();
+      }).then(
+        () => this.#spillLater(),
+        (error: unknown) => {
+          log.error('outbox not spilled to the card', { reason: reasonOf(error) });
+          this.#spillTimer ??= clock.after(spillAfterMs, () => {
+            this.#spillTimer = undefined;
+            this.#spillLater();
+          });
+        },
+      );
+    });
+  }
+
+  /** Writes what waits in the front to the card, durably, and lets the front go of it. */
+  async #spill(): Promise<void> {
+    const front = this.#front;
+    if (front === undefined || front.items.length === 0) return;
+    const spilled = [...front.items];
+    await this.#appendToCard(
+      spilled.map(({ record, frame }) => ({ frame, key: bootKey(record.boot), seq: record.seq })),
+    );
+    await this.#syncNow();
+    front.release(spilled[spilled.length - 1]!.at);
+    await this.#restartFront(front);
+  }
+
+  /** Writes frames, in as many segments as they need. */
+  async #appendToCard(
+    frames: readonly { readonly frame: Uint8Array; readonly key: string; readonly seq: number }[],
+  ): Promise<void> {
+    const { segmentBytes } = this.#options;
+    if (this.#isSuspect) await this.#moveOn();
+    if (this.#isAged()) await this.#roll();
+    for (let at = 0; at < frames.length; ) {
+      let bytes = 0;
+      let to = at;
+      while (to < frames.length) {
+        bytes += frames[to]!.frame.length;
+        if (this.#active.length + bytes > segmentBytes && to > at) break;
+        to += 1;
+      }
+      const part = frames.slice(at, to);
+      const size = part.reduce((sum, { frame }) => sum + frame.length, 0);
+      if (this.#active.length + size > segmentBytes && this.#active.members.size > 0) {
+        await this.#roll();
+        continue;
+      }
+      await this.#writeMarks(part);
+      at = to;
+    }
+  }
+
+  /** Whether the active segment has been written to for so long that it would keep young ones with old ones. */
+  #isAged(): boolean {
+    const { maxAgeMs, clock } = this.#options;
+    const segment = this.#active;
+    if (maxAgeMs === undefined || segment.members.size === 0) return false;
+    return clock.monotonicMs() - this.#activeSinceMs > maxAgeMs / AGE_PARTS;
   }
 
   async #load(index: number, last: boolean): Promise<OutboxDamage[]> {
     const segment = this.#newSegment(index);
+    segment.closedAtMs = this.#options.clock.monotonicMs();
     const file = await this.#open(segment.path, last ? 'r+' : 'r');
     const found: OutboxDamage[] = [];
     try {
@@ -331,13 +595,12 @@ export class Outbox {
         }
         segment.length = item.end;
         if (item.type === 'start') continue;
-        const entry = this.#ledger.entry(item.body.boot);
-        if (item.body.type === 'envelope') {
-          entry.present.add(item.body.seq);
-          membersOf(segment, entry.key).add(item.body.seq);
-        } else {
-          for (const [from, to] of item.body.ranges) entry[item.body.type].addRange(from, to);
-        }
+        const { body } = item;
+        if (body.type === 'clock') this.#isSealedBefore(body.atMs, segment);
+        const entry = this.#note(body);
+        if (entry === undefined || body.type !== 'envelope') continue;
+        delete segment.closedAtUnixMs;
+        membersOf(segment, entry.key).add(body.seq);
       }
       if (found.some(({ reason }) => reason === 'torn')) {
         await file.truncate(segment.length);
@@ -356,10 +619,42 @@ export class Outbox {
     return { index, path, length: 0, members: new Map(), damage: new Map() };
   }
 
+  /** All that was read so far was sealed before this. */
+  #isSealedBefore(atMs: number, current: Segment): void {
+    for (const segment of [...this.#segments, current]) segment.closedAtUnixMs ??= atMs;
+  }
+
+  /** A failed write or sync: what is not durable goes into a new segment. */
+  async #moveOn(): Promise<void> {
+    const left = this.#unsynced;
+    const suspect = this.#active;
+    const durable = this.#durable;
+    await this.#begin();
+    // What lies behind the last good sync is whole or not: it is here once more.
+    if (suspect.index === durable.segment) suspect.length = durable.offset;
+    this.#unsynced = [];
+    this.#isSuspect = false;
+    try {
+      await this.#writeUnsynced(left);
+    } catch (error) {
+      this.#unsynced = left;
+      this.#isSuspect = true;
+      throw error;
+    }
+    await this.#writeMarks();
+    await this.#syncNow();
+  }
+
   /** Begins a new segment with the marks of all boots, so that older segments can go. */
   async #roll(): Promise<void> {
+    if (this.#isSuspect) await this.#moveOn();
+    if (this.#file !== undefined) await this.#syncNow();
+    await this.#begin();
+    await this.#writeMarks();
+  }
+
+  async #begin(): Promise<void> {
     const old = this.#file;
-    if (old !== undefined) await this.#syncNow();
     const previous = this.#segments[this.#segments.length - 1];
     const segment = this.#newSegment((previous?.index ?? 0) + 1);
     // A name left over from a failed attempt holds nothing: it was never written to the list.
@@ -368,33 +663,47 @@ export class Outbox {
       await writeAll(file, SEGMENT_MAGIC, 0);
       segment.length = SEGMENT_MAGIC.length;
       await file.sync();
-      await syncFolder(this.#options.folder);
+      await this.#disk.syncFolder(this.#options.folder);
     } catch (error) {
       await file.close().catch(() => {});
-      await rm(segment.path, { force: true }).catch(() => {});
+      await this.#disk.remove(segment.path).catch(() => {});
       throw error;
     }
     this.#bytesWritten += SEGMENT_MAGIC.length;
+    const { clock, trueTimeMs } = this.#options;
+    if (previous !== undefined) {
+      previous.closedAtMs = clock.monotonicMs();
+      const nowMs = trueTimeMs?.() ?? null;
+      if (nowMs !== null) previous.closedAtUnixMs = nowMs;
+    }
+    this.#clockMarkAtMs = undefined;
+    this.#activeSinceMs = clock.monotonicMs();
     this.#segments.push(segment);
     this.#file = file;
-    await old?.close();
+    this.#durable = { segment: segment.index, offset: segment.length };
+    await old?.close().catch(() => {});
     for (const entry of this.#ledger.boots()) this.#dirtyBoots.add(entry.key);
-    await this.#writeMarks();
   }
 
   /** Appends whole frames to the active segment, or leaves it as it was. */
-  async #write(frames: readonly Uint8Array[]): Promise<void> {
+  async #writeUnsynced(parts: readonly Unsynced[]): Promise<void> {
     const segment = this.#active;
-    const bytes = frames.length === 1 ? frames[0]! : Buffer.concat(frames);
+    const bytes = Buffer.concat(parts.map((part) => part.bytes));
+    if (bytes.length === 0) return;
     try {
       await writeAll(this.#file!, bytes, segment.length);
     } catch (error) {
-      // The next write starts at segment.length again; a torn frame behind it is never read.
+      // The next write starts at segment.length again, or in another segment; a torn frame behind it is never read.
       await this.#file!.truncate(segment.length).catch(() => {});
+      if (codeOf(error) !== 'ENOSPC') this.#isSuspect = true;
       throw error;
     }
     segment.length += bytes.length;
     this.#bytesWritten += bytes.length;
+    this.#unsynced.push(...parts);
+    for (const { members } of parts) {
+      for (const { key, seq } of members) membersOf(segment, key).add(seq);
+    }
   }
 
   #syncLater(): void {
@@ -409,29 +718,63 @@ export class Outbox {
 
   async #syncNow(): Promise<void> {
     if (this.#file === undefined) return;
-    const reached = this.end;
+    if (this.#isSuspect) {
+      await this.#moveOn();
+      return;
+    }
+    const { index, length } = this.#active;
     const { segment, offset } = this.#durable;
-    if (segment === reached.segment && offset === reached.offset) return;
-    await this.#file.datasync();
-    this.#isDurable(reached);
-  }
-
-  #isDurable(reached: OutboxPosition): void {
+    if (segment === index && offset === length) return;
+    try {
+      await this.#file.datasync();
+    } catch (error) {
+      this.#isSuspect = true;
+      throw error;
+    }
     this.#syncs += 1;
-    this.#durable = reached;
+    this.#durable = { segment: index, offset: length };
+    this.#unsynced = [];
     this.#options.onDurable?.();
   }
 
-  /** Writes the marks that changed, and other frames behind them. */
-  async #writeMarks(others: readonly Uint8Array[] = []): Promise<void> {
+  /** Writes the marks that changed, what time it is, and other frames behind them. */
+  async #writeMarks(
+    others: readonly {
+      readonly frame: Uint8Array;
+      readonly key: string;
+      readonly seq: number;
+    }[] = [],
+  ): Promise<void> {
     const boots = this.#ledger.boots().filter(({ key }) => this.#dirtyBoots.has(key));
-    const frames = boots.flatMap(({ boot, settled, dropped }) => [
+    const marks = this.#marks(boots);
+    if (marks.length + others.length > 0) {
+      const timeMs = this.#timeToMark();
+      if (timeMs !== null) marks.unshift(encodeClockFrame(timeMs));
+      await this.#writeUnsynced([
+        ...marks.map((bytes) => ({ bytes, members: [] })),
+        ...others.map(({ frame, key, seq }) => ({ bytes: frame, members: [{ key, seq }] })),
+      ]);
+      if (timeMs !== null) {
+        this.#clockMarkAtMs = this.#options.clock.monotonicMs();
+        for (const segment of this.#segments.slice(0, -1)) segment.closedAtUnixMs ??= timeMs;
+      }
+    }
+    // Only now: after a write that failed they are written again.
+    this.#dirtyBoots.clear();
+  }
+
+  /** The time, where it is believed and was not written lately. */
+  #timeToMark(): number | null {
+    const { clock, trueTimeMs } = this.#options;
+    const sinceMs = clock.monotonicMs() - (this.#clockMarkAtMs ?? Number.NEGATIVE_INFINITY);
+    return sinceMs >= CLOCK_MARK_EVERY_MS ? (trueTimeMs?.() ?? null) : null;
+  }
+
+  #marks(boots: readonly BootEntry[]): Uint8Array[] {
+    return boots.flatMap(({ boot, settled, dropped }) => [
       ...encodeMarkFrames('settled', boot, settled.ranges()),
       ...encodeMarkFrames('dropped', boot, dropped.ranges()),
     ]);
-    if (frames.length + others.length > 0) await this.#write([...frames, ...others]);
-    // Only now: after a write that failed they are written again.
-    this.#dirtyBoots.clear();
   }
 
   #drop(lost: readonly BootRanges[]): void {
@@ -479,7 +822,7 @@ export class Outbox {
       gone = proved;
     }
     try {
-      for (const { path } of gone) await rm(path, { force: true });
+      for (const { path } of gone) await this.#disk.remove(path);
     } catch (error) {
       // Nothing is lost: they are found settled again later.
       this.#options.log.warn('outbox not compacted', { reason: reasonOf(error) });
@@ -487,7 +830,9 @@ export class Outbox {
     }
     this.#segments = this.#segments.filter((segment) => !gone.includes(segment));
     for (const entry of this.#ledger.boots()) {
-      const used = this.#segments.some((segment) => segment.members.has(entry.key));
+      const used =
+        this.#segments.some((segment) => segment.members.has(entry.key)) ||
+        this.#front?.items.some(({ record }) => bootKey(record.boot) === entry.key) === true;
       const owes = entry.dropped.ranges().some(([from, to]) => !entry.settled.hasRange(from, to));
       const newest = entry.boot.counter === this.highestBootCounter;
       if (!used && !owes && !newest) this.#ledger.forget(entry.boot);
@@ -501,12 +846,4 @@ function membersOf(segment: Segment, key: string): IntervalSet {
   const members = new IntervalSet();
   segment.members.set(key, members);
   return members;
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  let written = 0;
-  while (written < bytes.length) {
-    const result = await file.write(bytes, written, bytes.length - written, position + written);
-    written += result.bytesWritten;
-  }
 }

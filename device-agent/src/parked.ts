@@ -3,11 +3,11 @@
  * too many. One file each, `<boot>-<seed>-<seq>.<code>.cose`, so that any COSE tool can open it.
  */
 
-import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MAX_REJECTS_SEEN } from '@fieldproof/protocol/messages';
 import { type Boot, bootKey } from './boot.ts';
-import { makeFolder, replaceFile } from './durable-file.ts';
+import { type Disk, systemDisk } from './disk.ts';
+import { removeLeftovers, replaceFile } from './durable-file.ts';
 
 const NAME = /^(\d+)-([0-9a-f]{8})-(\d+)\.(ERR_[A-Z0-9_]+)\.cose$/;
 
@@ -24,6 +24,7 @@ export type ParkedId = Pick<Parked, 'boot' | 'seq'>;
 export class ParkedStore {
   readonly #folder: string;
   readonly #max: number;
+  readonly #disk: Disk;
   #items: Parked[] = [];
   /**
    * What no birth has acknowledged, as far as this process knows, oldest first and no more than one birth can name.
@@ -31,34 +32,39 @@ export class ParkedStore {
    */
   readonly #unseen = new Map<string, ParkedId>();
 
-  constructor(options: { readonly folder: string; readonly max: number }) {
+  constructor(options: { readonly folder: string; readonly max: number; readonly disk?: Disk }) {
     this.#folder = options.folder;
     this.#max = options.max;
+    this.#disk = options.disk ?? systemDisk;
   }
 
   async open(): Promise<void> {
-    await makeFolder(this.#folder);
-    for (const name of await readdir(this.#folder)) {
+    await this.#disk.makeFolder(this.#folder);
+    await removeLeftovers(this.#folder, this.#disk);
+    for (const name of await this.#disk.readdir(this.#folder)) {
       const match = NAME.exec(name);
       if (match === null) continue;
-      const { mtimeMs } = await stat(join(this.#folder, name));
+      const { mtimeMs } = await this.#disk.stat(join(this.#folder, name));
       const boot = { counter: Number(match[1]), seed: Buffer.from(match[2]!, 'hex') };
       this.#items.push({ boot, seq: Number(match[3]), code: match[4]!, atMs: mtimeMs });
     }
     this.#items.sort((a, b) => a.atMs - b.atMs || a.seq - b.seq);
+    await this.#trim();
     for (const item of this.#items) this.#notSeen(item);
+  }
+
+  /** The highest boot counter in here, 0 when empty. */
+  get highestBootCounter(): number {
+    return this.#items.reduce((high, { boot }) => Math.max(high, boot.counter), 0);
   }
 
   /** Durable when it resolves. */
   async park(item: Parked, bytes: Uint8Array): Promise<void> {
     if (this.#items.some((each) => keyOf(each) === keyOf(item))) return;
-    await replaceFile(this.#path(item), bytes);
+    await replaceFile(this.#path(item), bytes, { disk: this.#disk });
     this.#items.push(item);
     this.#notSeen(item);
-    while (this.#items.length > this.#max) {
-      const oldest = this.#items.shift()!;
-      await rm(this.#path(oldest), { force: true });
-    }
+    await this.#trim();
   }
 
   /** All of them, oldest first. */
@@ -79,6 +85,14 @@ export class ParkedStore {
   /** A birth that acknowledges these is recorded. */
   acknowledged(items: readonly ParkedId[]): void {
     for (const item of items) this.#unseen.delete(keyOf(item));
+  }
+
+  /** What cannot be removed now is tried again with the next. */
+  async #trim(): Promise<void> {
+    while (this.#items.length > this.#max) {
+      await this.#disk.remove(this.#path(this.#items[0]!));
+      this.#items.shift();
+    }
   }
 
   #notSeen({ boot, seq }: ParkedId): void {

@@ -2,36 +2,45 @@
  * The newest receipt as the log signed it, kept so that the owner can hold the operator to it later:
  * `state/receipt.cose`, a COSE_Sign1 that any tool can open (docs/spec/settlement.md 3).
  *
- * It is replaced at most once a minute, for the sake of SD cards, and at the stop. A receipt that names an
+ * It is replaced every 15 minutes at most, for the sake of SD cards, and at the stop. A receipt that names an
  * older entry than the kept one, or another leaf at the same index, never replaces it: then the log went back,
  * or forked, and the kept one proves it.
  */
 
-import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Receipt } from '@fieldproof/protocol/settlement-messages';
 import type { Clock } from './clock.ts';
+import { type Disk, systemDisk } from './disk.ts';
 import { readIfPresent, replaceFile } from './durable-file.ts';
 import { reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
 
-const SAVE_EVERY_MS = 60_000;
+const SAVE_EVERY_MS = 15 * 60_000;
 
 export interface KeptReceipt {
   readonly bytes: Uint8Array;
   readonly receipt: Receipt;
 }
 
+export interface ReceiptFileOptions {
+  readonly folder: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly disk?: Disk;
+}
+
 export class ReceiptFile {
-  readonly #options: { readonly folder: string; readonly clock: Clock; readonly log: Log };
+  readonly #options: ReceiptFileOptions;
+  readonly #disk: Disk;
   #newest: KeptReceipt | undefined;
   #saved: KeptReceipt | undefined;
   #savedAtMs: number | undefined;
   #contradicted = false;
   #saving: Promise<void> = Promise.resolve();
 
-  constructor(options: { readonly folder: string; readonly clock: Clock; readonly log: Log }) {
+  constructor(options: ReceiptFileOptions) {
     this.#options = options;
+    this.#disk = options.disk ?? systemDisk;
   }
 
   /** The newest receipt, of this run or an earlier one. */
@@ -52,14 +61,14 @@ export class ReceiptFile {
    */
   async open(verify: (bytes: Uint8Array) => Receipt): Promise<void> {
     const path = this.#path('receipt.cose');
-    const bytes = await readIfPresent(path);
+    const bytes = await readIfPresent(path, this.#disk);
     if (bytes === undefined) return;
     try {
       this.#newest = { bytes, receipt: verify(bytes) };
       this.#saved = this.#newest;
     } catch (error) {
       this.#options.log.warn('kept receipt put aside', { reason: reasonOf(error) });
-      await rename(path, this.#path('receipt-old.cose'));
+      await this.#disk.rename(path, this.#path('receipt-old.cose'));
     }
   }
 
@@ -91,7 +100,9 @@ export class ReceiptFile {
   }
 
   #save(name: string, bytes: Uint8Array): Promise<boolean> {
-    const written = this.#saving.then(() => replaceFile(this.#path(name), bytes));
+    const written = this.#saving.then(() =>
+      replaceFile(this.#path(name), bytes, { disk: this.#disk }),
+    );
     this.#saving = written.catch(() => {});
     return written.then(
       () => true,

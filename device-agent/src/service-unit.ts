@@ -56,6 +56,10 @@ ReadWritePaths=${dataDir}
 ProtectHome=true
 PrivateTmp=true
 UMask=0077
+# What the network acknowledges in time never touches the card; a restart finds it again, the machine's end does not.
+RuntimeDirectory=fieldproof-agent
+RuntimeDirectoryMode=0700
+RuntimeDirectoryPreserve=restart
 NoNewPrivileges=true
 CapabilityBoundingSet=
 AmbientCapabilities=

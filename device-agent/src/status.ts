@@ -2,10 +2,14 @@
 
 import { join } from 'node:path';
 import type { ClockStatus } from './clock-state.ts';
+import { type Disk, systemDisk } from './disk.ts';
 import { readIfPresent, replaceFile } from './durable-file.ts';
 import type { LinkStatus } from './link.ts';
+import { formatLossWindow, type LossWindow } from './loss-window.ts';
+import { memoryFolderOf } from './memory-folder.ts';
 import { formatRemote, type RemoteStatus } from './remote-status.ts';
 import type { SensorStatus } from './sampler.ts';
+import type { WriteStatus } from './write-meter.ts';
 
 export interface AgentStatus {
   readonly device: string;
@@ -57,24 +61,44 @@ export interface AgentStatus {
   readonly sensors: readonly SensorStatus[];
   /** What an operator has set; absent in a file of an older agent. */
   readonly remote?: RemoteStatus;
+  /** What the agent has written to the card, and may lose; absent in a file of an older agent. */
+  readonly disk?: WriteStatus;
+  readonly lossWindow?: LossWindow;
 }
 
 const FILE = 'status.json';
 
-/** Writes the status where `loadStatus` finds it. Not fsynced: it may be lost. */
-export async function saveStatus(dataDir: string, status: AgentStatus): Promise<void> {
-  await replaceFile(join(dataDir, FILE), `${JSON.stringify(status)}\n`, { durable: false });
+/** Writes the status where `loadStatus` finds it: in the data folder or the agent's memory folder. Not fsynced. */
+export async function saveStatus(
+  folder: string,
+  status: AgentStatus,
+  disk: Disk = systemDisk,
+): Promise<void> {
+  const content = `${JSON.stringify(status)}\n`;
+  await replaceFile(join(folder, FILE), content, { durable: false, disk });
 }
 
 /** The status as the agent last wrote it, or undefined when there is none. */
 export async function loadStatus(dataDir: string): Promise<AgentStatus | undefined> {
-  const bytes = await readIfPresent(join(dataDir, FILE));
-  if (bytes === undefined) return undefined;
-  try {
-    return JSON.parse(Buffer.from(bytes).toString('utf8')) as AgentStatus;
-  } catch {
-    return undefined;
+  const memory = await memoryFolderOf(join(dataDir, 'state'));
+  for (const folder of memory === undefined ? [dataDir] : [memory, dataDir]) {
+    const bytes = await readIfPresent(join(folder, FILE)).catch(() => undefined);
+    if (bytes === undefined) continue;
+    try {
+      return JSON.parse(Buffer.from(bytes).toString('utf8')) as AgentStatus;
+    } catch {
+      // Cut off by a crash: the other one, or none.
+    }
   }
+  return undefined;
+}
+
+/** What is written a day, against its budget; before an hour has passed, what was written. */
+export function formatDisk({ bytes, bytesPerDay, budgetBytesPerDay }: WriteStatus): string {
+  const megabytes = (count: number): string => (count / 1e6).toFixed(1);
+  if (bytesPerDay === null) return `${megabytes(bytes)} MB written; a day's figure after an hour`;
+  const over = bytesPerDay > budgetBytesPerDay ? ', over budget: see doctor' : '';
+  return `${megabytes(bytesPerDay)} MB/day of ${megabytes(budgetBytesPerDay)}${over}`;
 }
 
 /** A status as lines for a person. */
@@ -102,6 +126,8 @@ export function formatStatus(status: AgentStatus, running: boolean): string {
     ['parked', `${counts.parked}`],
     ['given up', `${counts.dropped} envelopes, ${counts.lostReadings} readings`],
   ];
+  if (status.disk) rows.push(['disk', formatDisk(status.disk)]);
+  if (status.lossWindow) rows.push(['may be lost', formatLossWindow(status.lossWindow)]);
   if (status.lastReceipt) {
     const { atMs, entry, checkpointSize } = status.lastReceipt;
     const size = checkpointSize === null ? '' : `, checkpoint of ${checkpointSize}`;

@@ -1,7 +1,8 @@
-import { mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Boot } from '@fieldproof/device-agent/boot';
+import { type Disk, systemDisk } from '@fieldproof/device-agent/disk';
 import { silentLog } from '@fieldproof/device-agent/log';
 import { Outbox, type OutboxOptions } from '@fieldproof/device-agent/outbox';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -42,6 +43,11 @@ async function openOutbox(options: Partial<OutboxOptions> = {}) {
 /** Leaves an outbox as a killed process does: nothing more is written. */
 function kill(outbox: Outbox): void {
   opened.splice(opened.indexOf(outbox), 1);
+}
+
+/** The machine's disk, its files opened in another way. */
+function opening(open: Disk['open']): Disk {
+  return { ...systemDisk, open };
 }
 
 function bytesOf(seq: number, length = 40): Uint8Array {
@@ -229,8 +235,8 @@ describe('the outbox', () => {
   test('a full disk loses the envelope that did not fit and nothing else', async () => {
     let space = 3000;
     const { outbox } = await openOutbox({
-      open: async (path, flags, mode) => {
-        const file = await open(path, flags, mode);
+      disk: opening(async (path, flags, mode) => {
+        const file = await systemDisk.open(path, flags, mode);
         const write = file.write.bind(file) as (
           ...args: unknown[]
         ) => Promise<{ bytesWritten: number }>;
@@ -241,7 +247,7 @@ describe('the outbox', () => {
           return await write(bytes, offset, fits, at);
         }) as typeof file.write;
         return file;
-      },
+      }),
     });
     let refused = 0;
     for (const seq of upTo(10)) {
@@ -264,8 +270,8 @@ describe('the outbox', () => {
     let isFull = false;
     const failing: Partial<OutboxOptions> = {
       segmentBytes: 2000,
-      open: async (path, flags, mode) => {
-        const file = await open(path, flags, mode);
+      disk: opening(async (path, flags, mode) => {
+        const file = await systemDisk.open(path, flags, mode);
         const write = file.write.bind(file) as (...args: unknown[]) => Promise<never>;
         file.write = (async (...args: unknown[]) => {
           const files = (await readdir(folder)).length;
@@ -275,7 +281,7 @@ describe('the outbox', () => {
           return await write(...args);
         }) as typeof file.write;
         return file;
-      },
+      }),
     };
     const { outbox } = await openOutbox(failing);
     await append(outbox, BOOT, upTo(15), 500);
@@ -299,15 +305,15 @@ describe('the outbox', () => {
   test('a mark whose write failed is written with the next one', async () => {
     let isFull = false;
     const { outbox } = await openOutbox({
-      open: async (path, flags, mode) => {
-        const file = await open(path, flags, mode);
+      disk: opening(async (path, flags, mode) => {
+        const file = await systemDisk.open(path, flags, mode);
         const write = file.write.bind(file) as (...args: unknown[]) => Promise<never>;
         file.write = (async (...args: unknown[]) => {
           if (isFull) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
           return await write(...args);
         }) as typeof file.write;
         return file;
-      },
+      }),
     });
     await append(outbox, BOOT, upTo(4));
     await outbox.settle(BOOT, [[0, 1]]);
@@ -326,8 +332,8 @@ describe('the outbox', () => {
   test('a cursor that is closed while it reads gives nothing and leaves no file open', async () => {
     const handles = new Set<object>();
     const { outbox } = await openOutbox({
-      open: async (path, flags, mode) => {
-        const file = await open(path, flags, mode);
+      disk: opening(async (path, flags, mode) => {
+        const file = await systemDisk.open(path, flags, mode);
         if (flags !== 'r') return file;
         handles.add(file);
         const close = file.close.bind(file);
@@ -336,7 +342,7 @@ describe('the outbox', () => {
           handles.delete(file);
         };
         return file;
-      },
+      }),
     });
     await append(outbox, BOOT, upTo(4));
     const cursor = outbox.cursor();

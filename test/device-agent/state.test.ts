@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beginBoot } from '@fieldproof/device-agent/boot';
+import { beginBoot, lastBootCounter } from '@fieldproof/device-agent/boot';
 import { takeStateLock } from '@fieldproof/device-agent/state-lock';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 
@@ -47,6 +47,7 @@ describe('a boot', () => {
     expect(await beginBoot({ folder, atLeast: 0, random })).toEqual({
       counter: 1,
       seed: random(4),
+      hasLeapt: false,
     });
     expect(await beginBoot({ folder, atLeast: 0, random })).toMatchObject({ counter: 2 });
     expect(JSON.parse(await readFile(join(folder, 'boot.json'), 'utf8'))).toEqual({
@@ -59,10 +60,30 @@ describe('a boot', () => {
     expect(await beginBoot({ folder, atLeast: 41, random })).toMatchObject({ counter: 42 });
   });
 
-  test('a damaged file is told, not guessed over', async () => {
-    await writeFile(join(folder, 'boot.json'), '{"counter":-1}');
-    await expect(beginBoot({ folder, atLeast: 0, random })).rejects.toMatchObject({
-      code: 'ERR_AGENT_STATE',
+  test.each(['boot.json', 'boot-copy.json'])(
+    'goes on where %s is damaged or lost',
+    async (name) => {
+      for (let start = 1; start <= 3; start += 1) await beginBoot({ folder, atLeast: 0, random });
+      await writeFile(join(folder, name), '{"counter":-1}');
+      expect(await beginBoot({ folder, atLeast: 0, random })).toMatchObject({
+        counter: 4,
+        hasLeapt: false,
+      });
+      await rm(join(folder, name));
+      expect(await beginBoot({ folder, atLeast: 0, random })).toMatchObject({ counter: 5 });
+      expect(await lastBootCounter(folder)).toBe(5);
+    },
+  );
+
+  test('whose count is lost begins well above all that is known, so that no counter comes twice', async () => {
+    await writeFile(join(folder, 'boot.json'), 'rubbish');
+    await writeFile(join(folder, 'boot-copy.json'), '');
+    const leapt = await beginBoot({ folder, atLeast: 17, random });
+    expect(leapt).toMatchObject({ counter: 1017, hasLeapt: true });
+    for (const name of ['boot.json', 'boot-copy.json']) await rm(join(folder, name));
+    expect(await beginBoot({ folder, atLeast: 17, wasHere: true, random })).toMatchObject({
+      counter: 1017,
+      hasLeapt: true,
     });
   });
 });

@@ -68,7 +68,7 @@ const TABLE: readonly (readonly [RegExp, Kind])[] = [
   [/^broker\/registry\.sqlite(-wal|-shm)?$/, 'database'],
   [/^broker\/(broker\.lock|evidence\/lock)$/, 'lock'],
   [/^agent\/state\/outbox\/\d{10}\.seg$/, 'appended'],
-  [/^agent\/state\/(boot\.json|(credential|descriptor|receipt)\.cose)$/, 'replaced'],
+  [/^agent\/state\/(boot(-copy)?\.json|(credential|descriptor|receipt)\.cose)$/, 'replaced'],
   [/^agent\/state\/parked\/[-0-9a-f]+\.ERR_[A-Z_]+\.cose$/, 'replaced'],
   [/^agent\/status\.json$/, 'replaced'],
   [/^agent\/(agent\.yaml|device\.key|join-line|owner\.json)$/, 'once'],

@@ -66,6 +66,7 @@ export async function readOutbox(agentDataDir: string): Promise<DeviceOutbox> {
         if (item.type === 'damage') unreadableBytes += item.end - item.offset;
         if (item.type !== 'frame') continue;
         const { body } = item;
+        if (body.type === 'clock') continue;
         const boot = bootAt(body.boot.counter, body.boot.seed);
         if (body.type === 'envelope') {
           const digest = createHash('sha256').update(body.bytes).digest('hex');
