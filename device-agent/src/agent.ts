@@ -476,7 +476,9 @@ export class Agent {
   }
 
   #own(): OwnSettings {
-    return { edge: {}, ...this.#options.config };
+    const { config } = this.#options;
+    const texts = Object.entries(config.edge).map(([stream, { text }]) => [stream, text]);
+    return { ...config, edge: Object.fromEntries(texts) };
   }
 
   #makeRemote(

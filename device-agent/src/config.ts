@@ -8,6 +8,12 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { readConfigSource } from './config-source.ts';
+import {
+  checkEdge,
+  type EdgeSettings,
+  RAW_SETTINGS,
+  type RawSettings,
+} from './edge/edge-settings.ts';
 import { AgentError, codeOf, reasonOf } from './errors.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 import { REMOTE_SETTINGS, type RemoteSettings } from './remote-settings.ts';
@@ -64,6 +70,8 @@ export interface AgentSettings {
     readonly confirmEveryMs: number;
     readonly trustTimesyncd: boolean;
   };
+  /** How long the readings behind results are kept. */
+  readonly raw: RawSettings;
   /** What an operator may change from afar. */
   readonly remote: RemoteSettings;
   readonly log: { readonly level: LogLevel; readonly format: 'text' | 'json' };
@@ -71,6 +79,8 @@ export interface AgentSettings {
 
 export interface AgentConfig extends AgentSettings {
   readonly sensors: readonly SensorConfig[];
+  /** Functions of readings, by `<profile>/<metric>`. */
+  readonly edge: EdgeSettings;
   /** What the births say: the one source of all sensors. */
   readonly source: Source;
 }
@@ -126,6 +136,7 @@ const SETTINGS = {
     confirmEveryMs: integer({ min: MINUTE, max: 1440 * MINUTE, byDefault: 60 * MINUTE }),
     trustTimesyncd: flag(true),
   }),
+  raw: RAW_SETTINGS,
   remote: REMOTE_SETTINGS,
   log: section<AgentSettings['log']>({
     level: oneOf(LOG_LEVELS, 'info'),
@@ -206,7 +217,7 @@ async function checkTree(
   const problems: Problem[] = [];
   const given = isMap(tree) ? tree : {};
   if (!isMap(tree)) problems.push('configuration: expected keys and values');
-  const { sensors: sensorTrees = [], ...rest } = given;
+  const { sensors: sensorTrees = [], edge: edgeTree, ...rest } = given;
   const settings = section<AgentSettings>(SETTINGS)(rest, '', problems);
   const sensors: SensorConfig[] = [];
   const sources = new Set<Source>();
@@ -226,6 +237,7 @@ async function checkTree(
     }
     profiles.add(sensor.config.profile);
   }
+  const edge = await checkEdge(edgeTree, namedProfiles(sensorTrees), problems);
   if (sources.size > 1) {
     problems.push(
       `sensors: expected one source, got ${[...sources].join(' and ')}; run a second agent for the rest`,
@@ -249,7 +261,7 @@ async function checkTree(
       `outbox.segmentBytes: expected at most a quarter of outbox.maxBytes, ${most}, got ${settings.outbox.segmentBytes}`,
     );
   }
-  return { config: { ...settings, sensors, source: [...sources][0] ?? 'sensor' }, problems };
+  return { config: { ...settings, sensors, edge, source: [...sources][0] ?? 'sensor' }, problems };
 }
 
 /**
@@ -278,6 +290,14 @@ export function environmentName(path: string): string {
     .replace(/([A-Z])/g, '_$1')
     .replace('.', '_')
     .toUpperCase()}`;
+}
+
+/** Also of sensors that have mistakes, so that these are told once. */
+function namedProfiles(sensorTrees: unknown): string[] {
+  const trees = Array.isArray(sensorTrees) ? sensorTrees.slice(0, 64) : [];
+  return trees.flatMap((tree) =>
+    isMap(tree) && typeof tree.profile === 'string' ? [tree.profile] : [],
+  );
 }
 
 async function checkSensor(

@@ -119,6 +119,67 @@ sensors:
     ]);
   });
 
+  describe('edge functions', () => {
+    const sensor = (profile: string) => ({ driver: 'simulated', profile });
+    const sensors = [sensor('air'), sensor('soil')];
+
+    test('of a metric are those of every sensor; one with a profile goes before', async () => {
+      const { edge } = await parseConfig(
+        [
+          `sensors: ${JSON.stringify(sensors)}`,
+          'edge:',
+          '  temperature: window 1m → deadband 0.2',
+          '  soil/temperature: { function: "rate -> window 5m max", send: both }',
+          '  soil/node:abc/ph: deadband 1',
+        ].join('\n'),
+      );
+      const text = 'window 1m → deadband 0.2';
+      expect(edge).toEqual({
+        'air/temperature': { key: 'temperature', text, send: 'results' },
+        'soil/temperature': {
+          ...{ key: 'soil/temperature', text: 'rate -> window 5m max', send: 'both' },
+        },
+        'soil/node:abc/ph': { key: 'soil/node:abc/ph', text: 'deadband 1', send: 'results' },
+      });
+    });
+
+    test('the comments of the example file parse', async () => {
+      const text = await readFile(example, 'utf8');
+      const block = text.slice(text.indexOf('\nedge:'), text.indexOf('\n# The readings behind'));
+      const yaml = block.replace(/^ {2}# /gm, '  ');
+      const { edge } = await parseConfig(`sensors: ${JSON.stringify([sensor('air')])}\n${yaml}`);
+      expect(Object.keys(edge)).toEqual(['air/temperature', 'air/humidity']);
+      expect(edge['air/humidity']).toMatchObject({ send: 'both' });
+    });
+
+    test('with mistakes are told with path, place and expectation, all at once', async () => {
+      const edge = {
+        temperature: 'windov 1m | deadband x',
+        'roof/temperature': 'deadband 1',
+        'a b': 'deadband 1',
+        humidity: { function: 7, send: 'raw', every: 1 },
+        ['x'.repeat(60)]: 'window 1m stddev',
+      };
+      const problems = await checkConfig({ sensors, edge, raw: { keepDays: 0 } }).catch(
+        (error: Error) => error.message.split('\n'),
+      );
+      expect(problems).toEqual([
+        'raw.keepDays: expected a whole number from 1 to 366, got 0',
+        expect.stringMatching(/^edge\.temperature: at 1: expected a function \(order, .*"windov"$/),
+        expect.stringMatching(/^edge\.temperature: at 22: expected a difference .*"x"$/),
+        'edge.roof/temperature: expected a profile of air, soil before the /, got roof',
+        'edge.a b: expected <metric> or <profile>/<metric>, got "a b"',
+        'edge.humidity.every: unknown key, expected one of function, send',
+        'edge.humidity.send: expected results or both, got "raw"',
+        'edge.humidity: expected functions such as window 1m | deadband 0.2, got 7',
+        expect.stringMatching(
+          /^edge\.x+: expected names of at most 64 characters, got x+\.stddev$/,
+        ),
+      ]);
+      await expect(checkConfig({ edge: ['window 1m'] })).rejects.toThrow('edge: expected <metric>');
+    });
+  });
+
   test('two sensors may not share a profile', async () => {
     const sensor = { driver: 'simulated', profile: 'room' };
     await expect(checkConfig({ sensors: [sensor, sensor] })).rejects.toThrow('sensors[1].profile');
