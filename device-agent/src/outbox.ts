@@ -547,7 +547,6 @@ export class Outbox {
     frames: readonly { readonly frame: Uint8Array; readonly key: string; readonly seq: number }[],
   ): Promise<void> {
     const { segmentBytes } = this.#options;
-    if (this.#isSuspect) await this.#moveOn();
     if (this.#isAged()) await this.#roll();
     for (let at = 0; at < frames.length; ) {
       let bytes = 0;
@@ -745,6 +744,7 @@ export class Outbox {
       readonly seq: number;
     }[] = [],
   ): Promise<void> {
+    if (this.#isSuspect) await this.#moveOn();
     const boots = this.#ledger.boots().filter(({ key }) => this.#dirtyBoots.has(key));
     const marks = this.#marks(boots);
     if (marks.length + others.length > 0) {

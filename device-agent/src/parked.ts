@@ -48,7 +48,7 @@ export class ParkedStore {
       const boot = { counter: Number(match[1]), seed: Buffer.from(match[2]!, 'hex') };
       this.#items.push({ boot, seq: Number(match[3]), code: match[4]!, atMs: mtimeMs });
     }
-    this.#items.sort((a, b) => a.atMs - b.atMs || a.seq - b.seq);
+    this.#items.sort(byAge);
     await this.#trim();
     for (const item of this.#items) this.#notSeen(item);
   }
@@ -63,6 +63,7 @@ export class ParkedStore {
     if (this.#items.some((each) => keyOf(each) === keyOf(item))) return;
     await replaceFile(this.#path(item), bytes, { disk: this.#disk });
     this.#items.push(item);
+    this.#items.sort(byAge);
     this.#notSeen(item);
     await this.#trim();
   }
@@ -102,6 +103,11 @@ export class ParkedStore {
   #path(item: Parked): string {
     return join(this.#folder, `${keyOf(item)}.${item.code}.cose`);
   }
+}
+
+/** By boot and seq: the time of a file is that of a clock that may be wrong. */
+function byAge(a: ParkedId, b: ParkedId): number {
+  return a.boot.counter - b.boot.counter || a.seq - b.seq;
 }
 
 function keyOf({ boot, seq }: ParkedId): string {
