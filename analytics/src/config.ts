@@ -16,6 +16,8 @@ export interface ControlConfig {
   readonly influxUrl?: string;
   readonly brokerUrl?: string;
   readonly brokerTokenFile?: string;
+  /** Folder with the role key `control`; without it devices cannot be set from afar. */
+  readonly keysDir?: string;
   /** The network's id; asked from the broker when absent. */
   readonly network?: string;
   readonly maxSeries: number;
@@ -88,6 +90,10 @@ export const CONTROL_KEYS: Readonly<Record<keyof ControlConfig, Key>> = {
   brokerTokenFile: {
     ...{ env: 'FIELDPROOF_BROKER_TOKEN_FILE', read: text },
     help: 'file with a bearer token for it',
+  },
+  keysDir: {
+    ...{ env: 'FIELDPROOF_CONTROL_KEYS_DIR', read: text },
+    help: 'folder with control.key, to set devices from afar',
   },
   network: { env: 'FIELDPROOF_NETWORK', read: text, help: 'id of the network, for the header' },
   maxSeries: {

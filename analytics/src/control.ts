@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { limitHttp } from '@fieldproof/protocol/http-limits-node';
 import type { FastifyInstance } from 'fastify';
 import pino, { type Logger } from 'pino';
+import { type DeviceConfigService, openDeviceConfig } from './device-config/device-config.ts';
 import { AnalyticsError } from './errors.ts';
 import { openLate } from './late-store.ts';
 import { RebuildableStore } from './rebuild/rebuildable-store.ts';
@@ -18,6 +19,7 @@ import type { RouteGroup } from './server/context.ts';
 import { buildDashboard } from './server/dashboard-assets.ts';
 import type { ErrorTable } from './server/problem.ts';
 import type { DeclaredProfiles, ProjectionStatusProvider } from './server/providers.ts';
+import { deviceConfigRoutes } from './server/routes/device-config.ts';
 import { rebuildRoutes } from './server/routes/rebuild.ts';
 import { createControlServer } from './server/server.ts';
 import { openTokenStore, type Scope } from './server/tokens.ts';
@@ -41,6 +43,8 @@ export interface ControlOptions {
   /** The broker's admin API; without it the API says that names and presence are unknown. */
   readonly brokerUrl?: string | undefined;
   readonly brokerTokenFile?: string | undefined;
+  /** Folder with the role key `control`; without it devices cannot be set from afar. */
+  readonly keysDir?: string | undefined;
   readonly network?: string | undefined;
   readonly maxSeries?: number;
   /** HTTP connections. Default 1000. */
@@ -106,6 +110,7 @@ export async function startControl(options: ControlOptions): Promise<RunningCont
     failed: (err) => log.warn({ err }, 'store: not reached, trying again'),
   });
   let app: FastifyInstance | null = null;
+  let deviceConfig: DeviceConfigService | undefined;
   try {
     const tokens = await openTokenStore({ directory: dataDir, clock });
     const tokenFiles: Record<string, string> = {};
@@ -118,11 +123,22 @@ export async function startControl(options: ControlOptions): Promise<RunningCont
     const { brokerTokenFile: tokenFile, network, projection, declared, routes, errors } = options;
     const broker =
       brokerUrl === undefined ? undefined : brokerClient({ url: brokerUrl, tokenFile });
+    const { keysDir } = options;
+    if (brokerUrl !== undefined && tokenFile !== undefined && keysDir !== undefined) {
+      deviceConfig = await openDeviceConfig({
+        ...{ folder: join(dataDir, 'device-config'), keysDir, clock, log },
+        ...{ brokerUrl, brokerTokenFile: tokenFile },
+      });
+    }
     const { maxConnections = 1000, maxConnectionsPerAddress = 256 } = options;
     const { headersMs = 10_000, stallMs = 60_000 } = options;
     app = await createControlServer({
       ...{ store, tokens, clock, log, projection, declared, errors, headersMs },
-      routes: [...(embedded === undefined ? [] : [rebuildRoutes(embedded)]), ...(routes ?? [])],
+      routes: [
+        ...(embedded === undefined ? [] : [rebuildRoutes(embedded)]),
+        deviceConfigRoutes(deviceConfig),
+        ...(routes ?? []),
+      ],
       storeKind: isEmbedded ? 'duckdb' : 'influxdb',
       version: packageVersion(),
       dashboard: await buildDashboard(),
@@ -140,9 +156,17 @@ export async function startControl(options: ControlOptions): Promise<RunningCont
     );
     const listening = await listen(app, { host, port });
     await replaceFile(join(dataDir, ADDRESS_FILE), `${JSON.stringify({ url: listening.url })}\n`);
-    return { ...listening, tokenFiles, newTokens, store, app, stop: stopper(app, store) };
+    return {
+      ...listening,
+      tokenFiles,
+      newTokens,
+      store,
+      app,
+      stop: stopper(app, store, deviceConfig),
+    };
   } catch (error) {
     await app?.close();
+    await deviceConfig?.stop();
     await store.close();
     throw error;
   }
@@ -170,7 +194,11 @@ async function listen(
   return { url: `http://${name.includes(':') ? `[${name}]` : name}:${actual}`, port: actual };
 }
 
-function stopper(app: FastifyInstance, store: TimeSeriesStore): () => Promise<void> {
+function stopper(
+  app: FastifyInstance,
+  store: TimeSeriesStore,
+  deviceConfig: DeviceConfigService | undefined,
+): () => Promise<void> {
   let stopping: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
     const cut = setTimeout(() => app.server.closeAllConnections(), DRAIN_MS);
@@ -178,6 +206,7 @@ function stopper(app: FastifyInstance, store: TimeSeriesStore): () => Promise<vo
       await app.close();
     } finally {
       clearTimeout(cut);
+      await deviceConfig?.stop();
       await store.close();
     }
   };

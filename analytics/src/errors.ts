@@ -197,6 +197,22 @@ export const ANALYTICS_ERRORS = {
     what: 'The address answered, but not as the Fieldproof API does.',
     remedy: 'Check --url; it is the address of the control process, by default port 7881.',
   },
+  ERR_CONFIG_DEVICE: {
+    what: 'The network has no such device.',
+    remedy: 'See fieldproof devices; a part of a name must fit one device only.',
+  },
+  ERR_CONFIG_REFUSED: {
+    what: 'The device did not take the settings.',
+    remedy: 'Correct what the reasons name and issue them again; the settings before are in force.',
+  },
+  ERR_CONFIG_UNAVAILABLE: {
+    what: 'Settings cannot be issued: broker or control key are not there.',
+    remedy: 'Start the broker; set FIELDPROOF_CONTROL_KEYS_DIR to the folder with control.key.',
+  },
+  ERR_CONFIG_UNANSWERED: {
+    what: 'The device has not answered yet.',
+    remedy: 'Nothing is lost: it gets them when it connects. See fieldproof config show.',
+  },
   ERR_REBUILD_NONE: {
     what: 'No rebuild of the embedded store is under way, or another one has begun.',
     remedy: 'Run fieldproof rebuild, which begins one; a restart of the control process ends it.',

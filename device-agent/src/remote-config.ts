@@ -185,7 +185,7 @@ export class RemoteConfig {
     const about = { ...head, digest };
     const { last, newest } = this.#record;
     const isAgain = head.version === newest && last !== null && equalBytes(last.digest, digest);
-    if (isAgain && last.outcome !== 'refused') {
+    if (isAgain && (last.outcome === 'applied' || last.outcome === 'rolled-back')) {
       // It came twice: said again, not done again.
       const { outcome, code, reasons } = last;
       await this.#send({ ...about, ...this.#versions(), ...codeOf(code), outcome, reasons });

@@ -86,6 +86,7 @@ export class Network {
         FIELDPROOF_CONTROL_PORT: String(port(1)),
         FIELDPROOF_BROKER_URL: broker.http,
         FIELDPROOF_BROKER_TOKEN_FILE: broker.tokenFile,
+        FIELDPROOF_CONTROL_KEYS_DIR: join(folder.broker, 'keys'),
         FIELDPROOF_NETWORK: network,
       },
       envAgain: ({ url }) => portSetting('FIELDPROOF_CONTROL_PORT', url),

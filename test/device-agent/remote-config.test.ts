@@ -256,7 +256,8 @@ describe('the file', () => {
   });
 
   test('whose state is under a key that the network has replaced brings nothing back', async () => {
-    await give(await start(), payloadOf(1, { intervals: { air: 5000 } }));
+    const payload = payloadOf(1, { intervals: { air: 5000 } });
+    await give(await start(), payload);
     const other = signerFromSeed(new Uint8Array(32).fill(4)).publicKey;
     const again = await start({
       open: (bytes) => open(bytes, { externalAad: aad, publicKey: other, verify }).payload,
@@ -264,6 +265,8 @@ describe('the file', () => {
     expect(again.effective).toBeUndefined();
     expect(reports.at(-1)).toMatchObject({ outcome: 'expired', version: 1, inForce: 0 });
     expect(reports.at(-1)!.reasons[0]).toContain('does not verify');
+    // Under the new key, which the operator has by then, it comes again.
+    expect((await give(again, payload)).outcome).toBe('applied');
   });
 
   test('that cannot be written means refused, and nothing is applied', async () => {

@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander';
 import { AnalyticsError } from '../errors.ts';
 import { type ApiClient, apiClient, type CliIo } from './api-client.ts';
 import { addAudit } from './commands/audit.ts';
+import { addConfig } from './commands/config.ts';
 import { addDevices, addLatest, addQuery } from './commands/data.ts';
 import { addProject } from './commands/project.ts';
 import { addRebuild } from './commands/rebuild.ts';
@@ -43,7 +44,7 @@ export type AddCommand = (program: Command, tools: CommandTools) => void;
 
 const COMMANDS: readonly AddCommand[] = [
   ...[addDevices, addLatest, addQuery, addStatus, addToken],
-  ...[addProject, addRebuild, addAudit],
+  ...[addConfig, addProject, addRebuild, addAudit],
 ];
 
 const CONNECTION_HELP = `

@@ -6,7 +6,7 @@
  */
 import type { onRequestHookHandler } from 'fastify';
 import { AnalyticsError } from '../errors.ts';
-import { type Scope, scopeAllows, type TokenStore } from './tokens.ts';
+import { type Scope, scopeAllows, type TokenRecord, type TokenStore } from './tokens.ts';
 
 /** Longest Authorization header that is looked at. */
 const MAX_HEADER = 1024;
@@ -14,6 +14,14 @@ const MAX_HEADER = 1024;
 export interface ScopeOptions {
   /** Also take the two forms that InfluxDB clients send. */
   readonly influxForms?: boolean;
+}
+
+/** Who made a request, where a hook has let it in. */
+const holders = new WeakMap<object, TokenRecord>();
+
+/** Name of the token of a request that a hook of `scopeChecker` has let in. */
+export function holderOf(request: object): string {
+  return holders.get(request)?.name ?? 'unknown';
 }
 
 /** Makes the hook that lets only tokens of `scope` through. */
@@ -28,6 +36,7 @@ export function scopeChecker(tokens: Pick<TokenStore, 'verify'>): RequireScope {
         throw new AnalyticsError('ERR_TOKEN_MISSING', 'authorization: expected a bearer token');
       }
       const holder = tokens.verify(token);
+      holders.set(request, holder);
       if (!scopeAllows(holder.scopes, scope)) {
         throw new AnalyticsError(
           'ERR_TOKEN_SCOPE',

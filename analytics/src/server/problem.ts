@@ -4,7 +4,7 @@
  * Errors of our packages carry a code; the framework's are translated to ours here. What nobody
  * foresaw becomes ERR_INTERNAL and says nothing about the inside; the log has it under the request id.
  */
-import { type ErrorRow, FieldproofError } from '@fieldproof/protocol/errors';
+import { type ErrorRow, FieldproofError, PROTOCOL_ERRORS } from '@fieldproof/protocol/errors';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ANALYTICS_ERRORS, type AnalyticsErrorCode } from '../errors.ts';
 
@@ -58,11 +58,19 @@ const STATUSES: Partial<Record<AnalyticsErrorCode, number>> = {
   ERR_TOKEN_EXPIRED: 401,
   ERR_TOKEN_SCOPE: 403,
   ERR_TOKEN_NAME: 404,
+  ERR_CONFIG_DEVICE: 404,
+  ERR_CONFIG_UNAVAILABLE: 503,
   ERR_REBUILD_NONE: 409,
   ERR_REBUILD_INCOMPLETE: 409,
 };
 
 export const ANALYTICS_ERROR_TABLE: ErrorTable = { rows: ANALYTICS_ERRORS, statuses: STATUSES };
+
+/** Mistakes in settings for devices, which the device would find alike. */
+export const CONFIG_ERROR_TABLE: ErrorTable = {
+  rows: PROTOCOL_ERRORS,
+  statuses: { ERR_CONFIG_INVALID: 400 },
+};
 
 /** Statuses of the framework's own errors that have a code of ours. */
 const FRAMEWORK_CODES: Readonly<Record<number, AnalyticsErrorCode>> = {

@@ -17,6 +17,7 @@ import { deviceViews } from './device-view.ts';
 import { installOpenApi } from './openapi.ts';
 import {
   ANALYTICS_ERROR_TABLE,
+  CONFIG_ERROR_TABLE,
   type ErrorTable,
   installProblems,
   PROBLEM_TYPE,
@@ -82,7 +83,7 @@ const NO_BROKER = { ok: false, detail: 'broker: none is configured' } as const;
 /** A server that is ready for `listen` or `inject`. */
 export async function createControlServer(options: ControlServerOptions): Promise<FastifyInstance> {
   const { store, tokens, clock, log, version } = options;
-  const tables = [ANALYTICS_ERROR_TABLE, ...(options.errors ?? [])];
+  const tables = [ANALYTICS_ERROR_TABLE, CONFIG_ERROR_TABLE, ...(options.errors ?? [])];
   const app: FastifyInstance = Fastify({
     loggerInstance: requestLogger(log) as FastifyBaseLogger,
     bodyLimit: BODY_LIMIT,

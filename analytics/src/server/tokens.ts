@@ -11,8 +11,8 @@ import { join } from 'node:path';
 import { AnalyticsError } from '../errors.ts';
 import { replaceFile } from '../replace-file.ts';
 
-/** What a token may do; `admin` may do everything. */
-export const SCOPES = ['read', 'write', 'admin'] as const;
+/** What a token may do: `config` sets devices from afar; `admin` may do everything. */
+export const SCOPES = ['read', 'write', 'config', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
 export const TOKEN_PREFIX = 'fpt_';

@@ -24,7 +24,7 @@ export const addToken: AddCommand = (program, { run, io }) => {
     .command('create')
     .description('make a token and print it, this once')
     .argument('<name>', 'what it is for: a-z, 0-9, . _ -')
-    .option('--scope <scope...>', 'read, write or admin; several may be given', ['read'])
+    .option('--scope <scope...>', 'read, write, config or admin; several may be given', ['read'])
     .option('--days <days>', 'until it expires', '90');
   create.addHelpText(
     'after',
