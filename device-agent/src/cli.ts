@@ -9,18 +9,18 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { PROTOCOL_ERRORS } from '@fieldproof/protocol/errors';
-import type { Credential } from '@fieldproof/protocol/statements';
 import { Command, CommanderError } from 'commander';
 import { Agent } from './agent.ts';
 import { AGENT_VERSION } from './agent-version.ts';
+import type { Ask } from './ask.ts';
 import { systemClock } from './clock.ts';
-import { type AgentConfig, checkConfig, loadConfig } from './config.ts';
-import { enrolNow, freshLogin, openMembership } from './contact.ts';
+import { type AgentConfig, loadConfig } from './config.ts';
+import { freshLogin, openMembership } from './contact.ts';
 import { loadDeviceKey } from './device-key.ts';
 import { addDoctorCommand } from './doctor-command.ts';
 import { AGENT_ERRORS, AgentError, type AgentErrorRow, codeOf, reasonOf } from './errors.ts';
 import { addFlashCommand } from './flash-command.ts';
-import { initAgent, type OwnerChoice } from './init.ts';
+import { addInitCommands } from './init-command.ts';
 import { addInstallCommands } from './install-command.ts';
 import { addKeysCommands } from './keys-commands.ts';
 import { lineLog, silentLog } from './log.ts';
@@ -41,6 +41,10 @@ export interface CliContext {
   readonly untilStopped: () => Promise<void>;
   /** Asks for the owner's recovery phrase: at the terminal, or standard input. */
   readonly askPhrase?: (() => Promise<string>) | undefined;
+  /** Asks a person; absent where nobody is at a terminal. */
+  readonly ask?: Ask | undefined;
+  /** Root of the file system in which sensors are sought, `/` but in tests. */
+  readonly root?: string | undefined;
   /** Tells the parent process, where there is one. */
   readonly send?: ((message: unknown) => void) | undefined;
 }
@@ -50,15 +54,6 @@ interface CommonFlags {
   readonly config?: string;
   readonly set: readonly string[];
   readonly json?: boolean;
-}
-
-interface InitFlags extends CommonFlags {
-  readonly join: string;
-  readonly name: string;
-  readonly cell?: string;
-  readonly owner: string;
-  readonly ownershipFile?: string;
-  readonly ownerPhraseFile?: string;
 }
 
 interface AppealFlags extends CommonFlags {
@@ -85,7 +80,6 @@ Examples:
 The join line is what the operator's screen shows, whole and in quotes: it contains an & and a token.
 The configuration is agent.yaml in the data folder; agent.example.yaml is its manual.`;
 
-const INIT_TIMEOUT_MS = 5000;
 const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length));
 
 /**
@@ -128,15 +122,12 @@ function buildProgram(context: CliContext): Command {
   const command = (name: string, description: string): Command =>
     common(program.command(name).description(description));
 
-  command('init', 'make a device key and join a network')
-    .requiredOption('--join <line>', 'the join line that the operator shows')
-    .option('--name <name>', 'how people call this device', 'agent')
-    .option('--cell <cell>', 'H3 cell to publish as its place')
-    .option('--owner <owner>', 'NEW, or did:key with --ownership-file', 'NEW')
-    .option('--owner-phrase-file <file>', "file with the owner's twelve words")
-    .option('--ownership-file <file>', "file with the owner's signed statement, base64url")
-    .option('--json', 'print JSON')
-    .action((flags: InitFlags) => init(flags, context));
+  addInitCommands({
+    command,
+    configOf: (flags) => configOf(flags, context.env),
+    random,
+    ...context,
+  });
   command('run', 'sample, sign and deliver until stopped').action((flags: CommonFlags) =>
     run(flags, context),
   );
@@ -175,80 +166,6 @@ function buildProgram(context: CliContext): Command {
     configOf: (flags) => configOf(flags, context.env),
   });
   return program;
-}
-
-async function init(flags: InitFlags, { out, env }: CliContext): Promise<void> {
-  const dataDir = resolve(flags.data);
-  // Mistakes come out before anything is made.
-  await checkConfig({
-    name: flags.name,
-    ...(flags.cell === undefined ? {} : { cell: flags.cell }),
-  });
-  const result = await initAgent({
-    dataDir,
-    joinLine: flags.join,
-    name: flags.name,
-    cell: flags.cell,
-    owner: await ownerChoice(flags),
-    random,
-  });
-  const { phrase, ...made } = result;
-  // At once: an enrolment that fails or is interrupted must not cost the owner the words.
-  if (!flags.json) {
-    out(`device    ${made.deviceId}${made.madeKey ? '' : ' (was here already)'}\n`);
-    out(`owner     ${made.owner}${made.madeOwner ? '' : ' (was here already)'}\n`);
-    if (phrase !== undefined) {
-      out("\nThe owner's recovery phrase, shown this once and kept nowhere: write it down.\n\n");
-      out(`    ${phrase}\n\n`);
-    }
-  }
-  let credential: Credential | undefined;
-  let later: string | undefined;
-  try {
-    credential = await enrolIfReachable(flags, env, (reason) => {
-      later = reason;
-    });
-  } finally {
-    if (flags.json) {
-      const words = phrase === undefined ? {} : { phrase };
-      out(`${JSON.stringify({ ...made, ...words, enrolled: credential !== undefined })}\n`);
-    }
-  }
-  if (flags.json) return;
-  out(`network   ${made.network}${credential ? ', enrolled' : ''}\n`);
-  if (later !== undefined) out(`Not reachable now (${later}): it enrols at its first run.\n`);
-  out(`Next: fieldproof-agent run --data ${dataDir}\n`);
-}
-
-/** The device works without a network; a refusal is for its owner to see now. */
-async function enrolIfReachable(
-  flags: InitFlags,
-  env: CliContext['env'],
-  onLater: (reason: string) => void,
-): Promise<Credential | undefined> {
-  const dataDir = resolve(flags.data);
-  const config = await configOf(flags, env);
-  const quick = { ...config, link: { ...config.link, timeoutMs: INIT_TIMEOUT_MS } };
-  const contact = { dataDir, config: quick, clock: systemClock, log: silentLog, random };
-  return await enrolNow(contact).catch((error: unknown) => {
-    if (codeOf(error) !== 'ERR_AGENT_UNREACHABLE') throw error;
-    onLater(reasonOf(error));
-    return undefined;
-  });
-}
-
-async function ownerChoice(flags: InitFlags): Promise<OwnerChoice> {
-  if (flags.ownerPhraseFile !== undefined) {
-    return { type: 'phrase', phrase: await readText(flags.ownerPhraseFile) };
-  }
-  if (flags.owner === 'NEW') return { type: 'new' };
-  if (flags.ownershipFile === undefined) {
-    throw new AgentError(
-      'ERR_AGENT_OWNER',
-      '--owner did:key…: expected --ownership-file with its statement, got none',
-    );
-  }
-  return { type: 'signed', owner: flags.owner, statement: await readText(flags.ownershipFile) };
 }
 
 async function run(flags: CommonFlags, context: CliContext): Promise<void> {

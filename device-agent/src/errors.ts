@@ -64,6 +64,11 @@ export const AGENT_ERRORS = {
     remedy: 'Remove what it names as the reason and run it again; what was done stays.',
     exitCode: 73,
   },
+  ERR_AGENT_INTERRUPTED: {
+    what: 'A person left before the last question was answered.',
+    remedy: 'Nothing was made; run the command again.',
+    exitCode: 130,
+  },
   ERR_AGENT_JOIN_LINE: {
     what: 'The join line is incomplete or misspelt.',
     remedy: 'Paste the whole line, from fieldproof:// to its end, in quotes.',

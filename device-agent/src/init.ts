@@ -9,8 +9,10 @@ import { publicKeyFromDidKey } from '@fieldproof/protocol/did-key';
 import { createDeviceKey, loadDeviceKey } from './device-key.ts';
 import { makeFolder, readIfPresent, replaceFile } from './durable-file.ts';
 import { AgentError, reasonOf } from './errors.ts';
+import { SYSTEM_SENSOR } from './find-sensors.ts';
 import { type Ownership, readJoinLine } from './membership.ts';
 import { loadOwnership, newPhrase, ownershipFromPhrase, saveOwnership } from './owner.ts';
+import { proposeConfig } from './proposed-config.ts';
 
 const JOIN_FILE = 'join-line';
 
@@ -73,7 +75,11 @@ export async function initAgent(options: InitOptions): Promise<InitResult> {
   await replaceFile(joinPath, `${options.joinLine.trim()}\n`, { mode: 0o600 });
   const configPath = join(dataDir, 'agent.yaml');
   const madeConfig = (await readIfPresent(configPath)) === undefined;
-  if (madeConfig) await replaceFile(configPath, options.configYaml ?? defaultConfig(options));
+  if (madeConfig)
+    await replaceFile(
+      configPath,
+      options.configYaml ?? proposeConfig({ ...options, sensors: [SYSTEM_SENSOR] }),
+    );
   const { network } = line;
   return { deviceId, network, madeKey, madeConfig, ...ownership };
 }
@@ -109,19 +115,4 @@ export function signedOwnership(owner: string, statement: string): Ownership {
   } catch (cause) {
     throw new AgentError('ERR_AGENT_OWNER', `owner: ${reasonOf(cause)}`, { cause });
   }
-}
-
-function defaultConfig({ name, cell }: InitOptions): string {
-  return `# All keys and their defaults: agent.example.yaml beside the program.
-name: ${JSON.stringify(name)}
-${cell === undefined ? '# cell: 871fa4aa4ffffff' : `cell: ${JSON.stringify(cell)}`}
-
-sensors:
-  - driver: system
-    profile: system
-    intervalMs: 10000
-
-batch:
-  sealEveryMs: 10000
-`;
 }

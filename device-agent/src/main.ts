@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** Entry of the `fieldproof-agent` command. */
+import { asker } from './ask.ts';
 import { askPhrase } from './ask-phrase.ts';
 import { runCli } from './cli.ts';
 
@@ -30,6 +31,7 @@ process.exitCode = await runCli(process.argv.slice(2), {
   err: (text) => process.stderr.write(text),
   untilStopped,
   askPhrase: () => askPhrase(process.stdin, (text) => process.stderr.write(text)),
+  ask: asker(process.stdin, process.stdout),
   send: process.send?.bind(process),
 });
 // An IPC channel would keep a finished process alive.
