@@ -4,7 +4,15 @@
  * this machine, and the same sources give the same bytes.
  */
 
-import { chmodSync, copyFileSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { licencesOf } from './licences.ts';
@@ -55,13 +63,17 @@ export async function bundleAgent(folder: string): Promise<AgentBundle> {
     entryPoints: drivers.map((name) => join(SOURCE, 'sensors', `${name}.ts`)),
     outdir: join(folder, 'sensors'),
     outExtension: { '.js': '.mjs' },
+    // mqtt.js once for the three that speak MQTT.
+    splitting: true,
+    chunkNames: 'shared-[hash]',
     plugins: [substitutes(DRIVER_SUBSTITUTES)],
   });
   const metafiles = [coreBuild.metafile, driverBuild.metafile];
   writeFileSync(join(folder, 'LICENSES.txt'), licencesOf(metafiles));
   copyFileSync(join(SOURCE, '../agent.example.yaml'), join(folder, 'agent.example.yaml'));
   chmodSync(core, 0o755);
-  const sizes = drivers.map((name) => statSync(join(folder, 'sensors', `${name}.mjs`)).size);
+  const files = readdirSync(join(folder, 'sensors'));
+  const sizes = files.map((name) => statSync(join(folder, 'sensors', name)).size);
   return {
     core,
     coreBytes: statSync(core).size,
