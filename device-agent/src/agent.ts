@@ -25,7 +25,6 @@ import { type DeviceIdentity, loadDeviceKey } from './device-key.ts';
 import { type Disk, systemDisk } from './disk.ts';
 import { type DownMessage, openDownMessage } from './down-message.ts';
 import { removeLeftovers } from './durable-file.ts';
-import { edgeTextCheck } from './edge-text.ts';
 import { AgentError, codeOf, reasonOf } from './errors.ts';
 import { Journal } from './journal.ts';
 import { Link } from './link.ts';
@@ -39,12 +38,8 @@ import { loadOwnership } from './owner.ts';
 import { type ParkedId, ParkedStore } from './parked.ts';
 import { ReceiptFile } from './receipt-file.ts';
 import { RemoteConfig } from './remote-config.ts';
-import {
-  type EffectiveSettings,
-  judgeWishes,
-  type OwnSettings,
-  ownSettings,
-} from './remote-rules.ts';
+import { remoteEdgeMistakes } from './remote-edge.ts';
+import { type EffectiveSettings, judgeWishes, ownSettings } from './remote-rules.ts';
 import { Sampler } from './sampler.ts';
 import { Settlement } from './settlement.ts';
 import { type StateLock, takeStateLock } from './state-lock.ts';
@@ -134,7 +129,7 @@ export class Agent {
       disk: systemDisk,
       ...options,
     };
-    this.#effective = ownSettings(this.#own());
+    this.#effective = ownSettings(this.#options.config);
     const { clock, config } = this.#options;
     this.#meter = new WriteMeter({ clock, ...config.disk });
     this.#startMs = clock.monotonicMs();
@@ -359,7 +354,7 @@ export class Agent {
     const bootMs = (): number => clockState.bootMs();
     const remote = this.#makeRemote({ state, membership, clockState, journal });
     await remote.load();
-    this.#effective = remote.effective ?? ownSettings(this.#own());
+    this.#effective = remote.effective ?? ownSettings(this.#options.config);
     const effective = (): EffectiveSettings => this.#effective;
     const sampler = new Sampler({
       sensors: this.#effective.sensors,
@@ -475,12 +470,6 @@ export class Agent {
     return now === undefined || now.boundMs === null ? null : now.wallMs;
   }
 
-  #own(): OwnSettings {
-    const { config } = this.#options;
-    const texts = Object.entries(config.edge).map(([stream, { text }]) => [stream, text]);
-    return { ...config, edge: Object.fromEntries(texts) };
-  }
-
   #makeRemote(
     parts: Pick<Parts, 'membership' | 'clockState' | 'journal'> & { readonly state: string },
   ): RemoteConfig {
@@ -496,10 +485,10 @@ export class Agent {
       },
       judge: async (wishes) =>
         judgeWishes(wishes, {
-          own: this.#own(),
+          own: this.#options.config,
           remote: config.remote,
           known: this.#parts?.sampler.known() ?? new Map(),
-          checkEdge: await edgeTextCheck(wishes.edge),
+          edgeMistakes: await remoteEdgeMistakes(wishes.edge),
         }),
       apply: (effective) => this.#apply(effective),
       sensors: () => this.#watchedSensors(),
@@ -511,7 +500,7 @@ export class Agent {
 
   /** Goes over to other settings within the boot; a new session says so. */
   async #apply(effective: EffectiveSettings | null): Promise<void> {
-    this.#effective = effective ?? ownSettings(this.#own());
+    this.#effective = effective ?? ownSettings(this.#options.config);
     const parts = this.#parts;
     if (parts === undefined || this.#isStopping) return;
     await parts.sampler.change(this.#effective.sensors);

@@ -15,6 +15,7 @@ import { AGENT_VERSION } from './agent-version.ts';
 import type { Ask } from './ask.ts';
 import { systemClock } from './clock.ts';
 import { type AgentConfig, loadConfig } from './config.ts';
+import { addConfigCommand } from './config-command.ts';
 import { freshLogin, openMembership } from './contact.ts';
 import { loadDeviceKey } from './device-key.ts';
 import { addDoctorCommand } from './doctor-command.ts';
@@ -71,6 +72,7 @@ Examples:
   $ fieldproof-agent login --data ./balcony
   $ fieldproof-agent appeal --data ./balcony --text 'The copy was a restored backup.'
   $ fieldproof-agent doctor --data ./balcony
+  $ fieldproof-agent config show --data ./balcony
   $ fieldproof-agent flash --boot /media/me/bootfs --join 'fieldproof://…' --name balcony
   $ sudo fieldproof-agent install --dry-run
   $ fieldproof-agent keys rotate --data ./balcony
@@ -158,6 +160,10 @@ function buildProgram(context: CliContext): Command {
     configOf: (flags) => configOf(flags, context.env),
     out: context.out,
     random,
+  });
+  addConfigCommand(program, {
+    ...{ common, out: context.out, env: context.env, nowMs: Date.now },
+    configOf: (flags) => configOf(flags, context.env),
   });
   addFlashCommand(program, { out: context.out, random });
   addInstallCommands(program, context.out);

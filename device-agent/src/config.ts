@@ -328,7 +328,7 @@ async function checkSensor(
 }
 
 /** The dotted paths of all settings that are not lists. */
-function settingPaths(): string[] {
+export function settingPaths(): string[] {
   const settings = section<AgentSettings>(SETTINGS)(
     { cell: '0'.repeat(15), memoryFolder: '/run' },
     '',

@@ -10,13 +10,13 @@ import {
   type WishProblem,
 } from '@fieldproof/protocol/desired-state';
 import type { SensorConfig } from './config.ts';
+import type { EdgeSettings } from './edge/edge-settings.ts';
 import type { RemoteSettings } from './remote-settings.ts';
 
 /** The part of the configuration that a desired state can touch. */
 export interface OwnSettings {
   readonly sensors: readonly SensorConfig[];
-  /** `profile/metric` → definition. */
-  readonly edge: Readonly<Record<string, string>>;
+  readonly edge: EdgeSettings;
   readonly batch: { readonly sealEveryMs: number };
   readonly link: { readonly heartbeatMs: number };
 }
@@ -24,7 +24,7 @@ export interface OwnSettings {
 /** What the agent goes by. */
 export interface EffectiveSettings {
   readonly sensors: readonly SensorConfig[];
-  readonly edge: Readonly<Record<string, string>>;
+  readonly edge: EdgeSettings;
   readonly sealEveryMs: number;
   readonly heartbeatMs: number;
   /** Whether readings of a metric are kept. */
@@ -42,8 +42,8 @@ export interface Surroundings {
   readonly remote: RemoteSettings;
   /** By profile; those that are not open are missing. */
   readonly known: ReadonlyMap<string, KnownSensor>;
-  /** Mistakes in the text of an edge function. */
-  readonly checkEdge: (text: string) => readonly string[];
+  /** Mistakes in the edge function of a stream. */
+  readonly edgeMistakes: (stream: string) => readonly string[];
 }
 
 /** A problem, and whether it is a limit of the owner rather than a mistake. */
@@ -79,7 +79,7 @@ export function judgeWishes(wishes: Wishes, surroundings: Surroundings): Judged 
         const intervalMs = intervals.get(sensor.profile);
         return intervalMs === undefined ? sensor : { ...sensor, intervalMs };
       }),
-    edge: { ...own.edge, ...wishes.edge },
+    edge: { ...own.edge, ...edgeFrom(wishes.edge ?? {}, own) },
     ...{ sealEveryMs, heartbeatMs },
     keeps: wants.metric,
   };
@@ -160,10 +160,10 @@ function checkEdges(
   surroundings: Surroundings & { readonly wants: Wanted },
   objections: Objection[],
 ): void {
-  const { own, remote, checkEdge, wants } = surroundings;
+  const { own, remote, edgeMistakes, wants } = surroundings;
   for (const [stream, text] of Object.entries(edge)) {
     const path = `edge.${stream}`;
-    for (const mistake of checkEdge(text)) {
+    for (const mistake of edgeMistakes(stream)) {
       objections.push({ path, expected: 'an edge function', got: mistake, isLimit: false });
     }
     if (!checkStream(stream, path, { surroundings, objections })) continue;
@@ -175,12 +175,22 @@ function checkEdges(
       const expected = 'none: the owner allows no edge functions from afar';
       objections.push({ path, expected, got: shown(text), isLimit: true });
     } else if (Object.hasOwn(own.edge, stream) && remote.edge === 'add') {
-      const expected = `the owner's own: ${shown(own.edge[stream]!)}`;
-      if (own.edge[stream] !== text) {
+      const { text: ownText } = own.edge[stream]!;
+      const expected = `the owner's own: ${shown(ownText)}`;
+      if (ownText !== text) {
         objections.push({ path, expected, got: shown(text), isLimit: true });
       }
     }
   }
+}
+
+/** What is sent of a stream beside the results stays the owner's choice. */
+function edgeFrom(edge: Readonly<Record<string, string>>, own: OwnSettings): EdgeSettings {
+  const settings = Object.entries(edge).map(([key, text]) => {
+    const send = Object.hasOwn(own.edge, key) ? own.edge[key]!.send : 'results';
+    return [key, { key, text, send }] as const;
+  });
+  return Object.fromEntries(settings);
 }
 
 function checkPreferences(

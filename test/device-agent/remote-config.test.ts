@@ -55,7 +55,7 @@ async function start(change: Partial<RemoteConfigOptions> = {}): Promise<RemoteC
       open(bytes, { externalAad: aad, publicKey: control.publicKey, verify }).payload,
     judge: async (wishes) =>
       judgeWishes(wishes, {
-        ...{ own, known: new Map(), checkEdge: () => [] },
+        ...{ own, known: new Map(), edgeMistakes: () => [] },
         remote: REMOTE_SETTINGS(undefined, 'remote', []),
       }),
     apply: async (effective) => {

@@ -15,7 +15,7 @@ const own: OwnSettings = {
     { driver: 'mqtt', profile: 'home', intervalMs: 10_000, options: {} },
     { driver: 'exec', profile: 'rig', intervalMs: 500, options: {} },
   ],
-  edge: { 'air/temp': 'window 1m mean' },
+  edge: { 'air/temp': { key: 'temp', text: 'window 1m mean', send: 'both' } },
   batch: { sealEveryMs: 10_000 },
   link: { heartbeatMs: 50_000 },
 };
@@ -28,7 +28,7 @@ function judge(wishes: Wishes, remote: Partial<RemoteSettings> = {}) {
   const surroundings: Surroundings = {
     ...{ own, known: new Map(known) },
     remote: REMOTE_SETTINGS(remote, 'remote', []),
-    checkEdge: (text) => (text.startsWith('window') ? [] : ['at 1: expected a function']),
+    edgeMistakes: (stream) => (wishes.edge?.[stream]?.startsWith('window') ? [] : ['at 1']),
   };
   return judgeWishes(wishes, surroundings);
 }
@@ -61,7 +61,10 @@ describe('what an operator may ask for', () => {
       preferences: { sealEveryMs: 60_000, heartbeatMs: 55_000 },
     }).effective!;
     expect(effective.sensors.map(({ intervalMs }) => intervalMs)).toEqual([30_000, 10_000, 500]);
-    expect(effective.edge).toEqual({ 'air/temp': 'window 1m mean', 'air/rh': 'window 5m max' });
+    expect(effective.edge).toEqual({
+      ...own.edge,
+      'air/rh': { key: 'air/rh', text: 'window 5m max', send: 'results' },
+    });
     expect(effective).toMatchObject({ sealEveryMs: 60_000, heartbeatMs: 55_000 });
   });
 
