@@ -5,7 +5,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { availableParallelism, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { verifyCheckpoint } from '@fieldproof/protocol/checkpoint';
 import { DESIRED_STATE_TYPE } from '@fieldproof/protocol/desired-state';
 import { verify } from '@fieldproof/protocol/ed25519-node';
@@ -16,7 +16,7 @@ import type { Receipt } from '@fieldproof/protocol/settlement-messages';
 import { formatTopic } from '@fieldproof/protocol/topics';
 import { AGENT_VERSION } from './agent-version.ts';
 import type { BatchReading } from './batch.ts';
-import { beginBoot, bootKey } from './boot.ts';
+import { type Boot, beginBoot, bootKey, lastBootCounter } from './boot.ts';
 import { type Clock, systemClock, type TimerHandle } from './clock.ts';
 import { ClockState } from './clock-state.ts';
 import type { AgentConfig } from './config.ts';
@@ -42,6 +42,7 @@ import { remoteEdgeMistakes } from './remote-edge.ts';
 import { type EffectiveSettings, judgeWishes, ownSettings } from './remote-rules.ts';
 import { Sampler } from './sampler.ts';
 import { Settlement } from './settlement.ts';
+import { fetchStanding } from './standing.ts';
 import { type StateLock, takeStateLock } from './state-lock.ts';
 import { type AgentStatus, saveStatus } from './status.ts';
 import { meteredDisk, WriteMeter, writeKinds } from './write-meter.ts';
@@ -111,6 +112,13 @@ export class Agent {
   /** Rejects that the birth on its way acknowledges. */
   #acknowledging: readonly ParkedId[] = [];
   #savingStatus: Promise<void> = Promise.resolve();
+  /** A birth of this boot was recorded. */
+  #isBootRecorded = false;
+  #hasBegunAbove = false;
+  /** Nothing of these was recorded; what waits of them is sealed anew at the next start. */
+  #refusedBoots: Boot[] = [];
+  /** The highest boot counter that a receipt has listed. */
+  #highestListed = 0;
   /** Under way: a start with another key or id. */
   #restarting: Promise<void> | undefined;
   #isStopping = false;
@@ -174,15 +182,30 @@ export class Agent {
   }
 
   /** With the key and the id that the device has by now: a boot has one of each. */
-  #restart(): void {
+  #restart(why: string): void {
     const { log, onFailed } = this.#options;
-    log.info('starts anew: the device has another key or id');
+    log.info(`starts anew: ${why}`);
     this.#restarting = this.#end()
       .then(() => (this.#isStopping ? undefined : this.#begin()))
       .catch((error: unknown) => {
         log.error('did not start anew', { reason: reasonOf(error) });
         onFailed?.(error);
       });
+  }
+
+  /**
+   * Two devices have this key, or this one has lost count of its boots, as after a restored backup. What was never
+   * recorded may be the latter: once, it begins a boot above all that the receipts list. If there is another device, the
+   * network finds out by their births, and that is that.
+   *
+   * @returns whether it begins another boot.
+   */
+  #bootRefused(boot: Boot): boolean {
+    if (this.#isBootRecorded || this.#hasBegunAbove) return false;
+    this.#hasBegunAbove = true;
+    this.#refusedBoots.push(boot);
+    this.#restart('the network knows another boot of this count');
+    return true;
   }
 
   async #end(): Promise<void> {
@@ -339,10 +362,11 @@ export class Agent {
       ...{ folder: state, random, disk },
       atLeast: Math.max(
         ...[outbox.highestBootCounter, parked.highestBootCounter, identity.firstBoot - 1],
-        ...(receiptFile.newest?.boots ?? []).map(([counter]) => counter),
+        ...[this.#highestListed, ...(receiptFile.newest?.boots ?? []).map(([counter]) => counter)],
       ),
       wasHere: receiptFile.newest !== undefined || outbox.highestBootCounter > 0,
     });
+    this.#isBootRecorded = false;
     if (boot.hasLeapt) {
       log.warn('the count of boots was lost; it goes on well above what is known', {
         boot: boot.counter,
@@ -387,9 +411,18 @@ export class Agent {
       log,
       random,
       isIdentityCurrent: async () => (await loadDeviceKey(dataDir)).keyId === identity.keyId,
-      onIdentityChanged: () => this.#restart(),
+      onIdentityChanged: () => this.#restart('the device has another key or id'),
+      onCloned: () => this.#bootRefused(boot),
+      isQuarantined: async () => {
+        const { quarantined } = await fetchStanding(membership);
+        return quarantined.includes(bootKey(boot).replace('-', '.'));
+      },
+      boot,
       birth: (nonce) => this.#birth(nonce),
-      onBirthRecorded: () => parked.acknowledged(this.#acknowledging),
+      onBirthRecorded: () => {
+        this.#isBootRecorded = true;
+        parked.acknowledged(this.#acknowledging);
+      },
       onMessage: (message, settled) => this.#heard(message, settled),
       onState: () => this.#statusChanged(),
     });
@@ -452,11 +485,24 @@ export class Agent {
     };
     await finishRebase(folder, disk);
     const outbox = await openWith(folder, memory?.path);
-    if (!options.tookPlace) return outbox;
+    const refused = this.#refusedBoots.splice(0);
+    if (!options.tookPlace && refused.length === 0) return outbox;
+    const above = Math.max(
+      ...[outbox.highestBootCounter, this.#highestListed, options.firstBoot - 1],
+      await lastBootCounter(dirname(folder), disk),
+    );
+    const moved = (boot: Boot): Boot => {
+      const { counter, seed } = boot;
+      const at = refused.findIndex((each) => bootKey(each) === bootKey(boot));
+      if (at >= 0) return { counter: above + 1 + at, seed };
+      // A key that took a place signs boots from `firstBoot` on only.
+      const isBefore = options.tookPlace && counter < options.firstBoot;
+      return isBefore ? { counter: options.firstBoot - 1 + counter, seed } : boot;
+    };
     // What is in the front is sealed anew too, from the card.
     await outbox.close();
     const open = (path: string): Promise<Outbox> => openWith(path, undefined);
-    const rebased = await rebaseOutbox(await open(folder), { ...options, folder, open });
+    const rebased = await rebaseOutbox(await open(folder), { ...options, folder, open, moved });
     if (rebased.sealed > 0) {
       log.info('sealed anew what waited', { device: options.deviceId, envelopes: rebased.sealed });
     }
@@ -595,6 +641,10 @@ export class Agent {
     if (message.kind === 'receipt') {
       const { receiptFile, membership } = this.#parts!;
       const { receipt, bytes } = message;
+      this.#highestListed = Math.max(
+        this.#highestListed,
+        ...receipt.boots.map(([counter]) => counter),
+      );
       void receiptFile.keep({ receipt, bytes });
       this.#noteReceipt(receipt, membership);
       if (settled > 0) this.#noteFirstReading(receipt.at);

@@ -33,6 +33,12 @@ export const AGENT_ERRORS = {
     remedy: 'Somebody may be in between: check the address; never send the token to this server.',
     exitCode: 77,
   },
+  ERR_AGENT_CLONED: {
+    what: 'Another device is at work with the same key, probably from a copied card: the network has quarantined this one.',
+    remedy:
+      "If this is the copy: stop it, then fieldproof-agent init --new-device --join '<join line>' makes it a device of its own. If the other one is: stop that one, then fieldproof-agent keys rotate here shuts it out.",
+    exitCode: 77,
+  },
   ERR_AGENT_CONFIG: {
     what: 'The configuration has mistakes.',
     remedy: 'Fix each named key; agent.example.yaml, beside the program, shows them all.',

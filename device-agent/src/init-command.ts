@@ -15,6 +15,8 @@ import { findSensors } from './find-sensors.ts';
 import { initAgent, type OwnerChoice } from './init.ts';
 import { type Answers, askForRest } from './init-dialogue.ts';
 import { silentLog } from './log.ts';
+import { readJoinLine } from './membership.ts';
+import { putDeviceAside } from './new-device.ts';
 import { loadOwnership } from './owner.ts';
 import { chooseSensors, proposeConfig, sensorBlock } from './proposed-config.ts';
 
@@ -32,6 +34,7 @@ interface InitFlags extends DataFlags {
   readonly owner?: string;
   readonly ownerPhraseFile?: string;
   readonly ownershipFile?: string;
+  readonly newDevice?: boolean;
   readonly json?: boolean;
 }
 
@@ -59,6 +62,7 @@ export function addInitCommands(context: InitContext): void {
     .option('--owner <owner>', 'NEW, or did:key with --ownership-file')
     .option('--owner-phrase-file <file>', "file with the owner's twelve words")
     .option('--ownership-file <file>', "file with the owner's signed statement, base64url")
+    .option('--new-device', 'for a copied card: another device; the former one is put aside')
     .option('--json', 'print JSON')
     .action((flags: InitFlags) => init(flags, context));
   command('sensors', 'what this machine has to measure, as entries for agent.yaml')
@@ -79,6 +83,11 @@ async function init(flags: InitFlags, context: InitContext): Promise<void> {
   // Mistakes come out before anything is made.
   const { cell } = flags;
   await checkConfig({ name, ...(cell === undefined ? {} : { cell }) });
+  if (flags.newDevice) {
+    readJoinLine(joinLine);
+    const aside = await putDeviceAside(dataDir);
+    if (aside !== undefined && !flags.json) out(`former    put aside in ${aside}\n`);
+  }
   const configYaml = proposeConfig({ name, cell, sensors: chosen });
   const made = await initAgent({ dataDir, joinLine, name, cell, owner, random, configYaml });
   const { phrase, ...result } = made;
@@ -139,7 +148,8 @@ async function settle(flags: InitFlags, context: InitContext): Promise<Answers> 
   }
   const hasConfig = await isThere('agent.yaml');
   const hasOwner = (await loadOwnership(dataDir)) !== undefined;
-  if (await isThere('device.key')) out(`There is a device in ${dataDir}; its key stays.\n`);
+  if (!flags.newDevice && (await isThere('device.key')))
+    out(`There is a device in ${dataDir}; its key stays.\n`);
   return await askForRest(
     {
       joinLine: given.joinLine,

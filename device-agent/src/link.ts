@@ -7,15 +7,17 @@ import { toBase64url } from '@fieldproof/protocol/bytes';
 import type { Signer } from '@fieldproof/protocol/envelope';
 import { sealLogin } from '@fieldproof/protocol/statements';
 import type { MqttClient } from 'mqtt';
+import type { Boot } from './boot.ts';
 import { type Clock, sleep, sleepUntil, type TimerHandle } from './clock.ts';
 import { dial } from './dial.ts';
 import type { DownMessage } from './down-message.ts';
-import { AgentError, codeOf, reasonOf } from './errors.ts';
+import { AGENT_ERRORS, AgentError, codeOf, reasonOf } from './errors.ts';
 import type { Journal } from './journal.ts';
 import type { Log } from './log.ts';
 import type { Membership, MqttAddress } from './membership.ts';
 import type { Outbox } from './outbox.ts';
 import type { PendingEnvelope } from './outbox-cursor.ts';
+import { untilReleased } from './quarantine.ts';
 import { Session } from './session.ts';
 import type { Settlement } from './settlement.ts';
 
@@ -58,6 +60,11 @@ export interface LinkOptions {
   readonly isIdentityCurrent: () => Promise<boolean>;
   /** They are not, or will not be: nothing more can be sent with them. */
   readonly onIdentityChanged: () => void;
+  /** The network refuses the boot of this run: whether the agent begins another one now. */
+  readonly onCloned: () => boolean;
+  /** Asks the network whether it still does. */
+  readonly isQuarantined: () => Promise<boolean>;
+  readonly boot: Boot;
   readonly birth: (nonce: Uint8Array) => Promise<PendingEnvelope>;
   readonly onBirthRecorded: () => void;
   readonly onMessage: (message: DownMessage, settled: number) => void;
@@ -132,6 +139,13 @@ export class Link {
           this.#options.onIdentityChanged();
           return;
         }
+        if (codeOf(error) === 'ERR_AGENT_CLONED') {
+          if (this.#options.onCloned()) return;
+          this.#told(error);
+          // Connecting would end the session of the other one each time.
+          await untilReleased({ ...this.#options, signal });
+          continue;
+        }
         this.#told(error);
       }
       const dueMs = clock.monotonicMs() + this.#pauseMs();
@@ -156,6 +170,7 @@ export class Link {
         refreshKeys: () => membership.refreshDescriptor(),
         window: settings.window,
         heartbeatMs: settings.heartbeatMs,
+        boot: this.#options.boot,
         outbox,
         journal,
         settlement,
@@ -271,7 +286,8 @@ export class Link {
     const wasOnline = this.#state === 'online';
     const isNews = wasOnline || this.#lastReason !== reason;
     this.#lastReason = reason;
-    const fields = { reason, attempt: this.#failures + 1 };
+    const remedy = refused ? { remedy: AGENT_ERRORS[error.code].remedy } : {};
+    const fields = { reason, attempt: this.#failures + 1, ...remedy };
     if (!isNews) this.#options.log.debug('not connected', fields);
     else if (refused) this.#options.log.error('the network refuses this device', fields);
     else this.#options.log.warn('not connected', fields);

@@ -1,5 +1,6 @@
 /**
- * A device that takes another one's place may have sealed envelopes before it knew: under its own key, which signs the
+ * Envelopes that were sealed as of a boot that the network does not take, and were not sent, are sealed once more as of
+ * another one. A device that takes another one's place may have sealed envelopes before it knew: under its own key, which signs the
  * boots of that device from `firstBoot` on only. None of them was sent, so they are sealed once more, in the same order
  * and with the same content, as boots from `firstBoot` on. docs/spec/identity.md 5.7.
  *
@@ -20,8 +21,8 @@ export interface RebaseOptions {
   readonly folder: string;
   readonly network: string;
   readonly signer: Signer;
-  /** The first boot counter that the key may sign. */
-  readonly firstBoot: number;
+  /** The boot as of which those of a boot are sealed; the same object where they stay as they are. */
+  readonly moved: (boot: Boot) => Boot;
   /** Opens an outbox without a front. */
   readonly open: (folder: string) => Promise<Outbox>;
   readonly disk?: Disk;
@@ -37,8 +38,8 @@ export async function rebaseOutbox(
   outbox: Outbox,
   options: RebaseOptions,
 ): Promise<{ readonly outbox: Outbox; readonly sealed: number }> {
-  const { folder, firstBoot, open, disk = systemDisk } = options;
-  if (!outbox.pendingBoots().some(({ counter }) => counter < firstBoot)) {
+  const { folder, moved, open, disk = systemDisk } = options;
+  if (!outbox.pendingBoots().some((boot) => moved(boot) !== boot)) {
     return { outbox, sealed: 0 };
   }
   const [next, old] = [`${folder}.new`, `${folder}.old`];
@@ -71,15 +72,11 @@ export async function finishRebase(folder: string, disk: Disk = systemDisk): Pro
 }
 
 async function copy(from: Outbox, to: Outbox, options: RebaseOptions): Promise<number> {
-  const { firstBoot } = options;
-  const moved = (boot: Boot): Boot => {
-    const { counter, seed } = boot;
-    return counter < firstBoot ? { counter: firstBoot - 1 + counter, seed } : boot;
-  };
+  const { moved } = options;
   let sealed = 0;
   const cursor = from.cursor();
   for (let record = await cursor.next(); record !== undefined; record = await cursor.next()) {
-    const again = sealAgain(record, moved, options);
+    const again = sealAgain(record, options);
     sealed += again === record ? 0 : 1;
     await to.append(again);
   }
@@ -91,8 +88,7 @@ async function copy(from: Outbox, to: Outbox, options: RebaseOptions): Promise<n
 /** The same envelope of another boot. */
 function sealAgain(
   record: EnvelopeRecord,
-  moved: (boot: Boot) => Boot,
-  { network, signer }: RebaseOptions,
+  { network, signer, moved }: RebaseOptions,
 ): EnvelopeRecord {
   const { boot, seq, kind, bytes } = record;
   const { stamp, contentType, payload } = parseEnvelope(bytes);

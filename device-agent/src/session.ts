@@ -50,6 +50,8 @@ export interface SessionOptions {
   readonly refreshKeys: () => Promise<boolean>;
   readonly window: number;
   readonly heartbeatMs: number;
+  /** The boot of this run. */
+  readonly boot: Boot;
   readonly outbox: Outbox;
   readonly journal: Journal;
   readonly settlement: Settlement;
@@ -88,6 +90,8 @@ export class Session {
   #timer: TimerHandle | undefined;
   #wakeTimer: TimerHandle | undefined;
   #onFirstReceipt: (() => void) | undefined;
+  /** The network refuses all of this boot. */
+  #isCloned = false;
   #messages: Promise<void> = Promise.resolve();
   #fail: (error: unknown) => void = () => {};
 
@@ -156,10 +160,11 @@ export class Session {
     const start = outbox.end;
     const birth = await this.#options.birth();
     await this.#send(birth);
-    this.#options.onBirthRecorded();
+    if (!this.#isCloned) this.#options.onBirthRecorded();
     const patience = clock.after(FIRST_RECEIPT_MS, () => this.#onFirstReceipt?.());
     await firstReceipt;
     clock.cancel(patience);
+    if (this.#isCloned) throw this.#cloned();
     this.#backlog = outbox.cursor(undefined, start);
     this.#live = outbox.cursor(start);
     this.#ready = true;
@@ -270,7 +275,11 @@ export class Session {
       log.warn('message from the network ignored', { topic, reason: reasonOf(error) });
       return;
     }
-    if (message.kind === 'reject' && !message.reject.permanent) this.#postpone(message.reject);
+    if (message.kind === 'reject') {
+      const { permanent, code, boot } = message.reject;
+      if (!permanent) this.#postpone(message.reject);
+      else if (code === 'ERR_BOOT_CLONED' && this.#isOwnBoot(boot)) this.#isCloned = true;
+    }
     // What was acknowledged by now, and not what will be while this waits its turn.
     const acknowledged = new Map(
       // When it came is not known any more of one that waited: it settles what it lists.
@@ -314,6 +323,7 @@ export class Session {
     const { settlement } = this.#options;
     const sent = this.#digests.get(Buffer.from(reject.digest).toString('hex'));
     const outcome = await settlement.reject(reject, sent);
+    if (this.#isCloned && this.#ready) this.#fail(this.#cloned());
     if (outcome.type === 'parked') {
       this.#rejected += 1;
       if (this.#rejected >= MAX_REJECTED) this.end('many rejects, which a new birth acknowledges');
@@ -323,6 +333,16 @@ export class Session {
     const keep = setOf(this.#sent, bootKey(boot));
     this.#sent.set(bootKey(boot), without(keep, seq));
     this.#pause(afterMs);
+  }
+
+  #isOwnBoot(boot: readonly [number, Uint8Array] | null): boolean {
+    const own = bootKey(this.#options.boot);
+    return boot !== null && bootKey({ counter: boot[0], seed: boot[1] }) === own;
+  }
+
+  #cloned(): AgentError {
+    const own = bootKey(this.#options.boot);
+    return new AgentError('ERR_AGENT_CLONED', `boot ${own}: quarantined by the network`);
   }
 
   /** Sends nothing for so long; then looks at everything that waits. */

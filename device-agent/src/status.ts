@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { ClockStatus } from './clock-state.ts';
 import { type Disk, systemDisk } from './disk.ts';
 import { readIfPresent, replaceFile } from './durable-file.ts';
+import { AGENT_ERRORS } from './errors.ts';
 import type { LinkStatus } from './link.ts';
 import { formatLossWindow, type LossWindow } from './loss-window.ts';
 import { memoryFolderOf } from './memory-folder.ts';
@@ -126,6 +127,10 @@ export function formatStatus(status: AgentStatus, running: boolean): string {
     ['parked', `${counts.parked}`],
     ['given up', `${counts.dropped} envelopes, ${counts.lostReadings} readings`],
   ];
+  const cloned = AGENT_ERRORS.ERR_AGENT_CLONED;
+  if (link.reason?.startsWith('ERR_AGENT_CLONED')) {
+    rows.push(['quarantined', cloned.what], ['what to do', cloned.remedy]);
+  }
   if (status.disk) rows.push(['disk', formatDisk(status.disk)]);
   if (status.lossWindow) rows.push(['may be lost', formatLossWindow(status.lossWindow)]);
   if (status.lastReceipt) {
