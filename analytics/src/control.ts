@@ -19,7 +19,6 @@ import type { RouteGroup } from './server/context.ts';
 import { buildDashboard } from './server/dashboard-assets.ts';
 import type { ErrorTable } from './server/problem.ts';
 import type { DeclaredProfiles, ProjectionStatusProvider } from './server/providers.ts';
-import { deviceConfigRoutes } from './server/routes/device-config.ts';
 import { rebuildRoutes } from './server/routes/rebuild.ts';
 import { createControlServer } from './server/server.ts';
 import { openTokenStore, type Scope } from './server/tokens.ts';
@@ -134,15 +133,12 @@ export async function startControl(options: ControlOptions): Promise<RunningCont
     const { headersMs = 10_000, stallMs = 60_000 } = options;
     app = await createControlServer({
       ...{ store, tokens, clock, log, projection, declared, errors, headersMs },
-      routes: [
-        ...(embedded === undefined ? [] : [rebuildRoutes(embedded)]),
-        deviceConfigRoutes(deviceConfig),
-        ...(routes ?? []),
-      ],
+      routes: [...(embedded === undefined ? [] : [rebuildRoutes(embedded)]), ...(routes ?? [])],
       storeKind: isEmbedded ? 'duckdb' : 'influxdb',
       version: packageVersion(),
       dashboard: await buildDashboard(),
       directory: broker,
+      deviceConfig,
       brokerStatus: broker,
       network: () => network ?? null,
     });

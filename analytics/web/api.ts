@@ -1,5 +1,7 @@
 /** The API as the page uses it: typed answers, and failures that say what to tell the person. */
 
+import type { WishesInput } from '../src/wish-lines.ts';
+
 export interface ApiMetric {
   readonly profile: string;
   readonly metric: string;
@@ -50,6 +52,24 @@ export interface ApiSeries {
   readonly values: readonly number[];
 }
 
+/** What a device is set to from afar, and what it made of it. */
+export interface ApiConfig {
+  readonly wanted: {
+    readonly version: number;
+    readonly expiresMs: number;
+    readonly by: string;
+    readonly standing: string;
+    readonly wishes: WishesInput;
+    readonly reports: readonly {
+      readonly atMs: number;
+      readonly entry: number;
+      readonly code: string | null;
+      readonly reasons: readonly string[];
+    }[];
+  } | null;
+  readonly inForce: number | null;
+}
+
 export interface ApiQuery {
   readonly fromMs: number;
   readonly toMs: number;
@@ -82,6 +102,7 @@ export interface Api {
   devices(): Promise<ApiDevices>;
   latest(): Promise<{ readonly nowMs: number; readonly values: readonly ApiLatest[] }>;
   status(): Promise<ApiStatus>;
+  config(device: string): Promise<ApiConfig>;
   query(parameters: Readonly<Record<string, string>>): Promise<ApiQuery>;
   /** The same query as a CSV file. */
   csv(parameters: Readonly<Record<string, string>>): Promise<Blob>;
@@ -113,6 +134,7 @@ export function api(token: string): Api {
     devices: () => json<ApiDevices>('/v1/devices'),
     latest: () => json<{ nowMs: number; values: readonly ApiLatest[] }>('/v1/latest'),
     status: () => json<ApiStatus>('/v1/status'),
+    config: (device) => json<ApiConfig>(`/v1/devices/${encodeURIComponent(device)}/config`),
     query: (parameters) => json<ApiQuery>('/v1/query', parameters),
     csv: async (parameters) => (await get('/v1/query', { ...parameters, format: 'csv' })).blob(),
   };

@@ -5,6 +5,7 @@ import { type Chart, chart } from './chart.ts';
 import { el, setText } from './dom.ts';
 import type { MetricGroup } from './metric-groups.ts';
 import type { Card } from './model.ts';
+import { settingsPanel } from './settings-panel.ts';
 
 const RANGES = [
   { label: '15 min', from: '-15m', refreshMs: 5000 },
@@ -45,6 +46,7 @@ export function openDetail({ api, card, groups, loggedOut }: DetailOptions): voi
     if (heading === null) select.append(...options);
     else select.append(el('optgroup', { label: heading }, ...options));
   }
+  const settings = settingsPanel(api, card.device);
   const host = el('div', { class: 'chart', role: 'img' });
   const note = el('p', { class: 'chart-note', role: 'status' });
   const readout = el('p', { class: 'readout', 'aria-hidden': 'true' });
@@ -66,6 +68,7 @@ export function openDetail({ api, card, groups, loggedOut }: DetailOptions): voi
     { class: 'detail', 'aria-labelledby': 'detail-title' },
     el('header', { class: 'detail-head' }, el('h2', { id: 'detail-title' }, card.title), close),
     facts(card),
+    settings.element,
     ...(choice === undefined
       ? [
           el(
@@ -198,6 +201,7 @@ export function openDetail({ api, card, groups, loggedOut }: DetailOptions): voi
   });
   dialog.addEventListener('close', () => {
     clearTimeout(timer);
+    settings.stop();
     plot?.destroy();
     dialog.remove();
   });

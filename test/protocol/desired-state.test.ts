@@ -19,6 +19,7 @@ import {
 } from '@fieldproof/protocol/desired-state';
 import { decodeEvent, encodeEvent } from '@fieldproof/protocol/messages';
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { REPOSITORY } from '../support/services.ts';
 
 const good: DesiredState = {
@@ -127,6 +128,28 @@ describe('a desired state', () => {
     expect(checkWishes([1])).toHaveLength(1);
     expect(checkWishes(null)).toHaveLength(1);
   });
+});
+
+describe('any bytes', () => {
+  test('give a state, mistakes or a protocol error, and nothing else', () => {
+    const payload = encodeDesiredState(good);
+    for (let at = 0; at < payload.length * 8; at += 1) {
+      const bad = Uint8Array.from(payload);
+      bad[at >> 3]! ^= 1 << (at & 7);
+      judge(bad);
+    }
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 64 }), judge));
+  });
+
+  function judge(bytes: Uint8Array): void {
+    try {
+      const { state, problems } = checkDesiredState(bytes);
+      expect(state === undefined).toBe(problems.length > 0);
+    } catch (error) {
+      expect((error as { code: string }).code).toMatch(/^ERR_CBOR_/);
+    }
+    headOfState(bytes);
+  }
 });
 
 describe('the published payloads', () => {

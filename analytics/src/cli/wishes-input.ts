@@ -1,31 +1,11 @@
 /** Settings for a device as a person writes them: a file (YAML or JSON) or flags, with durations such as 30s. */
 import { AnalyticsError } from '../errors.ts';
-
-/** Members as the API takes them; what they hold is checked there. */
-export interface WishesInput {
-  readonly wanted?: unknown;
-  readonly intervals?: Readonly<Record<string, unknown>>;
-  readonly edge?: Readonly<Record<string, unknown>>;
-  readonly preferences?: Readonly<Record<string, unknown>>;
-  readonly expiresInMs?: unknown;
-}
-
-const UNITS: Readonly<Record<string, number>> = {
-  ...{ ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 },
-};
+import { DURATION_UNITS, type WishesInput } from '../wish-lines.ts';
 
 /** Ms of `30s`, `5m`, `250ms`; undefined for other texts. */
 export function parseDuration(text: string): number | undefined {
   const [, digits, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text.trim()) ?? [];
-  return digits === undefined ? undefined : Number(digits) * UNITS[unit!]!;
-}
-
-/** `30 s`, `1 d`: in the largest unit that divides it. */
-export function durationText(ms: number): string {
-  const [unit, size] = Object.entries(UNITS).findLast(([, each]) => ms > 0 && ms % each === 0) ?? [
-    ...(['ms', 1] as const),
-  ];
-  return `${ms / size} ${unit}`;
+  return digits === undefined ? undefined : Number(digits) * DURATION_UNITS[unit!]!;
 }
 
 /**
@@ -84,24 +64,6 @@ export function joinWishes(base: WishesInput, more: WishesInput): WishesInput {
     if (isMap(base[key]) && isMap(more[key])) joined[key] = { ...base[key], ...more[key] };
   }
   return joined;
-}
-
-/** One line for each setting: name and value. */
-export function wishLines(wishes: WishesInput): [string, string][] {
-  const rows: [string, string][] = [];
-  if (Array.isArray(wishes.wanted)) {
-    rows.push(['wanted', wishes.wanted.length === 0 ? 'nothing' : wishes.wanted.join(', ')]);
-  }
-  for (const [profile, ms] of Object.entries(wishes.intervals ?? {})) {
-    rows.push([`interval ${profile}`, durationText(Number(ms))]);
-  }
-  for (const [stream, text] of Object.entries(wishes.edge ?? {})) {
-    rows.push([`edge ${stream}`, String(text)]);
-  }
-  for (const [key, ms] of Object.entries(wishes.preferences ?? {})) {
-    rows.push([key === 'sealEveryMs' ? 'seal every' : 'heartbeat', durationText(Number(ms))]);
-  }
-  return rows;
 }
 
 /** `none` is an empty list: nothing is wanted. */

@@ -28,6 +28,7 @@ const FIRST_PAUSE_MS = 5000;
 const LONGEST_PAUSE_MS = 600_000;
 /** Sends of one version without an answer; the next birth begins anew. */
 const MAX_ATTEMPTS = 100;
+const SENDS_AT_ONCE = 16;
 /** Reports of one version that are kept: a device may be faulty, or hostile. */
 const MAX_REPORTS = 32;
 
@@ -281,10 +282,14 @@ export class ConfigDesk {
     });
   }
 
+  /** Some of those that are due; the rest come after whoever waits to issue. */
   async #sendDue(): Promise<void> {
+    let left = SENDS_AT_ONCE;
     for (const [device, entry] of this.#devices) {
-      if (this.#isStopped) return;
-      if (this.#dueMs(device) <= this.#options.clock()) await this.#send(device, entry);
+      if (this.#isStopped || left === 0) return;
+      if (this.#dueMs(device) > this.#options.clock()) continue;
+      left -= 1;
+      await this.#send(device, entry);
     }
   }
 
@@ -328,7 +333,8 @@ export class ConfigDesk {
   }
 }
 
-const NOT_SENT: Delivery = { attempts: 0, lastMs: null, connected: null, problem: null };
+/** Of a device that nothing was issued to. */
+export const NOT_SENT: Delivery = { attempts: 0, lastMs: null, connected: null, problem: null };
 
 /** A state's mistakes as one error. @throws {FieldproofError} ERR_CONFIG_INVALID. */
 export function refuseMistakes(mistakes: readonly string[]): void {

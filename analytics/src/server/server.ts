@@ -9,6 +9,7 @@ import type { Socket } from 'node:net';
 import { httpServerOptions } from '@fieldproof/protocol/http-limits-node';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import type { DeviceConfigService } from '../device-config/device-config.ts';
 import type { TimeSeriesStore } from '../store/time-series-store.ts';
 import { scopeChecker } from './auth.ts';
 import type { ControlContext, RouteGroup, StoreKind } from './context.ts';
@@ -32,6 +33,7 @@ import type {
   ProjectionStatusProvider,
 } from './providers.ts';
 import { dashboardRoutes } from './routes/dashboard.ts';
+import { deviceConfigRoutes } from './routes/device-config.ts';
 import { deviceRoutes } from './routes/devices.ts';
 import { healthRoutes } from './routes/health.ts';
 import { latestRoutes } from './routes/latest.ts';
@@ -67,6 +69,8 @@ export interface ControlServerOptions {
   /** Default: none, which the API says. */
   readonly directory?: DeviceDirectory | undefined;
   readonly brokerStatus?: BrokerStatus | undefined;
+  /** Sets devices from afar; without it that is answered with ERR_CONFIG_UNAVAILABLE. */
+  readonly deviceConfig?: DeviceConfigService | undefined;
   /** Units, where the directory does not have them. */
   readonly declared?: DeclaredProfiles | undefined;
   /** Default: what projections report to `PUT /v1/projection/<name>`. */
@@ -124,6 +128,7 @@ export async function createControlServer(options: ControlServerOptions): Promis
   const groups = [
     ...[healthRoutes, deviceRoutes, latestRoutes, queryRoutes, statusRoutes],
     ...[writeRoutes, tokenRoutes, projectionRoutes(board)],
+    deviceConfigRoutes(options.deviceConfig),
     ...(options.dashboard === undefined ? [] : [dashboardRoutes(options.dashboard)]),
     ...(options.routes ?? []),
   ];

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { DeviceConfigService } from '@fieldproof/analytics/device-config/device-config';
 import { AnalyticsError } from '@fieldproof/analytics/errors';
 import { buildDashboard } from '@fieldproof/analytics/server/dashboard-assets';
 import type { DirectoryEntry } from '@fieldproof/analytics/server/providers';
@@ -97,18 +98,20 @@ describeWith(['chromium'], 'the dashboard in a browser', () => {
       context = {},
       hours = 1,
       edited = (points) => points,
+      deviceConfig,
       ...options
     }: {
       context?: BrowserContextOptions;
       hours?: number;
       withToken?: boolean;
+      deviceConfig?: DeviceConfigService;
       edited?: (points: Point[], nowMs: number) => Point[];
     } = {},
   ) {
     const nowMs = Date.now();
     const under = await controlUnderTest(edited(pointsOf(samples, nowMs, hours), nowMs), {
       dashboard: await buildDashboard(),
-      directory: directoryOf(samples),
+      ...{ directory: directoryOf(samples), deviceConfig },
       network: () => 'k3x7q2ab',
       projection: () => ({ nextIndex: 10, evidenceSize: 10, lagMs: 140 }),
     });
@@ -310,6 +313,42 @@ describeWith(['chromium'], 'the dashboard in a browser', () => {
     expect(await page.locator('.card').count()).toBe(11);
     await page.getByLabel('Filter devices').fill('nothing like that');
     await page.getByText('No device matches “nothing like that”.').waitFor();
+    await session.close();
+  });
+
+  test('what a device is set to from afar is in its dialog, with the reasons of a refusal', async () => {
+    const report = { type: 'reported', device: id(1), version: 4, digest: '', atMs: 0, entry: 812 };
+    const state = {
+      ...{ version: 4, id: '', digest: '', payload: '', atMs: 0, by: 'operations' },
+      ...{ expiresMs: Date.parse('2027-01-31T12:00:00Z'), standing: 'refused' },
+      wishes: {
+        ...{ wanted: ['environment'], intervals: { environment: 30_000 } },
+        edge: { 'environment/temperature': 'window 1m mean | deadband 0.2' },
+      },
+      reports: [
+        {
+          ...report,
+          ...{ outcome: 'refused', code: 'ERR_CONFIG_INVALID', more: 0, inForce: 3 },
+          reasons: ['intervals.<b>attic</b>: expected a profile of this device: environment'],
+        },
+      ],
+    };
+    const delivery = { attempts: 1, lastMs: 0, connected: true, problem: null };
+    const desk = { of: (device: string) => ({ device, states: [state], delivery }) };
+    const { page, session, problems } = await opened(SAMPLES.slice(0, 1), {
+      deviceConfig: { desk } as unknown as DeviceConfigService,
+    });
+    await page.locator('.card').first().click();
+    const panel = page.locator('dialog .settings');
+    await panel.getByText('refused by the device').waitFor();
+    await page.locator('dialog .uplot canvas').waitFor();
+    const text = await panel.innerText();
+    for (const part of ['version 4 by operations', 'entry 812', 'In force: version 3', '30 s']) {
+      expect(text).toContain(part);
+    }
+    expect(await panel.locator('b').count()).toBe(0);
+    await shot(page, 'settings');
+    expect(problems).toEqual([]);
     await session.close();
   });
 

@@ -27,6 +27,7 @@ describe('the API document', () => {
     expect(paths.sort()).toEqual(
       [
         ...['/', '/assets/{file}', '/favicon.svg', '/healthz', '/readyz', '/v1/devices'],
+        ...['/v1/devices/{device}/config', '/v1/devices/{device}/config/history'],
         ...[
           '/v1/latest',
           '/v1/openapi.json',

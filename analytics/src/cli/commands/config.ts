@@ -2,19 +2,13 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { AnalyticsError } from '../../errors.ts';
+import { type WishesInput, wishLines } from '../../wish-lines.ts';
 import type { ApiClient, CliIo } from '../api-client.ts';
 import { type DeviceName, findDevices } from '../find-devices.ts';
 import type { AddCommand, Invocation } from '../program.ts';
 import { startProgress } from '../progress.ts';
 import { ageText, formatTable, printable } from '../table.ts';
-import {
-  joinWishes,
-  parseDuration,
-  type WishesInput,
-  wishesOfFile,
-  wishesOfFlags,
-  wishLines,
-} from '../wishes-input.ts';
+import { joinWishes, parseDuration, wishesOfFile, wishesOfFlags } from '../wishes-input.ts';
 
 const ASK_EVERY_MS = 500;
 const DEFAULT_WAIT = '2m';

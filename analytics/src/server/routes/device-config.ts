@@ -13,6 +13,7 @@ import { isDeviceIdText } from '@fieldproof/protocol/topics';
 import {
   type DeviceConfig,
   type IssuedState,
+  NOT_SENT,
   refuseMistakes,
 } from '../../device-config/config-desk.ts';
 import type { DeviceConfigService } from '../../device-config/device-config.ts';
@@ -126,7 +127,7 @@ interface OfDevice {
   readonly device: string;
 }
 
-/** The route group; without a service it says that nothing can be issued. */
+/** The route group; without a service nothing was issued, and nothing can be. */
 export function deviceConfigRoutes(service: DeviceConfigService | undefined): RouteGroup {
   return ({ requireScope, views, clock }) => {
     const open = (): DeviceConfigService => {
@@ -136,6 +137,8 @@ export function deviceConfigRoutes(service: DeviceConfigService | undefined): Ro
         'control: has no broker or no control key',
       );
     };
+    const of = (device: string): DeviceConfig =>
+      service?.desk.of(device) ?? { device, states: [], delivery: NOT_SENT };
     const params = objectOf({ device: { type: 'string', minLength: 1, maxLength: 64 } });
     const common = { tags: ['devices'], security: BEARER, params };
     return async (app) => {
@@ -152,7 +155,7 @@ export function deviceConfigRoutes(service: DeviceConfigService | undefined): Ro
             },
           },
         },
-        async ({ params: { device } }) => view(open().desk.of(device), clock()),
+        async ({ params: { device } }) => view(of(device), clock()),
       );
       app.get<{ Params: OfDevice }>(
         '/v1/devices/:device/config/history',
@@ -172,7 +175,7 @@ export function deviceConfigRoutes(service: DeviceConfigService | undefined): Ro
           },
         },
         async ({ params: { device } }) => {
-          const { states } = open().desk.of(device);
+          const { states } = of(device);
           const shown = states.map((state) => ({ ...stateView(state), payload: state.payload }));
           return { nowMs: clock(), device, states: shown };
         },
