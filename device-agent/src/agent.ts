@@ -24,8 +24,9 @@ import { readJoinFile } from './contact.ts';
 import { type DeviceIdentity, loadDeviceKey } from './device-key.ts';
 import { type Disk, systemDisk } from './disk.ts';
 import { type DownMessage, openDownMessage } from './down-message.ts';
-import { removeLeftovers } from './durable-file.ts';
+import { readIfPresent, removeLeftovers } from './durable-file.ts';
 import { AgentError, codeOf, reasonOf } from './errors.ts';
+import { Gateway } from './gateway/gateway.ts';
 import { Journal } from './journal.ts';
 import { Link } from './link.ts';
 import { type Log, silentLog } from './log.ts';
@@ -45,6 +46,7 @@ import { Settlement } from './settlement.ts';
 import { fetchStanding } from './standing.ts';
 import { type StateLock, takeStateLock } from './state-lock.ts';
 import { type AgentStatus, saveStatus } from './status.ts';
+import { loadVia, type Via } from './via.ts';
 import { meteredDisk, WriteMeter, writeKinds } from './write-meter.ts';
 
 const STATUS_EVERY_MS = 10_000;
@@ -88,6 +90,8 @@ interface Parts {
   readonly link: Link;
   readonly receiptFile: ReceiptFile;
   readonly remote: RemoteConfig;
+  readonly gateway: Gateway | undefined;
+  readonly via: Via | undefined;
   readonly clockState: ClockState;
   readonly boot: { readonly counter: number; readonly seed: Uint8Array };
   readonly owner: string | null;
@@ -214,6 +218,7 @@ export class Agent {
     const { clock, log } = this.#options;
     clock.cancel(this.#sealTimer);
     clock.cancel(this.#statusTimer);
+    await parts.gateway?.stop();
     await parts.remote.stop();
     await parts.sampler.stop();
     await this.#sealBatch();
@@ -286,6 +291,10 @@ export class Agent {
       remote: parts.remote.status(),
       disk: this.#meter.status(),
       lossWindow: lossWindow(config, parts.memory !== undefined),
+      ...(parts.gateway && { gateway: parts.gateway.status() }),
+      ...(parts.via?.gateway && {
+        via: { gateway: parts.via.gateway, address: `${parts.via.host}:${parts.via.port}` },
+      }),
     };
   }
 
@@ -394,7 +403,22 @@ export class Agent {
         tell('sensor-failed', { profile, reason: reason.slice(0, 200) }),
       onRecovered: (profile) => tell('sensor-recovered', { profile }),
     });
+    const gateway =
+      config.gateway.listen === 'off'
+        ? undefined
+        : new Gateway({
+            ...{ settings: config.gateway, signer, membership, clockState, journal, outbox },
+            ...{ clock, log, random, state },
+            isOnline: () => this.#parts?.link.status().state === 'online',
+          });
+    const via = await loadVia(dataDir);
     const link = new Link({
+      ...(via !== undefined && via.gateway !== null && { via: { ...via, gateway: via.gateway } }),
+      credential: async () => (await readIfPresent(join(state, 'credential.cose'))) ?? null,
+      ...(gateway !== undefined && {
+        onPrepared: () => gateway.fileDelegations(),
+        onRelayDown: (message: Uint8Array) => gateway.relayDown(message),
+      }),
       membership,
       signer,
       settings: {
@@ -439,6 +463,8 @@ export class Agent {
       link,
       receiptFile,
       remote,
+      gateway,
+      via,
       clockState,
       boot,
       owner: ownership?.owner ?? null,
@@ -450,6 +476,7 @@ export class Agent {
     await sampler.start();
     for (const [event, detail] of events) await journal.event(event, detail);
     await remote.started();
+    await gateway?.start();
     log.info('agent started', {
       device: identity.deviceId,
       network,
@@ -597,7 +624,7 @@ export class Agent {
     });
   }
 
-  #birth(nonce: Uint8Array): ReturnType<Journal['birth']> {
+  #birth(nonce: Uint8Array | null): ReturnType<Journal['birth']> {
     const { config } = this.#options;
     const { journal, sampler, parked, remote } = this.#parts!;
     const { keeps } = this.#effective;

@@ -28,6 +28,7 @@ import { lineLog, silentLog } from './log.ts';
 import type { Membership } from './membership.ts';
 import { ownerFromPhrase } from './owner.ts';
 import { addOwnerCommands } from './owner-commands.ts';
+import { addRelayCommand } from './relay-commands.ts';
 import { serviceNotify } from './service-notify.ts';
 import { fetchStanding, formatStanding, sendAppeal } from './standing.ts';
 import { lockHolder } from './state-lock.ts';
@@ -76,6 +77,7 @@ Examples:
   $ fieldproof-agent flash --boot /media/me/bootfs --join 'fieldproof://…' --name balcony
   $ sudo fieldproof-agent install --dry-run
   $ fieldproof-agent keys rotate --data ./balcony
+  $ fieldproof-agent relay-through z6Mk… --at 192.168.1.10:1884 --data ./balcony
   $ fieldproof-agent consent --device z6Mk… --network h7dz6lhl
   $ fieldproof-agent transfer --data ./balcony --owner did:key:z6Mk… --ownership-file ./consent.txt
 
@@ -167,6 +169,10 @@ function buildProgram(context: CliContext): Command {
   });
   addFlashCommand(program, { out: context.out, random });
   addInstallCommands(program, context.out);
+  addRelayCommand(program, {
+    ...{ common, out: context.out, random },
+    configOf: (flags) => configOf(flags, context.env),
+  });
   addKeysCommands(program, {
     ...{ common, out: context.out, random },
     configOf: (flags) => configOf(flags, context.env),

@@ -15,6 +15,7 @@ import {
   type RawSettings,
 } from './edge/edge-settings.ts';
 import { AgentError, codeOf, reasonOf } from './errors.ts';
+import { GATEWAY_SETTINGS, type GatewaySettings } from './gateway/gateway-settings.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 import { REMOTE_SETTINGS, type RemoteSettings } from './remote-settings.ts';
 import { flag, integer, isMap, oneOf, type Problem, section, shown, text } from './schema.ts';
@@ -74,6 +75,8 @@ export interface AgentSettings {
   readonly raw: RawSettings;
   /** What an operator may change from afar. */
   readonly remote: RemoteSettings;
+  /** Carrying what other devices on the local network seal. */
+  readonly gateway: GatewaySettings;
   readonly log: { readonly level: LogLevel; readonly format: 'text' | 'json' };
 }
 
@@ -138,6 +141,7 @@ const SETTINGS = {
   }),
   raw: RAW_SETTINGS,
   remote: REMOTE_SETTINGS,
+  gateway: GATEWAY_SETTINGS,
   log: section<AgentSettings['log']>({
     level: oneOf(LOG_LEVELS, 'info'),
     format: oneOf(['text', 'json'], 'text'),
@@ -253,6 +257,15 @@ async function checkTree(
     const { minIntervalMs, maxIntervalMs } = settings.remote;
     problems.push(
       `remote.maxIntervalMs: expected at least remote.minIntervalMs, ${minIntervalMs}, got ${maxIntervalMs}`,
+    );
+  }
+  if (
+    settings.gateway.listen !== 'off' &&
+    settings.gateway.maxBytes * 2 > settings.outbox.maxBytes
+  ) {
+    const most = Math.floor(settings.outbox.maxBytes / 2);
+    problems.push(
+      `gateway.maxBytes: expected at most half of outbox.maxBytes, ${most}, got ${settings.gateway.maxBytes}`,
     );
   }
   if (settings.outbox.segmentBytes * 4 > settings.outbox.maxBytes) {

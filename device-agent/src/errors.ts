@@ -60,6 +60,18 @@ export const AGENT_ERRORS = {
       'Write Raspberry Pi OS (64-bit, with cloud-init) to the card, mount it, and name its partition bootfs.',
     exitCode: 73,
   },
+  ERR_AGENT_GATEWAY: {
+    what: 'The gateway cannot listen, or something else answers in its place.',
+    remedy:
+      'Check gateway.listen, and on the leaf the address and id of relay-through; fieldproof-agent status on the gateway shows both.',
+    exitCode: 69,
+  },
+  ERR_AGENT_LEAF: {
+    what: 'A leaf sent its gateway what it may not, or there is no room for it. Its connection ends.',
+    remedy:
+      'Update the agent of the leaf; fieldproof-agent status on the gateway shows how much waits.',
+    exitCode: 65,
+  },
   ERR_AGENT_IDENTITY: {
     what: 'The device has another key or another id than it had at its start.',
     remedy: 'A running agent starts anew with them by itself; run the command again.',

@@ -9,6 +9,7 @@ import type { CborValue } from '@fieldproof/protocol/cbor';
 import {
   CONTENT_TYPES,
   type ContentType,
+  MAX_RELAY_BYTES,
   type Signer,
   seal,
   upAad,
@@ -19,7 +20,7 @@ import type { UpKind } from '@fieldproof/protocol/topics';
 import { type BatchReading, timeReadings } from './batch.ts';
 import type { Boot } from './boot.ts';
 import type { ClockReading, ClockState } from './clock-state.ts';
-import { reasonOf } from './errors.ts';
+import { AgentError, reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
 import type { Outbox } from './outbox.ts';
 import type { PendingEnvelope } from './outbox-cursor.ts';
@@ -110,6 +111,22 @@ export class Journal {
   }
 
   /**
+   * Seals what a leaf has handed in. For that nothing that waits is given up.
+   *
+   * @param payload - of kind `relay`.
+   * @throws {AgentError} ERR_AGENT_OUTBOX when there is no room, or it cannot be written.
+   */
+  relay(payload: Uint8Array): Promise<{ readonly boot: Boot; readonly seq: number }> {
+    return this.#serially(async () => {
+      if (this.#options.outbox.isFull(payload.length + ENVELOPE_OVERHEAD)) {
+        throw new AgentError('ERR_AGENT_OUTBOX', 'relay: the outbox is full');
+      }
+      const { boot, seq } = await this.#append('relay', CONTENT_TYPES.cbor, payload);
+      return { boot, seq };
+    });
+  }
+
+  /**
    * Seals a birth and makes it durable, so that it can be sent at once.
    *
    * @param payload - made from the clock reading of the sealing.
@@ -177,6 +194,7 @@ export class Journal {
       payload,
       externalAad: upAad(network, kind),
       signer,
+      ...(kind === 'relay' && { maxBytes: MAX_RELAY_BYTES }),
       stamp: {
         bootCounter: boot.counter,
         bootSeed: boot.seed,

@@ -6,7 +6,7 @@
 import { toBase64url } from '@fieldproof/protocol/bytes';
 import type { Signer } from '@fieldproof/protocol/envelope';
 import { sealLogin } from '@fieldproof/protocol/statements';
-import type { MqttClient } from 'mqtt';
+import type { IClientOptions, MqttClient } from 'mqtt';
 import type { Boot } from './boot.ts';
 import { type Clock, sleep, sleepUntil, type TimerHandle } from './clock.ts';
 import { dial } from './dial.ts';
@@ -20,11 +20,14 @@ import type { PendingEnvelope } from './outbox-cursor.ts';
 import { untilReleased } from './quarantine.ts';
 import { Session } from './session.ts';
 import type { Settlement } from './settlement.ts';
+import { gatewayPassword, type Via } from './via.ts';
 
 /** After a step of the clock, and the shortest pause between two confirmations. */
 const CONFIRM_SOON_MS = 1000;
 /** Between confirmations while the clock is not believed: it may have been set right meanwhile. */
 const CONFIRM_UNSYNCED_MS = 60_000;
+/** Behind a gateway. */
+const CONFIRM_BEHIND_GATEWAY_MS = 600_000;
 
 export type LinkState = 'stopped' | 'connecting' | 'online' | 'unreachable' | 'refused';
 
@@ -65,7 +68,15 @@ export interface LinkOptions {
   /** Asks the network whether it still does. */
   readonly isQuarantined: () => Promise<boolean>;
   readonly boot: Boot;
-  readonly birth: (nonce: Uint8Array) => Promise<PendingEnvelope>;
+  /** Of a leaf: the gateway that it goes through, in place of the broker. */
+  readonly via?: (Via & { readonly gateway: string }) | undefined;
+  /** The credential as it was signed. */
+  readonly credential: () => Promise<Uint8Array | null>;
+  /** Before a session with the network begins. */
+  readonly onPrepared?: (() => Promise<void>) | undefined;
+  readonly onRelayDown?: ((message: Uint8Array) => void) | undefined;
+  /** @param nonce - null with a gateway. */
+  readonly birth: (nonce: Uint8Array | null) => Promise<PendingEnvelope>;
   readonly onBirthRecorded: () => void;
   readonly onMessage: (message: DownMessage, settled: number) => void;
   readonly onState: () => void;
@@ -158,9 +169,16 @@ export class Link {
     if (!(await this.#options.isIdentityCurrent())) {
       throw new AgentError('ERR_AGENT_IDENTITY', 'this device has another key by now');
     }
-    const { nonce } = await membership.prepare();
+    const { via } = this.#options;
+    // Behind a gateway what is known is enough, once there is a credential.
+    const isKnown = membership.credential !== undefined && membership.descriptor !== undefined;
+    const isRelayed = via !== undefined;
+    const nonce = isRelayed && isKnown ? null : (await membership.prepare()).nonce;
     if (signal.aborted) return;
-    const client = await this.#login(nonce, signal);
+    if (!isRelayed) await this.#options.onPrepared?.();
+    const client = isRelayed
+      ? await this.#loginAtGateway(via, signal)
+      : await this.#login(nonce!, signal);
     try {
       const session = new Session({
         client,
@@ -176,7 +194,9 @@ export class Link {
         settlement,
         clock,
         log,
-        birth: () => this.#options.birth(nonce),
+        birth: () => this.#options.birth(isRelayed ? null : nonce),
+        onRelayDown: this.#options.onRelayDown,
+        isRelayed,
         onBirthRecorded: this.#options.onBirthRecorded,
         onMessage: this.#options.onMessage,
       });
@@ -184,7 +204,8 @@ export class Link {
       if (signal.aborted) return;
       this.#failures = 0;
       this.#become('online', null);
-      log.info('connected', { device: membership.deviceId, network: membership.network });
+      const { deviceId: device, network } = membership;
+      log.info('connected', { device, network, ...(via && { gateway: via.gateway }) });
       this.#confirmLater(session);
       await session.run();
     } finally {
@@ -229,7 +250,9 @@ export class Link {
   }
 
   #confirmDelayMs(): number {
-    const { membership, confirmEveryMs } = this.#options;
+    const { membership, confirmEveryMs, via } = this.#options;
+    // The network may well be out of reach.
+    if (via !== undefined) return CONFIRM_BEHIND_GATEWAY_MS;
     const usualMs = membership.isClockBelieved()
       ? confirmEveryMs
       : Math.min(confirmEveryMs, CONFIRM_UNSYNCED_MS);
@@ -257,11 +280,41 @@ export class Link {
       { device: membership.deviceId, nonce },
       { network: membership.network, signer },
     );
-    const client = new MqttClient(() => socket, {
+    return await this.#begin(
+      new MqttClient(() => socket, this.#clientOptions(toBase64url(login))),
+      {
+        address,
+        signal,
+      },
+    );
+  }
+
+  async #loginAtGateway(
+    via: Via & { readonly gateway: string },
+    signal: AbortSignal,
+  ): Promise<MqttClient> {
+    const { membership, signer, settings, clock, random, credential } = this.#options;
+    const { network, deviceId: leaf, descriptor } = membership;
+    const { timeoutMs } = settings;
+    const { MqttClient } = await import('mqtt');
+    const password = await gatewayPassword(via, {
+      ...{ network, leaf, signer, random, timeoutMs, clock, signal },
+      registryKey: descriptor?.keys.registry,
+      credential: await credential(),
+    });
+    const address = { host: via.host, port: via.port, tls: false };
+    const socket = await dial({ ...address, timeoutMs, clock, signal });
+    const client = new MqttClient(() => socket, this.#clientOptions(password));
+    return await this.#begin(client, { address, signal });
+  }
+
+  #clientOptions(password: string): IClientOptions {
+    const { membership, settings } = this.#options;
+    return {
       protocolVersion: 4,
       clientId: membership.deviceId,
       username: membership.deviceId,
-      password: toBase64url(login),
+      password,
       clean: true,
       keepalive: settings.keepAliveSeconds,
       connectTimeout: settings.timeoutMs,
@@ -271,10 +324,16 @@ export class Link {
       // Else mqtt-packet builds 65,536 small buffers: 19 MiB on a device.
       writeCache: false,
       timerVariant: 'native',
-    });
+    };
+  }
+
+  #begin(
+    client: MqttClient,
+    { address, signal }: { readonly address: MqttAddress; readonly signal: AbortSignal },
+  ): Promise<MqttClient> {
     // Between the login and the session nobody listens; `close` says the same.
     client.on('error', () => {});
-    return await accepted(client, address, signal);
+    return accepted(client, address, signal);
   }
 
   #told(error: unknown): void {

@@ -30,6 +30,8 @@ import { retryAfterMs, type Settlement } from './settlement.ts';
 
 /** Without a receipt for this long, what waits is sent again: the broker answers duplicates at once. */
 const RECEIPT_PATIENCE_MS = 60_000;
+/** With a gateway it doubles each time, up to this. */
+const LONGEST_PATIENCE_MS = 3_600_000;
 /** The birth's receipt tells what is settled: the backlog waits this long for it. */
 const FIRST_RECEIPT_MS = 2000;
 /**
@@ -62,6 +64,10 @@ export interface SessionOptions {
   /** The birth is recorded. */
   readonly onBirthRecorded: () => void;
   readonly onMessage: (message: DownMessage, settled: number) => void;
+  /** Of a gateway: what comes for its leaves. */
+  readonly onRelayDown?: ((message: Uint8Array) => void) | undefined;
+  /** It is with a gateway: a PUBACK says that the gateway has it, and the network may be away for a day. */
+  readonly isRelayed?: boolean;
 }
 
 export class Session {
@@ -87,6 +93,7 @@ export class Session {
   /** When the last birth or event was sent: those are the signs of life. */
   #lastSignMs = 0;
   #lastReceiptMs = 0;
+  #patienceMs = RECEIPT_PATIENCE_MS;
   #timer: TimerHandle | undefined;
   #wakeTimer: TimerHandle | undefined;
   #onFirstReceipt: (() => void) | undefined;
@@ -151,7 +158,8 @@ export class Session {
 
   async #begin(): Promise<void> {
     const { client, network, deviceId, outbox, clock } = this.#options;
-    const filters = HEARD_KINDS.map((kind) => formatTopic({ network, deviceId, kind }));
+    const kinds = this.#options.onRelayDown ? [...HEARD_KINDS, 'relay-down'] : HEARD_KINDS;
+    const filters = kinds.map((kind) => formatTopic({ network, deviceId, kind }));
     const granted = await client.subscribeAsync(filters, { qos: 1 });
     if (granted.some(({ qos }) => qos === 128)) throw lost('the broker refused our own topics');
     const firstReceipt = new Promise<void>((resolve) => {
@@ -254,6 +262,11 @@ export class Session {
   }
 
   #heard(topic: string, payload: Uint8Array): void {
+    const { onRelayDown } = this.#options;
+    if (onRelayDown !== undefined && topic.endsWith('/relay-down')) {
+      onRelayDown(payload);
+      return;
+    }
     if (!this.#follower.hold({ topic, payload })) this.#judge(topic, payload, false);
   }
 
@@ -283,7 +296,8 @@ export class Session {
     // What was acknowledged by now, and not what will be while this waits its turn.
     const acknowledged = new Map(
       // When it came is not known any more of one that waited: it settles what it lists.
-      (isReplay ? [] : [...this.#acknowledged]).map(([key, set]) => [
+      // A gateway's PUBACK settles nothing.
+      (isReplay || this.#options.isRelayed ? [] : [...this.#acknowledged]).map(([key, set]) => [
         key,
         IntervalSet.from(set.ranges()),
       ]),
@@ -296,6 +310,7 @@ export class Session {
         if (message.kind === 'receipt') {
           settled = await settlement.receipt(message.receipt, acknowledged);
           this.#lastReceiptMs = this.#options.clock.monotonicMs();
+          this.#patienceMs = RECEIPT_PATIENCE_MS;
           this.#onFirstReceipt?.();
         } else if (message.kind === 'reject') {
           await this.#applyReject(message.reject);
@@ -380,8 +395,11 @@ export class Session {
         .then(() => outbox.sync())
         .catch((error: unknown) => log.warn('heartbeat not durable', { reason: reasonOf(error) }));
     }
-    if (nowMs - this.#lastReceiptMs >= RECEIPT_PATIENCE_MS && this.#inFlight === 0) {
+    if (nowMs - this.#lastReceiptMs >= this.#patienceMs && this.#inFlight === 0) {
       this.#lastReceiptMs = nowMs;
+      if (this.#options.isRelayed) {
+        this.#patienceMs = Math.min(LONGEST_PATIENCE_MS, 2 * this.#patienceMs);
+      }
       if (outbox.stats().pending > 0) {
         this.#sent.clear();
         this.#rewind();

@@ -5,6 +5,7 @@ import type { ClockStatus } from './clock-state.ts';
 import { type Disk, systemDisk } from './disk.ts';
 import { readIfPresent, replaceFile } from './durable-file.ts';
 import { AGENT_ERRORS } from './errors.ts';
+import { formatGateway, type GatewayStatus } from './gateway/gateway-status.ts';
 import type { LinkStatus } from './link.ts';
 import { formatLossWindow, type LossWindow } from './loss-window.ts';
 import { memoryFolderOf } from './memory-folder.ts';
@@ -65,6 +66,10 @@ export interface AgentStatus {
   /** What the agent has written to the card, and may lose; absent in a file of an older agent. */
   readonly disk?: WriteStatus;
   readonly lossWindow?: LossWindow;
+  /** Of a gateway. */
+  readonly gateway?: GatewayStatus;
+  /** Of a leaf: the gateway that it goes through. */
+  readonly via?: { readonly gateway: string; readonly address: string };
 }
 
 const FILE = 'status.json';
@@ -146,6 +151,8 @@ export function formatStatus(status: AgentStatus, running: boolean): string {
     rows.push(['last reject', `${code} at ${time(atMs)}: ${remedy}`]);
   }
   if (status.remote !== undefined) rows.push(...formatRemote(status.remote));
+  if (status.via) rows.push(['through', `gateway ${status.via.gateway} at ${status.via.address}`]);
+  if (status.gateway !== undefined) rows.push(...formatGateway(status.gateway));
   for (const { profile, driver, failing, samples, rejected } of status.sensors) {
     const refused = Object.entries(rejected).map(([reason, count]) => `${count} ${reason}`);
     rows.push([

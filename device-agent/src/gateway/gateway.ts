@@ -1,0 +1,346 @@
+/**
+ * Gateway mode: leaves on the local network hand in what they have sealed; it is kept in this device's own outbox, inside
+ * envelopes of its own, and delivered with them. What comes down for a leaf waits until it is there.
+ * docs/spec/messages.md section 6.
+ *
+ * It changes nothing and believes nothing: the network judges what a leaf sent, the leaf what the network says.
+ */
+
+import { join } from 'node:path';
+import { equalBytes } from '@fieldproof/protocol/bytes';
+import { kidOf } from '@fieldproof/protocol/ed25519';
+import { verify } from '@fieldproof/protocol/ed25519-node';
+import {
+  MAX_RELAY_BYTES,
+  parseEnvelope,
+  type Signer,
+  upAad,
+  verifyEnvelope,
+} from '@fieldproof/protocol/envelope';
+import { sealGatewayHello } from '@fieldproof/protocol/gateway-login';
+import {
+  decodeRelay,
+  decodeRelayDown,
+  encodeRelay,
+  type LeafKind,
+} from '@fieldproof/protocol/relay';
+import { bootKey } from '../boot.ts';
+import { type Clock, sleep, type TimerHandle } from '../clock.ts';
+import type { ClockState } from '../clock-state.ts';
+import { readIfPresent } from '../durable-file.ts';
+import { AgentError, reasonOf } from '../errors.ts';
+import type { Journal } from '../journal.ts';
+import type { Log } from '../log.ts';
+import type { Membership } from '../membership.ts';
+import type { Outbox } from '../outbox.ts';
+import { Carried } from './carried.ts';
+import { Delegations } from './delegations.ts';
+import type { GatewaySettings } from './gateway-settings.ts';
+import type { GatewayStatus } from './gateway-status.ts';
+import type { LeafConnection } from './leaf-connection.ts';
+import { LeafMail } from './leaf-mail.ts';
+import { judgeLeafLogin } from './login.ts';
+import { LeafNonces } from './nonces.ts';
+import { GatewayPort } from './port.ts';
+
+/** What comes in meanwhile is made durable together. */
+const SYNC_AFTER_MS = 200;
+/** While there is no room, it is looked for so often. */
+const ROOM_CHECK_MS = 1000;
+/** Most time between two looks at what the network has settled. */
+const PRUNE_EVERY_MS = 10_000;
+const LISTEN_RETRY_MS = 30_000;
+/** What the gateway's own envelope and the outbox add to a leaf's. */
+const WRAPPING_BYTES = 300;
+
+export interface GatewayOptions {
+  readonly settings: GatewaySettings;
+  readonly signer: Signer;
+  readonly membership: Membership;
+  readonly clockState: ClockState;
+  readonly journal: Journal;
+  readonly outbox: Outbox;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random: (length: number) => Uint8Array;
+  /** The state folder. */
+  readonly state: string;
+  /** Whether the link to the network is up. */
+  readonly isOnline: () => boolean;
+}
+
+export class Gateway {
+  readonly #options: GatewayOptions;
+  readonly #delegations: Delegations;
+  readonly #carried: Carried;
+  readonly #nonces: LeafNonces;
+  readonly #mail = new Map<string, LeafMail>();
+  readonly #port: GatewayPort;
+  readonly #counts = { taken: 0, again: 0, refused: 0, turnedAway: 0 };
+  #credential: Uint8Array | null = null;
+  #syncing: Promise<void> | undefined;
+  #prunedAtMs = Number.NEGATIVE_INFINITY;
+  #portNumber = 0;
+  #isStopping = false;
+  /** Why it does not listen. */
+  #problem: string | null = null;
+  #retryTimer: TimerHandle | undefined;
+
+  constructor(options: GatewayOptions) {
+    this.#options = options;
+    const { settings, clock, random, outbox, state, log, membership } = options;
+    this.#delegations = new Delegations({ folder: join(state, 'leaves'), log });
+    this.#carried = new Carried((boot, seq) => outbox.isPending(boot, seq));
+    this.#nonces = new LeafNonces({ random, monotonicMs: () => clock.monotonicMs() });
+    this.#port = new GatewayPort({
+      ...{ listen: settings.listen, maxConnections: settings.maxConnections, clock },
+      hello: (clientNonce) => this.#hello(clientNonce),
+      onFull: () => {
+        this.#counts.turnedAway += 1;
+      },
+      hooks: {
+        network: membership.network,
+        nowMs: () => clock.monotonicMs(),
+        login: (leaf, password, connection) => this.#login(leaf, password, connection),
+        keep: (message) => this.#keep(message),
+        mailOf: (leaf) => this.#mailOf(leaf),
+        onEnd: ({ leaf }, reason) =>
+          log.debug('leaf: connection ended', { leaf: leaf ?? '', reason }),
+      },
+    });
+  }
+
+  /** Port that it listens at. */
+  get port(): number {
+    return this.#portNumber;
+  }
+
+  /** Finds what waits of its leaves, and listens; where it cannot, it tries again. */
+  async start(): Promise<void> {
+    await this.#delegations.open();
+    await this.#readOutbox();
+    await this.#listen();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#options.clock.cancel(this.#retryTimer);
+    await this.#port.stop();
+  }
+
+  /** The device's own readings go on without it. */
+  async #listen(): Promise<void> {
+    const { settings, log, clock } = this.#options;
+    const { listen } = settings;
+    try {
+      this.#portNumber = await this.#port.start();
+      this.#problem = null;
+      log.info('gateway: listens for leaves', { listen, port: this.#portNumber });
+    } catch (error) {
+      this.#problem = reasonOf(error);
+      log.error('gateway: does not listen', { listen, reason: this.#problem });
+      this.#retryTimer = clock.after(LISTEN_RETRY_MS, () => void this.#listen());
+    }
+  }
+
+  status(): GatewayStatus {
+    const connected = new Set([...this.#port.connections].map(({ leaf }) => leaf));
+    const leaves = [...this.#delegations.all()].map(([leaf, { isFiled, problem }]) => ({
+      leaf,
+      connected: connected.has(leaf),
+      isFiled,
+      problem,
+      ...this.#carried.of(leaf),
+      mail: this.#mail.get(leaf)?.size ?? 0,
+    }));
+    const { listen } = this.#options.settings;
+    return { listen, problem: this.#problem, ...this.#counts, leaves };
+  }
+
+  /** Files the delegations that the network does not have. Before anything is relayed in a session. */
+  async fileDelegations(): Promise<void> {
+    for (const leaf of this.#delegations.all().keys()) await this.#file(leaf);
+  }
+
+  /** A `relay-down` message has come. */
+  relayDown(message: Uint8Array): void {
+    const { log } = this.#options;
+    try {
+      const { leaf, kind, envelope } = decodeRelayDown(message);
+      if (this.#delegations.get(leaf) === undefined) return;
+      this.#mailOf(leaf).put({ kind, envelope: envelope.slice() });
+      for (const connection of this.#port.connections) {
+        if (connection.leaf === leaf) connection.deliver();
+      }
+    } catch (error) {
+      log.warn('message for a leaf ignored', { reason: reasonOf(error) });
+    }
+  }
+
+  #hello(clientNonce: Uint8Array): Uint8Array {
+    const { membership, signer } = this.#options;
+    const { network, deviceId: gateway } = membership;
+    const nonce = this.#nonces.issue();
+    const credential = this.#credential;
+    return sealGatewayHello({ gateway, nonce, clientNonce, credential }, { network, signer });
+  }
+
+  async #login(
+    leaf: string,
+    password: Uint8Array,
+    connection: LeafConnection,
+  ): Promise<{ readonly returnCode: number; readonly publicKey?: Uint8Array }> {
+    const { membership, settings, clockState, log } = this.#options;
+    const { wallMs, boundMs } = clockState.read();
+    const judged = judgeLeafLogin(leaf, password, {
+      network: membership.network,
+      gateway: membership.deviceId,
+      registryKey: membership.descriptor?.keys.registry,
+      nonces: this.#nonces,
+      delegations: this.#delegations,
+      wallMs: boundMs === null ? null : wallMs,
+      mayCome: (id) => settings.leaves === 'any' || settings.leaves.split(',').includes(id),
+    });
+    if (!judged.ok) {
+      log.warn('leaf: not let in', { leaf, reason: judged.reason });
+      return { returnCode: judged.returnCode };
+    }
+    const known = this.#delegations.get(leaf);
+    if (known === undefined && this.#delegations.all().size >= settings.maxLeaves) {
+      log.warn('leaf: not let in', { leaf, reason: `more than gateway.maxLeaves` });
+      return { returnCode: 5 };
+    }
+    if (known === undefined || !equalBytes(known.statement, judged.delegation)) {
+      await this.#delegations.keep(judged.delegation);
+    }
+    // Or what it sends is refused before the network knows that it may.
+    if (this.#options.isOnline()) await this.#file(leaf).catch(() => {});
+    const problem = this.#delegations.get(leaf)?.problem ?? null;
+    if (problem !== null) return { returnCode: 5 };
+    for (const other of this.#port.connections) {
+      if (other.leaf === leaf && other !== connection) other.end('taken over');
+    }
+    log.info('leaf: connected', { leaf });
+    return { returnCode: 0, publicKey: judged.publicKey };
+  }
+
+  async #file(leaf: string): Promise<void> {
+    const { membership } = this.#options;
+    await this.#delegations.file(leaf, (path, body) => membership.ask('POST', path, body));
+    if (this.#delegations.get(leaf)?.problem !== null) await this.#giveUp(leaf);
+  }
+
+  /** The network takes nothing of it through us: the leaf has all of it still. */
+  async #giveUp(leaf: string): Promise<void> {
+    const { outbox, journal, log } = this.#options;
+    for (const connection of this.#port.connections) {
+      if (connection.leaf === leaf) connection.end('the network does not let us relay');
+    }
+    this.#carried.prune();
+    const places = this.#carried.places(leaf);
+    if (places.length === 0) return;
+    for (const { boot, seq } of places) await outbox.drop(boot, [[seq, seq]]);
+    this.#carried.prune();
+    await journal.declareLosses();
+    log.warn('leaf: what it had handed in is given up', { leaf, envelopes: places.length });
+  }
+
+  async #keep(message: {
+    readonly leaf: string;
+    readonly publicKey: Uint8Array;
+    readonly kind: LeafKind;
+    readonly envelope: Uint8Array;
+    readonly isOver: () => boolean;
+  }): Promise<{ readonly durable: Promise<void> }> {
+    const { leaf, envelope, isOver } = message;
+    const name = this.#nameOf(message);
+    if (this.#carried.has(leaf, name)) {
+      this.#counts.again += 1;
+      return { durable: this.#sync() };
+    }
+    const bytes = envelope.length + WRAPPING_BYTES;
+    while (!this.#hasRoom(leaf, bytes)) {
+      await sleep(this.#options.clock, ROOM_CHECK_MS);
+      if (isOver() || this.#isStopping) throw new AgentError('ERR_AGENT_LEAF', 'no room for it');
+    }
+    const place = await this.#options.journal.relay(encodeRelay(message));
+    this.#carried.add(leaf, name, { ...place, bytes });
+    this.#counts.taken += 1;
+    return { durable: this.#sync() };
+  }
+
+  /** Boot and seq. An envelope under the key of the login has to verify; one under another key is the network's to judge. */
+  #nameOf(message: {
+    readonly publicKey: Uint8Array;
+    readonly kind: LeafKind;
+    readonly envelope: Uint8Array;
+  }): string {
+    const { publicKey, kind, envelope } = message;
+    const externalAad = upAad(this.#options.membership.network, kind);
+    try {
+      const parsed = parseEnvelope(envelope);
+      const { stamp, kid } = parsed;
+      if (stamp === null) throw new AgentError('ERR_AGENT_LEAF', 'envelope: expected a stamp');
+      const isUnderLogin = equalBytes(kid, kidOf(publicKey));
+      if (isUnderLogin && !verifyEnvelope(parsed, { externalAad, publicKey, verify })) {
+        throw new AgentError('ERR_AGENT_LEAF', 'envelope: does not verify under the leaf’s key');
+      }
+      const boot = { counter: stamp.bootCounter, seed: stamp.bootSeed };
+      return `${isUnderLogin ? '' : Buffer.from(kid).toString('hex')}${bootKey(boot)}/${stamp.seq}`;
+    } catch (error) {
+      this.#counts.refused += 1;
+      throw error;
+    }
+  }
+
+  #hasRoom(leaf: string, bytes: number): boolean {
+    const { settings, outbox } = this.#options;
+    const fits = (): boolean =>
+      this.#carried.bytes + bytes <= settings.maxBytes &&
+      this.#carried.of(leaf).bytes + bytes <= settings.maxBytesPerLeaf &&
+      !outbox.isFull(2 * bytes);
+    if (fits()) return true;
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs - this.#prunedAtMs < PRUNE_EVERY_MS) return false;
+    this.#prunedAtMs = nowMs;
+    this.#carried.prune();
+    return fits();
+  }
+
+  /** One sync for all who ask within a while. */
+  #sync(): Promise<void> {
+    const { clock, outbox } = this.#options;
+    this.#syncing ??= sleep(clock, SYNC_AFTER_MS).then(() => {
+      this.#syncing = undefined;
+      // Not in a memory folder: a leaf is told that it is kept.
+      return outbox.spill();
+    });
+    return this.#syncing;
+  }
+
+  #mailOf(leaf: string): LeafMail {
+    const known = this.#mail.get(leaf) ?? new LeafMail();
+    this.#mail.set(leaf, known);
+    return known;
+  }
+
+  /** What earlier runs have taken and the network has not settled. */
+  async #readOutbox(): Promise<void> {
+    const { outbox, state } = this.#options;
+    this.#credential = (await readIfPresent(join(state, 'credential.cose'))) ?? null;
+    const cursor = outbox.cursor();
+    try {
+      for (let item = await cursor.next(); item !== undefined; item = await cursor.next()) {
+        if (item.kind !== 'relay') continue;
+        const { leaf, envelope } = decodeRelay(parseEnvelope(item.bytes, MAX_RELAY_BYTES).payload);
+        const { stamp } = parseEnvelope(envelope);
+        if (stamp === null) continue;
+        const name = `${bootKey({ counter: stamp.bootCounter, seed: stamp.bootSeed })}/${stamp.seq}`;
+        const bytes = envelope.length + WRAPPING_BYTES;
+        this.#carried.add(leaf, name, { boot: item.boot, seq: item.seq, bytes });
+      }
+    } finally {
+      await cursor.close();
+    }
+  }
+}
