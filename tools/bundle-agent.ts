@@ -1,6 +1,6 @@
 /**
  * `npm run bundle [-- FOLDER]`: makes what a device needs beside Node, in FOLDER (default `dist/agent`): `fieldproof-agent.mjs`,
- * a file of `sensors/` for each driver, loaded when it is configured, and `LICENSES.txt`. Nothing in it is native or of
+ * `gateway.mjs` and a file of `sensors/` for each driver, loaded when they are configured, and `LICENSES.txt`. Nothing in it is native or of
  * this machine, and the same sources give the same bytes.
  */
 
@@ -40,6 +40,7 @@ const DRIVER_SUBSTITUTES = ['readable-stream', 'worker-timers'];
 export interface AgentBundle {
   readonly core: string;
   readonly coreBytes: number;
+  readonly gatewayBytes: number;
   /** Names of the drivers, sorted. */
   readonly drivers: readonly string[];
   readonly driverBytes: number;
@@ -55,7 +56,13 @@ export async function bundleAgent(folder: string): Promise<AgentBundle> {
     ...SHARED,
     entryPoints: [join(SOURCE, 'main.ts')],
     outfile: core,
-    plugins: [substitutes(Object.keys(SUBSTITUTES)), driversApart(found)],
+    plugins: [substitutes(Object.keys(SUBSTITUTES)), driversApart(found), gatewayApart],
+  });
+  const gateway = join(folder, 'gateway.mjs');
+  const gatewayBuild = await build({
+    ...SHARED,
+    entryPoints: [join(SOURCE, 'gateway/gateway.ts')],
+    outfile: gateway,
   });
   const drivers = [...found].sort();
   const driverBuild = await build({
@@ -68,7 +75,7 @@ export async function bundleAgent(folder: string): Promise<AgentBundle> {
     chunkNames: 'shared-[hash]',
     plugins: [substitutes(DRIVER_SUBSTITUTES)],
   });
-  const metafiles = [coreBuild.metafile, driverBuild.metafile];
+  const metafiles = [coreBuild.metafile, gatewayBuild.metafile, driverBuild.metafile];
   writeFileSync(join(folder, 'LICENSES.txt'), licencesOf(metafiles));
   copyFileSync(join(SOURCE, '../agent.example.yaml'), join(folder, 'agent.example.yaml'));
   chmodSync(core, 0o755);
@@ -77,6 +84,7 @@ export async function bundleAgent(folder: string): Promise<AgentBundle> {
   return {
     core,
     coreBytes: statSync(core).size,
+    gatewayBytes: statSync(gateway).size,
     drivers,
     driverBytes: sizes.reduce((sum, size) => sum + size, 0),
   };
@@ -111,6 +119,16 @@ function driversApart(found: Set<string>): Plugin {
   };
 }
 
+/** Gateway mode, as `agent.ts` imports it: a file of its own, for the devices that are one. */
+const gatewayApart: Plugin = {
+  name: 'gateway-apart',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\/gateway\/gateway\.ts$/ }, ({ kind }) =>
+      kind === 'dynamic-import' ? { path: './gateway.mjs', external: true } : undefined,
+    );
+  },
+};
+
 function substitutes(names: readonly string[]): Plugin {
   return {
     name: 'substitutes',
@@ -126,11 +144,12 @@ function substitutes(names: readonly string[]): Plugin {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const { core, coreBytes, drivers, driverBytes } = await bundleAgent(
+  const { core, coreBytes, gatewayBytes, drivers, driverBytes } = await bundleAgent(
     resolve(process.argv[2] ?? join(ROOT, 'dist/agent')),
   );
   const kilobytes = (bytes: number): string => `${(bytes / 1000).toFixed(0)} kB`;
   process.stdout.write(`${core}  ${kilobytes(coreBytes)}\n`);
+  process.stdout.write(`gateway.mjs  ${kilobytes(gatewayBytes)}\n`);
   process.stdout.write(
     `sensors/  ${drivers.length} drivers, ${kilobytes(driverBytes)}: ${drivers.join(', ')}\n`,
   );

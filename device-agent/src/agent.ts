@@ -26,7 +26,7 @@ import { type Disk, systemDisk } from './disk.ts';
 import { type DownMessage, openDownMessage } from './down-message.ts';
 import { readIfPresent, removeLeftovers } from './durable-file.ts';
 import { AgentError, codeOf, reasonOf } from './errors.ts';
-import { Gateway } from './gateway/gateway.ts';
+import type { Gateway, GatewayOptions } from './gateway/gateway.ts';
 import { Journal } from './journal.ts';
 import { Link } from './link.ts';
 import { type Log, silentLog } from './log.ts';
@@ -406,7 +406,7 @@ export class Agent {
     const gateway =
       config.gateway.listen === 'off'
         ? undefined
-        : new Gateway({
+        : await makeGateway({
             ...{ settings: config.gateway, signer, membership, clockState, journal, outbox },
             ...{ clock, log, random, state },
             isOnline: () => this.#parts?.link.status().state === 'online',
@@ -754,4 +754,15 @@ function openKept(
   if (descriptor === undefined) throw new Error('the keys of the network are not known');
   const topic = formatTopic({ network, deviceId, kind });
   return openDownMessage(topic, bytes, { network, deviceId, keys: descriptor.keys });
+}
+
+/** Loaded where it is used: in a bundle it is a file of its own. */
+async function makeGateway(options: GatewayOptions): Promise<Gateway> {
+  try {
+    const { Gateway } = await import('./gateway/gateway.ts');
+    return new Gateway(options);
+  } catch (cause) {
+    if (codeOf(cause) !== 'ERR_MODULE_NOT_FOUND') throw cause;
+    throw new AgentError('ERR_AGENT_BUNDLE', 'gateway: its file is missing', { cause });
+  }
 }

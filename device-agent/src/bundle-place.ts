@@ -10,7 +10,9 @@ declare const FIELDPROOF_BUNDLED: boolean | undefined;
 export const BUNDLE_FILE = 'fieldproof-agent.mjs';
 /** Files beside it that are no programs. */
 const TEXTS = ['agent.example.yaml', 'LICENSES.txt'] as const;
-export const BUNDLE_FILES = [BUNDLE_FILE, ...TEXTS] as const;
+/** Gateway mode, loaded where it is configured. */
+const GATEWAY_FILE = 'gateway.mjs';
+export const BUNDLE_FILES = [BUNDLE_FILE, GATEWAY_FILE, ...TEXTS] as const;
 /** All that a bundle consists of: files, and the folder of drivers. */
 export const BUNDLE_PARTS = [...BUNDLE_FILES, 'sensors'] as const;
 

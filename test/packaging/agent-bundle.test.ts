@@ -81,6 +81,7 @@ describe('the bundle of the agent', () => {
   test('is one file, one for each driver, and the licences of what is in them', () => {
     const drivers = Object.keys(SENSOR_DRIVERS).map((name) => `sensors/${name}.mjs`);
     const files = ['LICENSES.txt', 'agent.example.yaml', 'fieldproof-agent.mjs', ...drivers];
+    files.push('gateway.mjs');
     const shared = /^sensors\/shared-[0-9A-Z]{8}\.mjs$/;
     expect(filesBelow(bundle).filter((file) => !shared.test(file))).toEqual(files.sort());
     const licences = readFileSync(join(bundle, 'LICENSES.txt'), 'utf8');

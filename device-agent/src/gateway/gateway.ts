@@ -48,7 +48,7 @@ const SYNC_AFTER_MS = 200;
 /** While there is no room, it is looked for so often. */
 const ROOM_CHECK_MS = 1000;
 /** Most time between two looks at what the network has settled. */
-const PRUNE_EVERY_MS = 10_000;
+const PRUNE_EVERY_MS = 2000;
 const LISTEN_RETRY_MS = 30_000;
 /** What the gateway's own envelope and the outbox add to a leaf's. */
 const WRAPPING_BYTES = 300;
@@ -144,6 +144,7 @@ export class Gateway {
   }
 
   status(): GatewayStatus {
+    this.#prune();
     const connected = new Set([...this.#port.connections].map(({ leaf }) => leaf));
     const leaves = [...this.#delegations.all()].map(([leaf, { isFiled, problem }]) => ({
       leaf,
@@ -300,11 +301,16 @@ export class Gateway {
       this.#carried.of(leaf).bytes + bytes <= settings.maxBytesPerLeaf &&
       !outbox.isFull(2 * bytes);
     if (fits()) return true;
+    this.#prune();
+    return fits();
+  }
+
+  /** Looks what the network has settled, not too often: there may be very many. */
+  #prune(): void {
     const nowMs = this.#options.clock.monotonicMs();
-    if (nowMs - this.#prunedAtMs < PRUNE_EVERY_MS) return false;
+    if (nowMs - this.#prunedAtMs < PRUNE_EVERY_MS) return;
     this.#prunedAtMs = nowMs;
     this.#carried.prune();
-    return fits();
   }
 
   /** One sync for all who ask within a while. */
