@@ -24,11 +24,12 @@ const SOURCE = join(ROOT, 'device-agent/src');
 const REQUIRE =
   "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);";
 /**
- * What the agent does without: of mqtt.js it uses the client, on a socket of its own. Left out are WebSockets, SOCKS and the
- * timers of browsers; Node's own streams do what readable-stream does.
+ * What the agent does without: of mqtt.js it uses the client, on a socket of its own. Left out are WebSockets, SOCKS, traces
+ * of what it does and the timers of browsers; Node's own streams do what readable-stream does.
  */
 const SUBSTITUTES: Readonly<Record<string, string>> = {
   mqtt: "exports.MqttClient = require('mqtt/lib/client').default;",
+  debug: 'module.exports = () => () => {};',
   'readable-stream': "module.exports = require('node:stream');",
   'worker-timers':
     'exports.setInterval = setInterval; exports.clearInterval = clearInterval; exports.setTimeout = setTimeout; exports.clearTimeout = clearTimeout;',
