@@ -1,6 +1,6 @@
 /**
  * `npm run bundle [-- FOLDER]`: makes what a device needs beside Node, in FOLDER (default `dist/agent`): `fieldproof-agent.mjs`,
- * `gateway.mjs` and a file of `sensors/` for each driver, loaded when they are configured, and `LICENSES.txt`. Nothing in it is native or of
+ * `gateway.mjs`, `edge.mjs` and a file of `sensors/` for each driver, loaded when they are configured, and `LICENSES.txt`. Nothing in it is native or of
  * this machine, and the same sources give the same bytes.
  */
 
@@ -42,6 +42,7 @@ export interface AgentBundle {
   readonly core: string;
   readonly coreBytes: number;
   readonly gatewayBytes: number;
+  readonly edgeBytes: number;
   /** Names of the drivers, sorted. */
   readonly drivers: readonly string[];
   readonly driverBytes: number;
@@ -57,13 +58,19 @@ export async function bundleAgent(folder: string): Promise<AgentBundle> {
     ...SHARED,
     entryPoints: [join(SOURCE, 'main.ts')],
     outfile: core,
-    plugins: [substitutes(Object.keys(SUBSTITUTES)), driversApart(found), gatewayApart],
+    plugins: [substitutes(Object.keys(SUBSTITUTES)), driversApart(found), gatewayApart, edgeApart],
   });
   const gateway = join(folder, 'gateway.mjs');
   const gatewayBuild = await build({
     ...SHARED,
     entryPoints: [join(SOURCE, 'gateway/gateway.ts')],
     outfile: gateway,
+  });
+  const edge = join(folder, 'edge.mjs');
+  const edgeBuild = await build({
+    ...SHARED,
+    entryPoints: [join(SOURCE, 'edge/edge-parts.ts')],
+    outfile: edge,
   });
   const drivers = [...found].sort();
   const driverBuild = await build({
@@ -76,7 +83,8 @@ export async function bundleAgent(folder: string): Promise<AgentBundle> {
     chunkNames: 'shared-[hash]',
     plugins: [substitutes(DRIVER_SUBSTITUTES)],
   });
-  const metafiles = [coreBuild.metafile, gatewayBuild.metafile, driverBuild.metafile];
+  const builds = [coreBuild, gatewayBuild, edgeBuild, driverBuild];
+  const metafiles = builds.map(({ metafile }) => metafile);
   writeFileSync(join(folder, 'LICENSES.txt'), licencesOf(metafiles));
   copyFileSync(join(SOURCE, '../agent.example.yaml'), join(folder, 'agent.example.yaml'));
   chmodSync(core, 0o755);
@@ -86,6 +94,7 @@ export async function bundleAgent(folder: string): Promise<AgentBundle> {
     core,
     coreBytes: statSync(core).size,
     gatewayBytes: statSync(gateway).size,
+    edgeBytes: statSync(edge).size,
     drivers,
     driverBytes: sizes.reduce((sum, size) => sum + size, 0),
   };
@@ -130,6 +139,16 @@ const gatewayApart: Plugin = {
   },
 };
 
+/** Edge functions, as `load-edge.ts` imports them: a file of their own, for the devices that have some. */
+const edgeApart: Plugin = {
+  name: 'edge-apart',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\/edge-parts\.ts$/ }, ({ kind }) =>
+      kind === 'dynamic-import' ? { path: './edge.mjs', external: true } : undefined,
+    );
+  },
+};
+
 function substitutes(names: readonly string[]): Plugin {
   return {
     name: 'substitutes',
@@ -145,12 +164,13 @@ function substitutes(names: readonly string[]): Plugin {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const { core, coreBytes, gatewayBytes, drivers, driverBytes } = await bundleAgent(
+  const { core, coreBytes, gatewayBytes, edgeBytes, drivers, driverBytes } = await bundleAgent(
     resolve(process.argv[2] ?? join(ROOT, 'dist/agent')),
   );
   const kilobytes = (bytes: number): string => `${(bytes / 1000).toFixed(0)} kB`;
   process.stdout.write(`${core}  ${kilobytes(coreBytes)}\n`);
   process.stdout.write(`gateway.mjs  ${kilobytes(gatewayBytes)}\n`);
+  process.stdout.write(`edge.mjs  ${kilobytes(edgeBytes)}\n`);
   process.stdout.write(
     `sensors/  ${drivers.length} drivers, ${kilobytes(driverBytes)}: ${drivers.join(', ')}\n`,
   );

@@ -25,6 +25,8 @@ import { type DeviceIdentity, loadDeviceKey } from './device-key.ts';
 import { type Disk, systemDisk } from './disk.ts';
 import { type DownMessage, openDownMessage } from './down-message.ts';
 import { readIfPresent, removeLeftovers } from './durable-file.ts';
+import type { EdgeHost } from './edge/edge-host.ts';
+import { loadEdge } from './edge/load-edge.ts';
 import { AgentError, codeOf, reasonOf } from './errors.ts';
 import type { Gateway, GatewayOptions } from './gateway/gateway.ts';
 import { Journal } from './journal.ts';
@@ -128,6 +130,8 @@ export class Agent {
   #isStopping = false;
   /** What the owner's configuration and the operator's desired state make together. */
   #effective: EffectiveSettings;
+  /** Undefined where there are no edge functions. */
+  #edge: EdgeHost | undefined;
   /** Readings of each profile since the agent started. */
   readonly #given = new Map<string, number>();
 
@@ -171,6 +175,8 @@ export class Agent {
       await this.#start(lock, state);
     } catch (cause) {
       await this.#closeOutbox();
+      await this.#edge?.close();
+      this.#edge = undefined;
       this.#parts = undefined;
       await lock.release();
       if (!/^E[A-Z0-9]+$/.test(codeOf(cause) ?? '')) throw cause;
@@ -221,7 +227,7 @@ export class Agent {
     await parts.gateway?.stop();
     await parts.remote.stop();
     await parts.sampler.stop();
-    await this.#sealBatch();
+    await this.#sealBatch('final');
     await parts.journal.event('stopping');
     await parts.outbox
       .sync()
@@ -231,6 +237,8 @@ export class Agent {
     await this.#publishStatus({ isLast: true });
     this.#parts = undefined;
     await this.#closeOutbox();
+    await this.#edge?.close();
+    this.#edge = undefined;
     await parts.lock.release();
   }
 
@@ -288,6 +296,7 @@ export class Agent {
         syncs: stats.syncs,
       },
       sensors: parts.sampler.status(),
+      ...(this.#edge && { edge: this.#edge.status() }),
       remote: parts.remote.status(),
       disk: this.#meter.status(),
       lossWindow: lossWindow(config, parts.memory !== undefined),
@@ -469,6 +478,7 @@ export class Agent {
       boot,
       owner: ownership?.owner ?? null,
     };
+    await this.#setEdge();
     await clockState.checkTimesyncd();
     // What a crash or a damaged card took is declared before anything new.
     for (const { boot, ranges } of outbox.holes()) await outbox.drop(boot, ranges);
@@ -577,7 +587,8 @@ export class Agent {
     const parts = this.#parts;
     if (parts === undefined || this.#isStopping) return;
     await parts.sampler.change(this.#effective.sensors);
-    await this.#sealBatch();
+    await this.#setEdge();
+    await this.#sealBatch('pending');
     this.#sealLater();
     parts.link.renew('the configuration has changed');
   }
@@ -600,15 +611,47 @@ export class Agent {
     for (const { profile } of readings) {
       this.#given.set(profile, (this.#given.get(profile) ?? 0) + 1);
     }
-    this.#batch.push(...readings);
+    this.#batch.push(...(this.#edge?.take(readings) ?? readings));
     if (this.#batch.length >= this.#options.config.batch.maxReadings) void this.#sealBatch();
   }
 
-  async #sealBatch(): Promise<void> {
+  async #sealBatch(flush: 'no' | 'pending' | 'final' = 'no'): Promise<void> {
+    const journal = this.#parts?.journal;
     const readings = this.#batch;
-    if (readings.length === 0) return;
+    const edge = this.#edge;
     this.#batch = [];
-    await this.#parts?.journal.telemetry(readings);
+    if (readings.length > 0) await journal?.telemetry(readings);
+    await (edge &&
+      journal?.results(
+        (now) => edge.run(now, flush),
+        (payload, seq, now) => edge.sealed(payload, seq, now),
+      ));
+  }
+
+  /** Goes over to the edge functions that are in force. They are loaded when there are some, or raw readings of some. */
+  async #setEdge(): Promise<void> {
+    const { config, dataDir, clock, log } = this.#options;
+    const { disk, boot, clockState } = this.#parts!;
+    const settings = this.#effective.edge;
+    if (this.#edge !== undefined) {
+      this.#edge.change(settings);
+      return;
+    }
+    const folder = join(dataDir, 'state', 'raw');
+    const isKept = await disk.stat(folder).then(
+      () => true,
+      () => false,
+    );
+    if (Object.keys(settings).length === 0 && !isKept) return;
+    const { EdgeHost } = await loadEdge();
+    const edge = new EdgeHost({
+      ...{ settings, raw: config.raw, folder, disk, log, boot },
+      monotonicMs: () => clock.monotonicMs(),
+      clockSteps: () => clockState.status().steps,
+      onFull: () => void this.#sealBatch(),
+    });
+    await edge.open();
+    this.#edge = edge;
   }
 
   #sealLater(): void {
@@ -629,14 +672,14 @@ export class Agent {
     const { journal, sampler, parked, remote } = this.#parts!;
     const { keeps } = this.#effective;
     const profiles = Object.fromEntries(
-      sampler
-        .profiles()
-        .map(({ profile, metrics, intervalMs }) => [
+      sampler.profiles().map(({ profile, metrics, intervalMs }) => {
+        const wanted = metrics.filter(({ metric }) => keeps(profile, metric));
+        const rows = this.#edge?.metricsOf(profile, wanted) ?? wanted;
+        return [
           profile,
-          metrics
-            .filter(({ metric }) => keeps(profile, metric))
-            .map((spec) => (intervalMs === undefined ? spec : { ...spec, intervalMs })),
-        ]),
+          rows.map((spec) => (intervalMs === undefined ? spec : { ...spec, intervalMs })),
+        ];
+      }),
     );
     this.#acknowledging = parked.toAcknowledge();
     const rejectsSeen = this.#acknowledging.map(({ boot, seq }): [number, Uint8Array, number] => [
@@ -654,7 +697,7 @@ export class Agent {
           memoryMb: Math.round(totalmem() / MIB),
           cpus: availableParallelism(),
           arch: process.arch,
-          formats: [CONTENT_TYPES.senml, CONTENT_TYPES.columns],
+          formats: [CONTENT_TYPES.senml, CONTENT_TYPES.columns, CONTENT_TYPES.edgeResult],
           config: remote.capability(),
         },
         rejectsSeen,

@@ -12,7 +12,9 @@ export const BUNDLE_FILE = 'fieldproof-agent.mjs';
 const TEXTS = ['agent.example.yaml', 'LICENSES.txt'] as const;
 /** Gateway mode, loaded where it is configured. */
 const GATEWAY_FILE = 'gateway.mjs';
-export const BUNDLE_FILES = [BUNDLE_FILE, GATEWAY_FILE, ...TEXTS] as const;
+/** Edge functions, loaded where they are configured. */
+const EDGE_FILE = 'edge.mjs';
+export const BUNDLE_FILES = [BUNDLE_FILE, GATEWAY_FILE, EDGE_FILE, ...TEXTS] as const;
 /** All that a bundle consists of: files, and the folder of drivers. */
 export const BUNDLE_PARTS = [...BUNDLE_FILES, 'sensors'] as const;
 

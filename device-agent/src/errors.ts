@@ -122,6 +122,17 @@ export const AGENT_ERRORS = {
     remedy: 'Use --owner NEW, or --owner-phrase-file with the twelve words.',
     exitCode: 64,
   },
+  ERR_AGENT_RAW: {
+    what: 'The raw readings behind results cannot be kept or read.',
+    remedy:
+      'Free disk space or replace the card; sampling goes on, results that cannot be proved are lost and counted.',
+    exitCode: 74,
+  },
+  ERR_AGENT_RAW_CONTRADICTED: {
+    what: 'A result does not follow from its raw readings.',
+    remedy: 'The message names the difference; keep the file, and ask whoever made it.',
+    exitCode: 65,
+  },
   ERR_AGENT_REPLAY: {
     what: 'The file to replay cannot be read as configured.',
     remedy: 'Check the file name, the column names and the time format.',

@@ -98,6 +98,31 @@ export class Journal {
     });
   }
 
+  /**
+   * Seals results of edge functions. Never rejects.
+   *
+   * @param prepare - gives the payloads, each when the raw readings behind it are durable.
+   * @param sealed - told of each one that was sealed, before the next one is asked for.
+   */
+  results(
+    prepare: (now: ClockReading) => AsyncIterable<Uint8Array>,
+    sealed: (payload: Uint8Array, seq: number, now: ClockReading) => Promise<void>,
+  ): Promise<void> {
+    return this.#serially(async () => {
+      const now = this.#options.clock.read();
+      try {
+        for await (const payload of prepare(now)) {
+          const { seq } = await this.#put('result', CONTENT_TYPES.edgeResult, payload, now);
+          this.#firstTelemetrySeq ??= seq;
+          await sealed(payload, seq, now);
+        }
+      } catch (error) {
+        this.#options.log.error('results lost', { reason: reasonOf(error) });
+      }
+      if (this.#owesGap) await this.#declare();
+    });
+  }
+
   /** Seals an event (docs/spec/messages.md section 2). Never rejects. */
   event(event: string, detail?: EventDetail): Promise<void> {
     const message = detail === undefined ? { event } : { event, detail };

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { ClockStatus } from './clock-state.ts';
 import { type Disk, systemDisk } from './disk.ts';
 import { readIfPresent, replaceFile } from './durable-file.ts';
+import { type EdgeStatus, formatEdge } from './edge/edge-status.ts';
 import { AGENT_ERRORS } from './errors.ts';
 import { formatGateway, type GatewayStatus } from './gateway/gateway-status.ts';
 import type { LinkStatus } from './link.ts';
@@ -61,6 +62,8 @@ export interface AgentStatus {
     readonly syncs: number;
   };
   readonly sensors: readonly SensorStatus[];
+  /** Functions of readings; absent where there are none. */
+  readonly edge?: EdgeStatus;
   /** What an operator has set; absent in a file of an older agent. */
   readonly remote?: RemoteStatus;
   /** What the agent has written to the card, and may lose; absent in a file of an older agent. */
@@ -150,6 +153,7 @@ export function formatStatus(status: AgentStatus, running: boolean): string {
     const { code, remedy, atMs } = status.lastReject;
     rows.push(['last reject', `${code} at ${time(atMs)}: ${remedy}`]);
   }
+  if (status.edge !== undefined) rows.push(...formatEdge(status.edge));
   if (status.remote !== undefined) rows.push(...formatRemote(status.remote));
   if (status.via) rows.push(['through', `gateway ${status.via.gateway} at ${status.via.address}`]);
   if (status.gateway !== undefined) rows.push(...formatGateway(status.gateway));

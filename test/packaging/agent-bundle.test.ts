@@ -81,7 +81,7 @@ describe('the bundle of the agent', () => {
   test('is one file, one for each driver, and the licences of what is in them', () => {
     const drivers = Object.keys(SENSOR_DRIVERS).map((name) => `sensors/${name}.mjs`);
     const files = ['LICENSES.txt', 'agent.example.yaml', 'fieldproof-agent.mjs', ...drivers];
-    files.push('gateway.mjs');
+    files.push('gateway.mjs', 'edge.mjs');
     const shared = /^sensors\/shared-[0-9A-Z]{8}\.mjs$/;
     expect(filesBelow(bundle).filter((file) => !shared.test(file))).toEqual(files.sort());
     const licences = readFileSync(join(bundle, 'LICENSES.txt'), 'utf8');
@@ -110,7 +110,8 @@ describe('the bundle of the agent', () => {
     const made = await run(core, 'init', '--join', network.joinLine(), '--data', data);
     expect(made).toMatchObject({ code: 0, err: '' });
     const yaml = 'sensors: [{ driver: simulated, profile: room, intervalMs: 100 }]\n';
-    writeFileSync(join(data, 'agent.yaml'), `${yaml}batch: { sealEveryMs: 100 }\n`);
+    const edge = 'edge: { temperature: deadband 0 }\n';
+    writeFileSync(join(data, 'agent.yaml'), `${yaml}${edge}batch: { sealEveryMs: 100 }\n`);
     const agent = start(core, 'run', '--data', data);
     await until('a reading is recorded', async () => {
       const { out, code } = await run(core, 'status', '--data', data, '--json');
@@ -120,8 +121,20 @@ describe('the bundle of the agent', () => {
     const ended = new Promise((done) => agent.once('close', done));
     agent.kill('SIGTERM');
     expect(await ended).toBe(0);
-    expect(network.received.some(({ kind }) => kind === 'telemetry')).toBe(true);
+    expect(network.received.some(({ kind }) => kind === 'result')).toBe(true);
   }, 60_000);
+
+  test('edge functions whose file was left behind are named, with the remedy', async () => {
+    const part = join(folder, 'part');
+    cpSync(bundle, part, { recursive: true });
+    rmSync(join(part, 'edge.mjs'));
+    const { code, err } = await run(
+      join(part, 'fieldproof-agent.mjs'),
+      ...['run', '--data', join(folder, 'data')],
+    );
+    expect(code).toBe(66);
+    expect(err).toMatch(/^fieldproof-agent: ERR_AGENT_BUNDLE: edge functions: .*edge[^\n]+\n$/);
+  });
 
   test('a driver whose file was left behind is named, with the remedy', async () => {
     const alone = join(folder, 'alone');

@@ -8,6 +8,7 @@
  */
 
 import { type Check, integer, isMap, oneOf, type Problem, section, shown } from '../schema.ts';
+import { loadEdge } from './load-edge.ts';
 
 /** What is sent of a stream: the results, or the readings as well. */
 export type EdgeSend = 'results' | 'both';
@@ -27,6 +28,7 @@ export type EdgeSettings = Readonly<Record<string, EdgeSetting>>;
 export interface RawSettings {
   readonly keepDays: number;
   readonly maxBytes: number;
+  readonly sealEveryMs: number;
   readonly resultEveryMs: number;
 }
 
@@ -42,6 +44,7 @@ const SEND = oneOf(['results', 'both'], 'results');
 export const RAW_SETTINGS = section<RawSettings>({
   keepDays: integer({ min: 1, max: 366, byDefault: 7 }),
   maxBytes: integer({ min: MIB, max: 2 ** 40, byDefault: 64 * MIB }),
+  sealEveryMs: integer({ min: 1000, max: 86_400_000, byDefault: 60_000 }),
   resultEveryMs: integer({ min: 10_000, max: 86_400_000, byDefault: 600_000 }),
 }) satisfies Check<RawSettings>;
 
@@ -116,9 +119,8 @@ async function checkOne(
     );
     return undefined;
   }
-  const { checkEdgeDefinition, edgeOutputs, formatEdgeProblem, parseEdgeDefinition } = await import(
-    '@fieldproof/compute/edge-definition'
-  );
+  const { checkEdgeDefinition, edgeOutputs, formatEdgeProblem, parseEdgeDefinition } =
+    await loadEdge();
   const mistakes = checkEdgeDefinition(text);
   if (mistakes.length > 0) {
     problems.push(...mistakes.map((mistake) => `${path}: ${formatEdgeProblem(mistake)}`));

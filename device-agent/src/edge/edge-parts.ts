@@ -1,0 +1,12 @@
+/**
+ * What the agent loads when it has edge functions, or is asked about raw readings: in the bundle a file of its own. It is
+ * imported by `import()` only.
+ */
+
+export {
+  checkEdgeDefinition,
+  edgeOutputs,
+  formatEdgeProblem,
+  parseEdgeDefinition,
+} from '@fieldproof/compute/edge-definition';
+export { EdgeHost } from './edge-host.ts';
