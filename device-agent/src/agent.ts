@@ -357,7 +357,9 @@ export class Agent {
     const { network } = joinLine;
     const { signer } = identity;
     const { format } = config.batch;
+    const via = await loadVia(dataDir);
     const membership = new Membership({
+      ...(via !== undefined && via.gateway !== null && { through: via }),
       dataDir,
       joinLine,
       identity,
@@ -420,7 +422,6 @@ export class Agent {
             ...{ clock, log, random, state },
             isOnline: () => this.#parts?.link.status().state === 'online',
           });
-    const via = await loadVia(dataDir);
     const link = new Link({
       ...(via !== undefined && via.gateway !== null && { via: { ...via, gateway: via.gateway } }),
       credential: async () => (await readIfPresent(join(state, 'credential.cose'))) ?? null,

@@ -26,8 +26,6 @@ import { gatewayPassword, type Via } from './via.ts';
 const CONFIRM_SOON_MS = 1000;
 /** Between confirmations while the clock is not believed: it may have been set right meanwhile. */
 const CONFIRM_UNSYNCED_MS = 60_000;
-/** Behind a gateway. */
-const CONFIRM_BEHIND_GATEWAY_MS = 600_000;
 
 export type LinkState = 'stopped' | 'connecting' | 'online' | 'unreachable' | 'refused';
 
@@ -206,7 +204,7 @@ export class Link {
       this.#become('online', null);
       const { deviceId: device, network } = membership;
       log.info('connected', { device, network, ...(via && { gateway: via.gateway }) });
-      this.#confirmLater(session);
+      this.#confirmLater(session, isRelayed ? CONFIRM_SOON_MS : undefined);
       await session.run();
     } finally {
       clock.cancel(this.#confirmTimer);
@@ -251,12 +249,12 @@ export class Link {
 
   #confirmDelayMs(): number {
     const { membership, confirmEveryMs, via } = this.#options;
-    // The network may well be out of reach.
-    if (via !== undefined) return CONFIRM_BEHIND_GATEWAY_MS;
     const usualMs = membership.isClockBelieved()
       ? confirmEveryMs
       : Math.min(confirmEveryMs, CONFIRM_UNSYNCED_MS);
-    return Math.max(CONFIRM_SOON_MS, Math.min(usualMs, membership.renewalInMs()));
+    // Behind a gateway the network may well be out of reach.
+    const leastMs = via === undefined ? CONFIRM_SOON_MS : CONFIRM_UNSYNCED_MS;
+    return Math.max(leastMs, Math.min(usualMs, membership.renewalInMs()));
   }
 
   /** Connects to one of the broker's addresses; another one at the next attempt. */

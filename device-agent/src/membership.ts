@@ -33,6 +33,8 @@ import { checkTlsPeer } from './tls-peer.ts';
 
 /** Between attempts to renew a credential. */
 const RENEWAL_RETRY_MS = 60_000;
+/** What a gateway passes on. */
+const PASSED = /^\/v1\/(?:descriptor$|hello\?|enrol$)/;
 const COSE_TYPE = 'application/cose; cose-type="cose-sign1"';
 
 /** The owner's agreement, made at `init`. */
@@ -57,6 +59,8 @@ export interface MembershipOptions {
   readonly random: (length: number) => Uint8Array;
   readonly log: Log;
   readonly disk?: Disk;
+  /** Of a leaf: where its gateway is, which passes on what is no secret. */
+  readonly through?: { readonly host: string; readonly port: number } | undefined;
 }
 
 export interface MqttAddress {
@@ -262,7 +266,7 @@ export class Membership {
       { network: this.network, signer: identity.signer },
     );
     const body = { type: COSE_TYPE, bytes };
-    const answer = await this.#call('POST', '/v1/enrol', { trusted: true, body });
+    const answer = await this.#call('POST', '/v1/enrol', { trusted: true, body, isSecret: !known });
     if (answer.status < 200 || answer.status > 299) {
       const { code = `HTTP ${answer.status}`, detail = '' } = answer.problem ?? {};
       throw new AgentError('ERR_AGENT_ENROL_REFUSED', `enrol: ${code} ${detail}`.trim());
@@ -422,18 +426,22 @@ export class Membership {
     options: {
       readonly trusted: boolean;
       readonly body?: { readonly type: string; readonly bytes: Uint8Array };
+      /** There is a token in it, which is for the network alone. */
+      readonly isSecret?: boolean;
     },
   ): Promise<HttpAnswer & { readonly sentMs: number; readonly receivedMs: number }> {
-    const { joinLine, clock, timeoutMs } = this.#options;
-    const { host, port } = joinLine;
+    const { joinLine, clock, timeoutMs, through } = this.#options;
+    // Their answers are signed, and bound to what was asked: whoever passes them on need not be trusted.
+    const isPassed = through !== undefined && options.isSecret !== true && PASSED.test(path);
+    const { host, port } = isPassed ? through : joinLine;
     const socket = await dial({
       host,
       port,
-      tls: !joinLine.plain,
+      tls: !isPassed && !joinLine.plain,
       timeoutMs,
       clock,
       signal: this.#signal,
-      checkPeer: options.trusted ? this.checkPeer(host) : undefined,
+      checkPeer: options.trusted && !isPassed ? this.checkPeer(host) : undefined,
     });
     const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`;
     const { body } = options;

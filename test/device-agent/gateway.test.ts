@@ -28,7 +28,7 @@ import {
 import { openGatewayHello, sealGatewayLogin } from '@fieldproof/protocol/gateway-login';
 import { encodeEvent } from '@fieldproof/protocol/messages';
 import { decodeRelay, encodeRelayDown } from '@fieldproof/protocol/relay';
-import { sealCredential, sealLogin } from '@fieldproof/protocol/statements';
+import { sealCredential, sealEnrolment, sealLogin } from '@fieldproof/protocol/statements';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import mqtt, { type MqttClient } from 'mqtt';
 import { until } from './fake-clock.ts';
@@ -50,10 +50,14 @@ let clients: MqttClient[];
 let answers: { readonly status: number; readonly problem?: { code: string; detail: string } }[];
 let filed: string[];
 let online: boolean;
+let network: (method: string, path: string, body?: Uint8Array) => Promise<object>;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'gateway-'));
   [self, leaf, clients, answers, filed, online] = [person(), person(), [], [], [], false];
+  network = async () => {
+    throw new Error('no network');
+  };
   await open();
 });
 
@@ -83,7 +87,8 @@ async function open(settings: Partial<GatewaySettings> = {}): Promise<void> {
     network: NETWORK,
     deviceId: self.id,
     descriptor: { keys: { registry: registry.signer.publicKey } },
-    ask: async (_method: string, path: string) => {
+    ask: async (method: string, path: string, body?: Uint8Array) => {
+      if (!path.endsWith('/delegation')) return network(method, path, body);
       filed.push(path);
       return answers.shift() ?? { status: 200 };
     },
@@ -92,7 +97,7 @@ async function open(settings: Partial<GatewaySettings> = {}): Promise<void> {
     ...{ signer: self.signer, membership, clockState, journal, outbox, clock: systemClock },
     ...{ log: silentLog, random, state: folder, isOnline: () => online },
     settings: {
-      ...{ listen: '127.0.0.1:0', leaves: 'any', maxLeaves: 4, maxConnections: 6 },
+      ...{ listen: '127.0.0.1:0', leaves: 'any', maxLeaves: 4, maxConnections: 9 },
       ...{ maxBytes: 1 << 20, maxBytesPerLeaf: 1 << 19, ...settings },
     },
   });
@@ -415,10 +420,79 @@ describe('a connection ends', () => {
   });
 
   test('above gateway.maxConnections', async () => {
-    const sockets = Array.from({ length: 8 }, () => connect(gateway.port, '127.0.0.1'));
+    const sockets = Array.from({ length: 11 }, () => connect(gateway.port, '127.0.0.1'));
     for (const socket of sockets) socket.on('error', () => {});
     await until(() => gateway.status().turnedAway === 2);
     for (const socket of sockets) socket.destroy();
+  });
+});
+
+describe('what is no envelope', () => {
+  const at = (path: string, init?: RequestInit) =>
+    fetch(`http://127.0.0.1:${gateway.port}${path}`, init);
+  const enrolment = (token: Uint8Array | null) => {
+    const { signer } = leaf;
+    const body = {
+      ...{ nonce: random(32), token, key: signer.publicKey, owner: `did:key:${leaf.id}` },
+      ...{ ownership: new Uint8Array(8), name: 'x' },
+    };
+    const bytes = sealEnrolment(body, { network: NETWORK, signer });
+    return { method: 'POST', body: Buffer.from(bytes) };
+  };
+  const hello = `/v1/hello?nonce=${'A'.repeat(22)}`;
+
+  test('is passed on as it is: the descriptor, the hello, a renewal', async () => {
+    const asked: unknown[] = [];
+    network = async (method, path, body) => {
+      asked.push([method, path, body?.length]);
+      return { status: path === '/v1/enrol' ? 403 : 200, body: Uint8Array.of(1, 2, 3) };
+    };
+    for (const path of ['/v1/descriptor', hello]) {
+      const answer = await at(path);
+      expect([answer.status, [...new Uint8Array(await answer.arrayBuffer())]]).toEqual([
+        200,
+        [1, 2, 3],
+      ]);
+    }
+    const renewal = enrolment(null);
+    expect((await at('/v1/enrol', renewal)).status).toBe(403);
+    expect(asked).toEqual([
+      ['GET', '/v1/descriptor', undefined],
+      ['GET', hello, undefined],
+      ['POST', '/v1/enrol', renewal.body.length],
+    ]);
+  });
+
+  test('never a token, and nothing else', async () => {
+    let asked = 0;
+    network = async () => {
+      asked += 1;
+      return { status: 200, body: new Uint8Array(0) };
+    };
+    expect((await at('/v1/enrol', enrolment(random(16)))).status).toBe(403);
+    expect((await at('/v1/enrol', { method: 'POST', body: 'junk' })).status).toBe(403);
+    for (const path of [
+      '/',
+      '/admin/devices',
+      '/v1/tail?from=0',
+      '/v1/hello?nonce=x',
+      '/metrics',
+    ]) {
+      expect((await at(path)).status).toBe(404);
+    }
+    expect((await at('/v1/rotate', enrolment(null))).status).toBe(404);
+    expect(asked).toBe(0);
+  });
+
+  test('not without a network, and not for ever', async () => {
+    expect((await at(hello)).status).toBe(503);
+    const answers = await Promise.all(Array.from({ length: 6 }, () => at(hello)));
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([503]));
+    network = () => new Promise(() => {});
+    const waiting = Array.from({ length: 4 }, () => at(hello).catch(() => null));
+    await until(async () => (await at(hello)).status === 429);
+    await gateway.stop();
+    await Promise.all(waiting);
   });
 });
 

@@ -157,6 +157,9 @@ test('a day without a network: recorded once, in order, receipted, forgotten', a
   const port = await freePort();
   const listening = { gateway: { listen: `127.0.0.1:${port}` } };
   await cli('relay-through', gateway.id, '--at', `127.0.0.1:${port}`, '--data', leaf.data);
+  // Nothing but the gateway is in its reach from now on.
+  const line = readFileSync(join(leaf.data, 'join-line'), 'utf8');
+  writeFileSync(join(leaf.data, 'join-line'), line.replace(/:\d+\//, ':9/'));
   let relay = await run(gateway.data, listening);
   const small = await run(leaf.data);
   await until('the leaf has receipts', () => small.status().counts.recorded > 2);
@@ -164,16 +167,17 @@ test('a day without a network: recorded once, in order, receipted, forgotten', a
     link: { state: 'online' },
     via: { gateway: gateway.id, address: `127.0.0.1:${port}` },
   });
+  await until('its clock is confirmed by the network', () => small.status().clock.by === 'hello');
   expect(await broker.admin('GET', `/admin/devices/${leaf.id}`)).toMatchObject({
     body: { delegation: { gateway: gateway.id } },
   });
 
   // The network goes away for a day, in which the gateway is restarted twice.
   await broker.running.stop();
-  for (let hour = 0; hour < 24; hour++) {
+  for (let hour = 0; hour < 24; hour += 2) {
     const before = waiting(relay, leaf.id);
-    time.jump(HOUR_MS);
-    if (hour % 8 === 7) {
+    time.jump(2 * HOUR_MS);
+    if (hour % 8 === 6) {
       await stop(relay);
       relay = await run(gateway.data, listening);
       await until('the gateway has kept what it had', () => waiting(relay, leaf.id) >= before);
@@ -184,7 +188,7 @@ test('a day without a network: recorded once, in order, receipted, forgotten', a
     );
   }
   const kept = waiting(relay, leaf.id);
-  expect(kept).toBeGreaterThan(24);
+  expect(kept).toBeGreaterThan(12);
   // The leaf keeps all of it until the network has said so.
   expect(small.status().counts.pending).toBeGreaterThanOrEqual(kept);
 
@@ -219,6 +223,7 @@ test('a gateway that acknowledges, keeps nothing and makes receipts up is believ
         { gateway: gateway.id, nonce: new Uint8Array(32), clientNonce, credential: null },
         { network, signer },
       ),
+    pass: async () => ({ status: 404, body: new Uint8Array(0) }),
     hooks: {
       network,
       nowMs: () => clock.monotonicMs(),

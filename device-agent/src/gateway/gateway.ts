@@ -41,6 +41,7 @@ import type { LeafConnection } from './leaf-connection.ts';
 import { LeafMail } from './leaf-mail.ts';
 import { judgeLeafLogin } from './login.ts';
 import { LeafNonces } from './nonces.ts';
+import { PassThrough } from './pass-through.ts';
 import { GatewayPort } from './port.ts';
 
 /** What comes in meanwhile is made durable together. */
@@ -92,7 +93,12 @@ export class Gateway {
     this.#delegations = new Delegations({ folder: join(state, 'leaves'), log });
     this.#carried = new Carried((boot, seq) => outbox.isPending(boot, seq));
     this.#nonces = new LeafNonces({ random, monotonicMs: () => clock.monotonicMs() });
+    const passThrough = new PassThrough({
+      ask: (method, path, body) => membership.ask(method, path, body),
+      nowMs: () => clock.monotonicMs(),
+    });
     this.#port = new GatewayPort({
+      pass: (method, path, body) => passThrough.pass(method, path, body),
       ...{ listen: settings.listen, maxConnections: settings.maxConnections, clock },
       hello: (clientNonce) => this.#hello(clientNonce),
       onFull: () => {

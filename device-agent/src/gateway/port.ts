@@ -3,16 +3,22 @@
  * apart. Connections are bounded in number, in bytes before a login, and in time.
  */
 
+import { STATUS_CODES } from 'node:http';
 import { createServer, type Server, type Socket } from 'node:net';
 import { fromBase64url } from '@fieldproof/protocol/bytes';
 import type { Clock, TimerHandle } from '../clock.ts';
 import { AgentError, reasonOf } from '../errors.ts';
 import { LeafConnection, type LeafConnectionHooks } from './leaf-connection.ts';
+import { MAX_PASSED_BYTES, type Passed } from './pass-through.ts';
 
 const MAX_HEAD_BYTES = 2048;
 const HEAD_MS = 5000;
+/** For an answer of the network. */
+const ANSWER_MS = 30_000;
 const CHECK_MS = 2000;
-const HELLO = /^GET \/v1\/gateway\/hello\?nonce=([A-Za-z0-9_-]{22,43}) HTTP\/1\.[01]\r\n/;
+const REQUEST = /^(GET|POST) (\/[!-~]{1,300}) HTTP\/1\.[01]\r\n/;
+const LENGTH = /\r\ncontent-length: *(\d{1,6})\r\n/i;
+const HELLO = /^\/v1\/gateway\/hello\?nonce=([A-Za-z0-9_-]{22,43})$/;
 
 export interface GatewayPortOptions {
   readonly listen: string;
@@ -20,6 +26,8 @@ export interface GatewayPortOptions {
   readonly clock: Clock;
   /** The signed hello for a client nonce. */
   readonly hello: (clientNonce: Uint8Array) => Uint8Array;
+  /** Passes a request of a leaf on to the network. */
+  readonly pass: (method: string, path: string, body: Uint8Array) => Promise<Passed>;
   readonly hooks: LeafConnectionHooks;
   /** A connection was turned away for want of room. */
   readonly onFull: () => void;
@@ -88,8 +96,21 @@ export class GatewayPort {
         clock.cancel(timer);
         socket.removeListener('data', onData);
         this.#begin(socket, head);
-      } else if (head[0] !== 0x47 || head.length > MAX_HEAD_BYTES) socket.destroy();
-      else if (Buffer.from(head).includes('\r\n\r\n')) this.#answer(socket, head);
+        return;
+      }
+      const end = Buffer.from(head.subarray(0, MAX_HEAD_BYTES)).indexOf('\r\n\r\n');
+      const isHttp = head[0] === 0x47 || head[0] === 0x50;
+      if (!isHttp || (end < 0 && head.length >= MAX_HEAD_BYTES)) socket.destroy();
+      if (!isHttp || end < 0) return;
+      const text = Buffer.from(head.subarray(0, end + 2)).toString('latin1');
+      const length = Number(LENGTH.exec(text)?.[1] ?? 0);
+      if (length > MAX_PASSED_BYTES) socket.destroy();
+      if (length > MAX_PASSED_BYTES || head.length < end + 4 + length) return;
+      socket.removeListener('data', onData);
+      clock.cancel(timer);
+      const late = clock.after(ANSWER_MS, () => socket.destroy());
+      socket.on('close', () => clock.cancel(late));
+      void this.#answer(socket, text, head.slice(end + 4, end + 4 + length));
     };
     socket.on('data', onData);
   }
@@ -107,25 +128,31 @@ export class GatewayPort {
     connection.start(first);
   }
 
-  #answer(socket: Socket, head: Uint8Array): void {
-    const [, nonce] = HELLO.exec(Buffer.from(head).toString('latin1')) ?? [];
-    let body: Uint8Array | undefined;
+  async #answer(socket: Socket, head: string, body: Uint8Array): Promise<void> {
+    const [, method = '', path = ''] = REQUEST.exec(head) ?? [];
+    const [, nonce] = (method === 'GET' && HELLO.exec(path)) || [];
+    const answer =
+      nonce === undefined ? await this.#options.pass(method, path, body) : this.#ownHello(nonce);
+    const isCose = answer.status === 200 && method === 'GET';
+    const type = isCose ? 'application/cose; cose-type="cose-sign1"' : 'application/octet-stream';
+    const lines = [
+      `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? 'Answer'}`,
+      `content-type: ${answer.status >= 400 ? 'application/problem+json' : type}`,
+      `content-length: ${answer.body.length}`,
+      ...['cache-control: no-store', 'connection: close', '', ''],
+    ];
+    if (!socket.destroyed)
+      socket.end(Buffer.concat([Buffer.from(lines.join('\r\n')), answer.body]));
+  }
+
+  #ownHello(nonce: string): Passed {
     try {
-      body = nonce === undefined ? undefined : this.#options.hello(fromBase64url(nonce));
+      const clientNonce = fromBase64url(nonce);
+      if (clientNonce.length >= 16) return { status: 200, body: this.#options.hello(clientNonce) };
     } catch {
       // Answered below.
     }
-    const status = body === undefined ? '404 Not Found' : '200 OK';
-    const type = body === undefined ? 'text/plain' : 'application/cose; cose-type="cose-sign1"';
-    const bytes = body ?? new Uint8Array(0);
-    socket.end(
-      Buffer.concat([
-        Buffer.from(
-          `HTTP/1.1 ${status}\r\ncontent-type: ${type}\r\ncontent-length: ${bytes.length}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n`,
-        ),
-        bytes,
-      ]),
-    );
+    return { status: 400, body: new Uint8Array(0) };
   }
 
   #checkLater(): void {
