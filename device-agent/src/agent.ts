@@ -260,6 +260,7 @@ export class Agent {
     const parts = this.#parts;
     if (parts === undefined) throw new AgentError('ERR_AGENT_STATE', 'agent: expected it started');
     const { config, clock } = this.#options;
+    const { sealEveryMs } = this.#effective;
     const { boot, membership, journal, settlement, outbox, parked } = parts;
     const sealed = journal.counts();
     const { settled, rejected, lastReject } = settlement.counts();
@@ -299,7 +300,10 @@ export class Agent {
       ...(this.#edge && { edge: this.#edge.status() }),
       remote: parts.remote.status(),
       disk: this.#meter.status(),
-      lossWindow: lossWindow(config, parts.memory !== undefined),
+      lossWindow: lossWindow(
+        { ...config, batch: { ...config.batch, sealEveryMs } },
+        parts.memory !== undefined,
+      ),
       ...(parts.gateway && { gateway: parts.gateway.status() }),
       ...(parts.via?.gateway && {
         via: { gateway: parts.via.gateway, address: `${parts.via.host}:${parts.via.port}` },
@@ -396,7 +400,7 @@ export class Agent {
     const journal = new Journal({ network, signer, boot, outbox, clock: clockState, format, log });
     const settlement = new Settlement({ outbox, parked, journal, clock, log });
     const bootMs = (): number => clockState.bootMs();
-    const remote = this.#makeRemote({ state, membership, clockState, journal });
+    const remote = this.#makeRemote({ state, membership, clockState, journal, disk });
     await remote.load();
     this.#effective = remote.effective ?? ownSettings(this.#options.config);
     const effective = (): EffectiveSettings => this.#effective;
@@ -555,12 +559,14 @@ export class Agent {
   }
 
   #makeRemote(
-    parts: Pick<Parts, 'membership' | 'clockState' | 'journal'> & { readonly state: string },
+    parts: Pick<Parts, 'membership' | 'clockState' | 'journal' | 'disk'> & {
+      readonly state: string;
+    },
   ): RemoteConfig {
     const { config, clock, log } = this.#options;
-    const { membership, clockState, journal, state } = parts;
+    const { membership, clockState, journal, disk, state } = parts;
     return new RemoteConfig({
-      ...{ folder: state, settings: config.remote, clock, log },
+      ...{ folder: state, settings: config.remote, clock, log, disk },
       wall: () => clockState.read(),
       open: (envelope) => {
         const message = openKept('config', envelope, membership);

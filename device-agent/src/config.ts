@@ -253,6 +253,11 @@ async function checkTree(
       `link.backoffMaxMs: expected at least link.backoffMinMs, ${backoffMinMs}, got ${backoffMaxMs}`,
     );
   }
+  if (settings.remote.maxSealEveryMs < settings.remote.minSealEveryMs) {
+    problems.push(
+      `remote.maxSealEveryMs: expected at least remote.minSealEveryMs, ${settings.remote.minSealEveryMs}, got ${settings.remote.maxSealEveryMs}`,
+    );
+  }
   if (settings.remote.maxIntervalMs < settings.remote.minIntervalMs) {
     const { minIntervalMs, maxIntervalMs } = settings.remote;
     problems.push(

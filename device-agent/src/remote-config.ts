@@ -17,6 +17,7 @@ import {
 } from '@fieldproof/protocol/desired-state';
 import { parseEnvelope } from '@fieldproof/protocol/envelope';
 import type { Clock, TimerHandle } from './clock.ts';
+import type { Disk } from './disk.ts';
 import { reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
 import { loadRemoteRecord, NO_RECORD, type RemoteRecord, saveRemoteRecord } from './remote-file.ts';
@@ -38,6 +39,7 @@ export interface RemoteConfigOptions {
   /** The wall clock, and how far it may be off; null while it is not believed. */
   readonly wall: () => { readonly wallMs: number; readonly boundMs: number | null };
   readonly log: Log;
+  readonly disk?: Disk;
   /** Verifies an envelope under the present control key and gives its payload. */
   readonly open: (envelope: Uint8Array) => Uint8Array;
   readonly judge: (state: DesiredState) => Promise<Judged>;
@@ -87,8 +89,8 @@ export class RemoteConfig {
 
   /** Brings back what was in force, verified and judged again. Before the sensors start. */
   async load(): Promise<void> {
-    const { folder, log, settings } = this.#options;
-    this.#record = await loadRemoteRecord(folder, log);
+    const { folder, settings } = this.#options;
+    this.#record = await loadRemoteRecord(folder, this.#options);
     const { inForce, trial } = this.#record;
     if (inForce === null) return;
     if (!settings.allow) {
@@ -418,7 +420,7 @@ export class RemoteConfig {
   async #keep(record: RemoteRecord): Promise<boolean> {
     const isNew = record.newest > this.#record.newest && record.inForce !== this.#record.inForce;
     try {
-      await saveRemoteRecord(this.#options.folder, record);
+      await saveRemoteRecord(this.#options.folder, record, this.#options.disk);
       this.#record = record;
       return true;
     } catch (error) {

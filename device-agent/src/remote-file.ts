@@ -4,7 +4,6 @@
  */
 
 import { createHash } from 'node:crypto';
-import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { equalBytes } from '@fieldproof/protocol/bytes';
 import { decode, encode } from '@fieldproof/protocol/cbor';
@@ -21,6 +20,7 @@ import {
   uint,
 } from '@fieldproof/protocol/fields';
 import { encodeMessage, PAYLOAD_LIMITS } from '@fieldproof/protocol/messages';
+import { type Disk, systemDisk } from './disk.ts';
 import { readIfPresent, replaceFile } from './durable-file.ts';
 import { reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
@@ -65,9 +65,12 @@ export const NO_RECORD: RemoteRecord = {
 };
 
 /** Reads the file. One that is damaged is put aside as `…-damaged`, told, and counts as none. */
-export async function loadRemoteRecord(folder: string, log: Log): Promise<RemoteRecord> {
+export async function loadRemoteRecord(
+  folder: string,
+  { log, disk = systemDisk }: { readonly log: Log; readonly disk?: Disk },
+): Promise<RemoteRecord> {
   const path = join(folder, REMOTE_FILE);
-  const file = await readIfPresent(path);
+  const file = await readIfPresent(path, disk);
   if (file === undefined) return NO_RECORD;
   try {
     return decodeRemoteRecord(file);
@@ -78,15 +81,19 @@ export async function loadRemoteRecord(folder: string, log: Log): Promise<Remote
         reason: reasonOf(error),
       },
     );
-    await rename(path, `${path}-damaged`);
+    await disk.rename(path, `${path}-damaged`);
     return NO_RECORD;
   }
 }
 
 /** @throws the file system's error; the file is then as it was. */
-export async function saveRemoteRecord(folder: string, record: RemoteRecord): Promise<void> {
+export async function saveRemoteRecord(
+  folder: string,
+  record: RemoteRecord,
+  disk: Disk = systemDisk,
+): Promise<void> {
   const content = encodeMessage(record);
-  await replaceFile(join(folder, REMOTE_FILE), encode([sha256(content), content]));
+  await replaceFile(join(folder, REMOTE_FILE), encode([sha256(content), content]), { disk });
 }
 
 /** @throws {ProtocolError} for all but what `saveRemoteRecord` wrote. */

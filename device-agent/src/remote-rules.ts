@@ -5,7 +5,6 @@
 
 import {
   HEARTBEAT_LIMITS,
-  SEAL_LIMITS,
   type Wishes,
   type WishProblem,
 } from '@fieldproof/protocol/desired-state';
@@ -201,7 +200,8 @@ function checkPreferences(
   const { sealEveryMs = own.batch.sealEveryMs, heartbeatMs = own.link.heartbeatMs } = preferences;
   checkRange(sealEveryMs, 'preferences.sealEveryMs', {
     min: Math.min(remote.minSealEveryMs, own.batch.sealEveryMs),
-    ...{ max: SEAL_LIMITS.max, objections },
+    max: Math.max(remote.maxSealEveryMs, own.batch.sealEveryMs),
+    objections,
   });
   checkRange(heartbeatMs, 'preferences.heartbeatMs', {
     min: Math.min(remote.minHeartbeatMs, own.link.heartbeatMs),

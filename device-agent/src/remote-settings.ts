@@ -13,8 +13,9 @@ export interface RemoteSettings {
   /** Shortest and longest interval that may be asked for, ms; the file's own is always allowed. */
   readonly minIntervalMs: number;
   readonly maxIntervalMs: number;
-  /** The same for `batch.sealEveryMs` and `link.heartbeatMs`. */
+  /** The same for `batch.sealEveryMs`, which is also what a power cut may take, and `link.heartbeatMs`. */
   readonly minSealEveryMs: number;
+  readonly maxSealEveryMs: number;
   readonly minHeartbeatMs: number;
   /** `add`: for streams that have no definition in the file; `replace`: for all; `refuse`: none. */
   readonly edge: 'add' | 'replace' | 'refuse';
@@ -28,6 +29,7 @@ export const REMOTE_SETTINGS: Check<RemoteSettings> = section<RemoteSettings>({
   minIntervalMs: integer({ ...INTERVAL_LIMITS, byDefault: 1000 }),
   maxIntervalMs: integer({ ...INTERVAL_LIMITS, byDefault: INTERVAL_LIMITS.max }),
   minSealEveryMs: integer({ ...SEAL_LIMITS, byDefault: 1000 }),
+  maxSealEveryMs: integer({ ...SEAL_LIMITS, byDefault: 60_000 }),
   minHeartbeatMs: integer({ ...HEARTBEAT_LIMITS, byDefault: 10_000 }),
   edge: oneOf(['add', 'replace', 'refuse'], 'add'),
   graceMs: integer({ min: 100, max: 3_600_000, byDefault: 35_000 }),

@@ -5,7 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog } from '@fieldproof/device-agent/log';
 import { RemoteConfig, type RemoteConfigOptions } from '@fieldproof/device-agent/remote-config';
-import { decodeRemoteRecord, REMOTE_FILE } from '@fieldproof/device-agent/remote-file';
+import {
+  decodeRemoteRecord,
+  loadRemoteRecord,
+  NO_RECORD,
+  REMOTE_FILE,
+  saveRemoteRecord,
+} from '@fieldproof/device-agent/remote-file';
 import { type EffectiveSettings, judgeWishes } from '@fieldproof/device-agent/remote-rules';
 import { REMOTE_SETTINGS } from '@fieldproof/device-agent/remote-settings';
 import { type ConfigReport, configReportOf } from '@fieldproof/protocol/config-report';
@@ -15,6 +21,7 @@ import { CONTENT_TYPES, downAad, open, seal } from '@fieldproof/protocol/envelop
 import { decodeEvent, encodeEvent } from '@fieldproof/protocol/messages';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type FakeClock, fakeClock, until } from './fake-clock.ts';
+import { FragileDisk } from './fragile-disk.ts';
 
 const control = signerFromSeed(new Uint8Array(32).fill(3));
 const aad = downAad('testnet1', 'config', 'device');
@@ -267,6 +274,32 @@ describe('the file', () => {
     expect(reports.at(-1)!.reasons[0]).toContain('does not verify');
     // Under the new key, which the operator has by then, it comes again.
     expect((await give(again, payload)).outcome).toBe('applied');
+  });
+
+  test('is the one before or the one after a power cut at any operation, and never damaged', async () => {
+    const at = '/data/state';
+    let cut = 0;
+    for (let isOver = false; !isOver; ) {
+      cut += 1;
+      for (const chance of [0, 0.5, 0.99]) {
+        const disk = new FragileDisk();
+        await disk.makeFolder(at);
+        await saveRemoteRecord(at, { ...NO_RECORD, newest: 1 }, disk);
+        const before = disk.operations;
+        disk.plan = (operation) => (operation === before + cut ? 'cut' : 'pass');
+        isOver = await saveRemoteRecord(at, { ...NO_RECORD, newest: 2 }, disk).then(
+          () => true,
+          () => false,
+        );
+        const errors: string[] = [];
+        const log = { ...silentLog, error: (message: string) => void errors.push(message) };
+        const after = disk.afterPowerCut(() => chance);
+        const { newest } = await loadRemoteRecord(at, { log, disk: after });
+        expect([cut, newest, errors]).toEqual([cut, isOver ? 2 : expect.any(Number), []]);
+        expect([1, 2]).toContain(newest);
+      }
+    }
+    expect(cut).toBeGreaterThan(4);
   });
 
   test('that cannot be written means refused, and nothing is applied', async () => {

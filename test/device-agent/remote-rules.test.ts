@@ -118,6 +118,12 @@ describe('what an operator may ask for', () => {
       ['preferences.sealEveryMs limit'],
     ],
     [
+      'sealing too seldom',
+      { preferences: { sealEveryMs: 60_001 } },
+      {},
+      ['preferences.sealEveryMs limit'],
+    ],
+    [
       'signs of life too often',
       { preferences: { heartbeatMs: 2000 } },
       {},

@@ -120,6 +120,10 @@ test('what the device refuses is told with its reasons, and the state before sta
     /ERR_CONFIG_REFUSED: balcony .*wanted\[0\]: expected a profile of this device: room, got "attic"/,
   );
   expect(JSON.parse(set.out).wanted.standing).toBe('refused');
+  const history = JSON.parse((await cli('config', 'history', 'balcony', '--json')).out);
+  expect(history.states.map((each: { standing: string }) => each.standing)).toEqual([
+    ...['refused', 'applied'],
+  ]);
   const show = await cli('config', 'show', 'balcony');
   expect(show.out).toMatch(
     /standing +refused .*\n.*in force +version 1\nreason +ERR_CONFIG_INVALID\nreason +wanted\[0\]/,

@@ -63,6 +63,8 @@ export interface DeviceConfig {
   readonly device: string;
   /** Newest first. */
   readonly states: readonly IssuedState[];
+  /** Version that it last said is in force; 0 for none, null when it said nothing. */
+  readonly inForce: number | null;
   readonly delivery: Delivery;
 }
 
@@ -161,15 +163,17 @@ export class ConfigDesk {
   /** What is known of a device. */
   of(device: string): DeviceConfig {
     const entry = this.#devices.get(device);
-    if (entry === undefined) return { device, states: [], delivery: NOT_SENT };
+    if (entry === undefined) return { device, states: [], inForce: null, delivery: NOT_SENT };
+    const inForce = inForceOf(entry.reports);
     const states = entry.issued.map((record, at): IssuedState => {
       const { type: _type, device: _device, ...rest } = record;
       const reports = entry.reports.filter(({ digest }) => digest === record.digest);
       const isNewest = at === entry.issued.length - 1;
-      const standing = standingOf(record, reports, { isNewest, nowMs: this.#options.clock() });
+      const nowMs = this.#options.clock();
+      const standing = standingOf(record, reports, { isNewest, inForce, nowMs });
       return { ...rest, wishes: wishesOf(record), standing, reports };
     });
-    return { device, states: states.reverse(), delivery: entry.delivery };
+    return { device, states: states.reverse(), inForce, delivery: entry.delivery };
   }
 
   /** Devices that something was issued to. */
@@ -309,7 +313,8 @@ export class ConfigDesk {
     const wanted = issued.at(-1);
     if (wanted === undefined) return undefined;
     const own = reports.filter(({ digest }) => digest === wanted.digest);
-    return standingOf(wanted, own, { isNewest: true, nowMs: this.#options.clock() });
+    const inForce = inForceOf(reports);
+    return standingOf(wanted, own, { isNewest: true, inForce, nowMs: this.#options.clock() });
   }
 
   #entry(device: string): Entry {
@@ -342,22 +347,33 @@ export function refuseMistakes(mistakes: readonly string[]): void {
 }
 
 function standingOf(
-  { expiresMs }: IssuedRecord,
+  { expiresMs, version }: IssuedRecord,
   reports: readonly ReportedRecord[],
-  { isNewest, nowMs }: { readonly isNewest: boolean; readonly nowMs: number },
+  now: { readonly isNewest: boolean; readonly inForce: number | null; readonly nowMs: number },
 ): Standing {
+  const { isNewest, inForce, nowMs } = now;
   const last = reports.at(-1);
   if (last === undefined) {
     if (!isNewest) return 'replaced';
     return expiresMs <= nowMs ? 'expired' : 'waiting';
   }
-  if (last.outcome === 'applied' && !isNewest) return 'replaced';
+  // One behind it that was refused leaves it in force.
+  if (last.outcome === 'applied' && !isNewest && inForce !== version) return 'replaced';
   if (last.outcome === 'refused' && last.code === 'ERR_CONFIG_NOT_KEPT' && isNewest) {
     return expiresMs <= nowMs ? 'expired' : 'waiting';
   }
   // Its key was replaced, not its time over: it is sent again under the new one.
   if (last.outcome === 'expired' && expiresMs > nowMs && isNewest) return 'waiting';
   return last.outcome;
+}
+
+/** As the newest report says. */
+function inForceOf(reports: readonly ReportedRecord[]): number | null {
+  let newest: ReportedRecord | undefined;
+  for (const report of reports) {
+    if (newest === undefined || report.entry >= newest.entry) newest = report;
+  }
+  return newest?.inForce ?? null;
 }
 
 function isWhole({ payload, digest }: IssuedRecord): boolean {

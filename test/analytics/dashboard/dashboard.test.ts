@@ -334,7 +334,7 @@ describeWith(['chromium'], 'the dashboard in a browser', () => {
       ],
     };
     const delivery = { attempts: 1, lastMs: 0, connected: true, problem: null };
-    const desk = { of: (device: string) => ({ device, states: [state], delivery }) };
+    const desk = { of: (device: string) => ({ device, states: [state], inForce: 3, delivery }) };
     const { page, session, problems } = await opened(SAMPLES.slice(0, 1), {
       deviceConfig: { desk } as unknown as DeviceConfigService,
     });

@@ -194,6 +194,18 @@ describe('answers', () => {
     expect(standing(again)).toEqual(['refused']);
   });
 
+  test('a refusal leaves the state before in force; what is applied replaces it', async () => {
+    const desk = await openDesk();
+    await issue(desk);
+    await answer(desk, {}, 5);
+    await issue(desk);
+    await answer(desk, { outcome: 'refused', code: 'ERR_CONFIG_INVALID', inForce: 1 }, 6);
+    expect(standing(desk)).toEqual(['refused', 'applied']);
+    await issue(desk);
+    await answer(desk, {}, 7);
+    expect(standing(desk)).toEqual(['applied', 'refused', 'replaced']);
+  });
+
   test('of a hostile device do not fill the disk', async () => {
     const desk = await openDesk();
     await issue(desk);

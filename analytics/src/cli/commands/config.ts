@@ -114,8 +114,7 @@ Examples:
     const answers: Config[] = [];
     for (const device of devices) {
       const path = pathOf(device);
-      const before = await client.json<Config>('GET', path);
-      const present = before.wanted?.wishes ?? {};
+      const present = await presentWishes(client, device);
       const body = options.add === true ? joinWishes(present, given) : given;
       if (options.json !== true) noteDropped(present, body, io);
       let answer = await client.json<Config>('PUT', path, body);
@@ -185,6 +184,14 @@ async function inputOf(options: Invocation['options'], io: CliIo): Promise<Wishe
     throw new AnalyticsError('ERR_USAGE', `--file ${path}: cannot be read (${error.code})`);
   });
   return joinWishes(await wishesOfFile(text, path), flags);
+}
+
+/** What a device is set to: the newest settings that it has not turned down. */
+async function presentWishes(client: ApiClient, device: DeviceName): Promise<WishesInput> {
+  const path = `${pathOf(device)}/history`;
+  const { states } = await client.json<{ states: readonly State[] }>('GET', path);
+  const present = states.find(({ standing }) => standing === 'applied' || standing === 'waiting');
+  return present?.wishes ?? {};
 }
 
 /** Asks until the device has answered, and shows where it stands meanwhile. */

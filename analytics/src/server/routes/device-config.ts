@@ -138,7 +138,7 @@ export function deviceConfigRoutes(service: DeviceConfigService | undefined): Ro
       );
     };
     const of = (device: string): DeviceConfig =>
-      service?.desk.of(device) ?? { device, states: [], delivery: NOT_SENT };
+      service?.desk.of(device) ?? { device, states: [], inForce: null, delivery: NOT_SENT };
     const params = objectOf({ device: { type: 'string', minLength: 1, maxLength: 64 } });
     const common = { tags: ['devices'], security: BEARER, params };
     return async (app) => {
@@ -242,16 +242,10 @@ async function requireDevice(device: string, views: DeviceViews): Promise<void> 
   throw new AnalyticsError('ERR_CONFIG_DEVICE', `device ${device.slice(0, 64)}: not known`);
 }
 
-function view({ device, states, delivery }: DeviceConfig, nowMs: number) {
+function view({ device, states, inForce, delivery }: DeviceConfig, nowMs: number) {
   const [newest] = states;
-  const last = states
-    .flatMap(({ reports }) => reports)
-    .reduce<{ entry: number; inForce: number } | null>(
-      (a, b) => (a === null || b.entry > a.entry ? b : a),
-      null,
-    );
   const wanted = newest === undefined ? null : stateView(newest);
-  return { nowMs, device, wanted, inForce: last?.inForce ?? null, delivery };
+  return { nowMs, device, wanted, inForce, delivery };
 }
 
 function stateView({ version, id, digest, atMs, expiresMs, by, ...rest }: IssuedState) {
