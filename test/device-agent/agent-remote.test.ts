@@ -119,6 +119,32 @@ test('a desired state is applied within the boot, reported, and stated by the ne
   expect(births().at(-1)!.profiles.room).toHaveLength(1);
 });
 
+test('an edge function from afar sends results in place of readings, until it is taken away', async () => {
+  await startAgent();
+  const count = (kind: string) => network.kinds().filter((each) => each === kind).length;
+  network.send('config', state(1, { edge: { 'room/temperature': 'window 1s mean' } }));
+  await until(() => count('result') > 0, 'results');
+  expect(
+    births()
+      .at(-1)!
+      .profiles.room!.map(({ metric }) => metric),
+  ).toContain('temperature.mean');
+  network.send('config', state(2));
+  await report('applied', 1);
+  await until(
+    () =>
+      births()
+        .at(-1)!
+        .profiles.room!.some(({ metric }) => metric === 'temperature'),
+    'a birth',
+  );
+  expect(
+    births()
+      .at(-1)!
+      .profiles.room!.map(({ metric }) => metric),
+  ).not.toContain('temperature.mean');
+});
+
 test('what the device does not have or the owner does not allow is refused with all reasons', async () => {
   const agent = await startAgent({ remote: { minIntervalMs: 5000 } });
   network.send(
