@@ -55,6 +55,7 @@ const STATUS_EVERY_MS = 10_000;
 /** Without a memory folder the status is on the card: after the first minutes, in which people look, more rarely. */
 const STATUS_ON_CARD_EVERY_MS = 60_000;
 const WATCHED_MS = 10 * 60_000;
+const EXPIRE_EVERY_MS = 15 * 60_000;
 /** What is durable and not sent yet gets this long at `stop`; it is sent at the next start otherwise. */
 const STOP_PATIENCE_MS = 1000;
 const MIB = 1024 * 1024;
@@ -128,6 +129,7 @@ export class Agent {
   /** Under way: a start with another key or id. */
   #restarting: Promise<void> | undefined;
   #isStopping = false;
+  #expireAtMs = 0;
   /** What the owner's configuration and the operator's desired state make together. */
   #effective: EffectiveSettings;
   /** Undefined where there are no edge functions. */
@@ -669,9 +671,18 @@ export class Agent {
       // Also looks for a step of the clock while there is nothing to seal.
       this.#parts?.clockState.read();
       void this.#parts?.clockState.checkTimesyncd();
+      this.#expire();
       void this.#parts?.remote.check();
       void this.#sealBatch();
     });
+  }
+
+  /** Now and then. */
+  #expire(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs < this.#expireAtMs) return;
+    this.#expireAtMs = nowMs + EXPIRE_EVERY_MS;
+    void this.#parts?.journal.expire();
   }
 
   #birth(nonce: Uint8Array | null): ReturnType<Journal['birth']> {

@@ -5,10 +5,17 @@ import type { Command } from 'commander';
 import type { AgentConfig } from './config.ts';
 import { examine, type Finding, formatFindings, ok, throwIfUnhealthy } from './doctor.ts';
 import { checkFiles, checkSensors, failFor } from './doctor-agent.ts';
-import { checkDisk, checkPower, checkWear, checkWrites } from './doctor-machine.ts';
+import {
+  checkDisk,
+  checkLossWindow,
+  checkPower,
+  checkWear,
+  checkWrites,
+} from './doctor-machine.ts';
 import { checkNetwork } from './doctor-network.ts';
 import type { DataFlags } from './owner-commands.ts';
 import { lockHolder } from './state-lock.ts';
+import { loadStatus } from './status.ts';
 
 /** What the command needs of its surroundings. */
 export interface DoctorContext {
@@ -59,7 +66,16 @@ export async function examineAgent(
     sensors: () => checkSensors(config, { dataDir, root }),
     disk: () => checkDisk(dataDir),
     wear: () => checkWear(root),
-    writes: () => checkWrites(root, pid),
+    writes: async () => {
+      const said = pid === undefined ? undefined : await loadStatus(dataDir);
+      const { budgetBytesPerDay } = config?.disk ?? said?.disk ?? { budgetBytesPerDay: 40_000_000 };
+      const counted = said?.disk?.bytesPerDay ?? 0;
+      const hasFront = said?.lossWindow?.hasFront ?? config?.memoryFolder !== undefined;
+      return [
+        ...(await checkWrites(root, pid, { budgetBytesPerDay, counted })),
+        ...checkLossWindow(config, hasFront),
+      ];
+    },
     power: () => checkPower(root),
   });
 }

@@ -3,15 +3,15 @@
 import type { StatsFs } from 'node:fs';
 import { readdir, readFile, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { AgentConfig } from './config.ts';
 import { type Finding, fail, ok, skip, warn } from './doctor.ts';
+import { formatLossWindow, lossWindow } from './loss-window.ts';
 
 const MIB = 1024 * 1024;
 const DISK_WARN_BYTES = 500 * MIB;
 const DISK_FAIL_BYTES = 50 * MIB;
 /** Files that can still be made. */
 const INODES_WARN = 10_000;
-/** What an agent may write in a day: 1 Hz on ten channels, with room. */
-export const WRITE_BUDGET_BYTES = 40_000_000;
 /** Before that a day's figure is a guess. */
 const MIN_UPTIME_S = 3600;
 const CLOCK_TICKS = 100;
@@ -78,10 +78,16 @@ export async function checkWear(root: string): Promise<readonly Finding[]> {
   return findings.length > 0 ? findings : [skip('card-wear', 'no card of this machine tells')];
 }
 
-/** @param pid - the running agent. */
+/**
+ * What the running agent writes a day: as the kernel counts it, and as the agent does, which counts the file system's
+ * journal too; the larger figure.
+ *
+ * @param pid - the running agent.
+ */
 export async function checkWrites(
   root: string,
   pid: number | undefined,
+  { budgetBytesPerDay, counted }: { readonly budgetBytesPerDay: number; readonly counted?: number },
 ): Promise<readonly Finding[]> {
   if (pid === undefined) return [skip('card-writes', 'no agent is running')];
   const proc = join(root, 'proc');
@@ -96,10 +102,20 @@ export async function checkWrites(
     return [skip('card-writes', `process ${pid} belongs to another user; ask as that one`)];
   }
   if (seconds < MIN_UPTIME_S) return [skip('card-writes', 'the agent runs for less than an hour')];
-  const daily = (written / seconds) * 86_400;
-  const said = `${(daily / 1e6).toFixed(1)} MB a day of ${WRITE_BUDGET_BYTES / 1e6} MB`;
-  const remedy = 'Lengthen batch.sealEveryMs, outbox.fsyncEveryMs or intervals of sensors.';
-  return [daily > WRITE_BUDGET_BYTES ? warn('card-writes', said, remedy) : ok('card-writes', said)];
+  const daily = Math.max((written / seconds) * 86_400, counted ?? 0);
+  const said = `${(daily / 1e6).toFixed(1)} MB a day of ${budgetBytesPerDay / 1e6} MB`;
+  const remedy =
+    'Set memoryFolder to a tmpfs (the installed service has one), or lengthen batch.sealEveryMs.';
+  return [daily > budgetBytesPerDay ? warn('card-writes', said, remedy) : ok('card-writes', said)];
+}
+
+/** What a power cut can cost, which the owner should know before it happens. */
+export function checkLossWindow(
+  config: AgentConfig | undefined,
+  hasFront: boolean,
+): readonly Finding[] {
+  if (config === undefined) return [skip('may-be-lost', 'without a configuration')];
+  return [ok('may-be-lost', formatLossWindow(lossWindow(config, hasFront)))];
 }
 
 /** What the firmware of a Raspberry Pi noticed. */

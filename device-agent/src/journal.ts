@@ -22,7 +22,7 @@ import type { Boot } from './boot.ts';
 import type { ClockReading, ClockState } from './clock-state.ts';
 import { AgentError, reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
-import type { Outbox } from './outbox.ts';
+import type { Outbox, OutboxVictim } from './outbox.ts';
 import type { PendingEnvelope } from './outbox-cursor.ts';
 import type { BootRanges } from './outbox-ledger.ts';
 
@@ -47,7 +47,7 @@ export interface JournalCounts {
   readonly readings: number;
   /** Readings that were taken and could not be kept. */
   readonly lostReadings: number;
-  /** Envelopes given up because the outbox was full. */
+  /** Envelopes given up because the outbox was full, or they were too old. */
   readonly dropped: number;
 }
 
@@ -171,6 +171,24 @@ export class Journal {
     return this.#serially(() => this.#declare());
   }
 
+  /** Gives up what is surely older than the outbox keeps. Never rejects: it is tried again later. */
+  expire(): Promise<void> {
+    return this.#serially(async () => {
+      const { outbox, log } = this.#options;
+      let dropped = 0;
+      try {
+        for (let old = outbox.expired(); old !== undefined; old = outbox.expired()) {
+          const isGone = await this.#giveUp(old, 'too old');
+          dropped += old.envelopes;
+          if (!isGone) break;
+        }
+        await this.#tellDropped(dropped, 'envelopes given up that are too old');
+      } catch (error) {
+        log.error('what is too old was not given up', { reason: reasonOf(error) });
+      }
+    });
+  }
+
   /** Remembers that something was given up outside of here; the next telemetry declares it. */
   oweGap(): void {
     this.#owesGap = true;
@@ -242,24 +260,35 @@ export class Journal {
   }
 
   async #makeRoom(bytes: number): Promise<void> {
-    const { outbox, log } = this.#options;
+    const { outbox } = this.#options;
     let dropped = 0;
     while (outbox.isFull(bytes)) {
       if (outbox.victim() === undefined) await outbox.roll();
       const victim = outbox.victim();
       if (victim === undefined) break;
-      // Durable before the deletion: nothing goes without its declaration.
-      await this.#putGaps([...outbox.undeclared(), ...victim.lost], 'outbox full');
-      await outbox.sync();
-      const { segments } = outbox.stats();
-      await outbox.giveUp(victim);
+      const isGone = await this.#giveUp(victim, 'outbox full');
       dropped += victim.envelopes;
       // It could not be deleted: giving up more would lose more and free nothing.
-      if (outbox.stats().segments >= segments) break;
+      if (!isGone) break;
     }
+    await this.#tellDropped(dropped, 'outbox full, oldest envelopes given up');
+  }
+
+  /** @returns whether the segment is gone. */
+  async #giveUp(victim: OutboxVictim, reason: string): Promise<boolean> {
+    const { outbox } = this.#options;
+    // Durable before the deletion: nothing goes without its declaration.
+    await this.#putGaps([...outbox.undeclared(), ...victim.lost], reason);
+    await outbox.sync();
+    const { segments } = outbox.stats();
+    await outbox.giveUp(victim);
+    return outbox.stats().segments < segments;
+  }
+
+  async #tellDropped(dropped: number, what: string): Promise<void> {
     if (dropped === 0) return;
     this.#counts.dropped += dropped;
-    log.warn('outbox full, oldest envelopes given up', { dropped });
+    this.#options.log.warn(what, { dropped });
     const payload = encodeEvent({ event: 'outbox-dropped', detail: { envelopes: dropped } });
     await this.#append('event', CONTENT_TYPES.cbor, payload);
   }

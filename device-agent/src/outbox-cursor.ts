@@ -74,6 +74,10 @@ export class OutboxCursor {
       }
       const offset = Math.max(this.#at.offset, SEGMENT_MAGIC.length);
       if (offset >= segment.length) {
+        // More may come behind the end of the last one.
+        if (this.#source.nextSegment(segment.index + 1) === undefined) {
+          return this.#nextInFront(limit);
+        }
         await this.#moveTo({ segment: segment.index + 1, offset: 0 });
         continue;
       }

@@ -1,7 +1,7 @@
 /**
  * The front of the outbox: what was sealed lately lies in memory, and in a file of a memory-backed folder (tmpfs) that
  * outlives the process but not the machine. What the network has proved to have before it is due never touches the
- * card; the rest is spilled there by the outbox. Decision 019.
+ * card; the rest is spilled there by the outbox. docs/decisions/022.
  *
  * The file is a segment like the others: marks of what is settled, then envelopes. It begins anew whenever nothing
  * waits in it.

@@ -112,7 +112,11 @@ export function meteredDisk(
     if (kind !== undefined) meter.count(kind, { pages: SYNC_PAGES, syncs: 1 });
   };
   return {
-    ...disk,
+    readFile: (path) => disk.readFile(path),
+    readdir: (path) => disk.readdir(path),
+    stat: (path) => disk.stat(path),
+    makeFolder: (path) => disk.makeFolder(path),
+    rename: (from, to) => disk.rename(from, to),
     open: async (path, flags, mode) => {
       const file = await disk.open(path, flags, mode);
       const kind = kindOf(path);

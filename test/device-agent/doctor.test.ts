@@ -7,6 +7,8 @@ import { checkPower, checkWear, checkWrites } from '@fieldproof/device-agent/doc
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { FakeNetwork } from './fake-network.ts';
 
+const BUDGET = { budgetBytesPerDay: 40_000_000 };
+
 let folder: string;
 let network: FakeNetwork;
 
@@ -165,7 +167,10 @@ describe('what the machine says of itself', () => {
 
   test('a machine that does not tell is no failure', async () => {
     const found = [...(await checkPower(folder)), ...(await checkWear(folder))];
-    found.push(...(await checkWrites(folder, undefined)), ...(await checkWrites(folder, 7)));
+    found.push(
+      ...(await checkWrites(folder, undefined, BUDGET)),
+      ...(await checkWrites(folder, 7, BUDGET)),
+    );
     expect(found.map(({ state }) => state)).toEqual(['skip', 'skip', 'skip', 'skip']);
   });
 
@@ -174,12 +179,17 @@ describe('what the machine says of itself', () => {
     await file('proc/uptime', '90000.0 1.0\n');
     await file('proc/7/stat', stat(360_000));
     await file('proc/7/io', 'rchar: 1\nwrite_bytes: 86400000\ncancelled_write_bytes: 0\n');
-    expect(await checkWrites(folder, 7)).toMatchObject([
+    expect(await checkWrites(folder, 7, BUDGET)).toMatchObject([
       { state: 'warn', found: expect.stringMatching(/^86\.4 MB/) },
     ]);
     await file('proc/7/io', 'write_bytes: 20000000\n');
-    expect(await checkWrites(folder, 7)).toMatchObject([{ state: 'ok' }]);
+    expect(await checkWrites(folder, 7, BUDGET)).toMatchObject([{ state: 'ok' }]);
+    const counted = { ...BUDGET, counted: 50_000_000 };
+    expect(await checkWrites(folder, 7, counted)).toMatchObject([{ state: 'warn' }]);
+    expect(await checkWrites(folder, 7, { budgetBytesPerDay: 10_000_000 })).toMatchObject([
+      { state: 'warn', found: expect.stringMatching(/of 10 MB$/) },
+    ]);
     await file('proc/7/stat', stat(9_000_000 - 1000));
-    expect(await checkWrites(folder, 7)).toMatchObject([{ state: 'skip' }]);
+    expect(await checkWrites(folder, 7, BUDGET)).toMatchObject([{ state: 'skip' }]);
   });
 });

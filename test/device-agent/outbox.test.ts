@@ -373,6 +373,62 @@ describe('the outbox', () => {
     ]);
   });
 
+  test('what is surely too old may be given up, also where years passed between two boots', async () => {
+    const clock = fakeClock();
+    const day = 86_400_000;
+    const options = { maxAgeMs: 8 * day, segmentBytes: 1 << 16, clock };
+    const { outbox } = await openOutbox({ ...options, trueTimeMs: () => clock.wallMs() });
+    await append(outbox, BOOT, [0, 1]);
+    await clock.advance(2 * day);
+    // Nothing that is young keeps it, nor does it take young ones along.
+    await append(outbox, BOOT, [2]);
+    expect(outbox.expired()).toBeUndefined();
+    await clock.advance(7 * day);
+    expect(outbox.expired()).toBeUndefined();
+    await clock.advance(day + 1);
+    expect(outbox.expired()?.lost).toEqual([{ boot: BOOT, ranges: [[0, 1]] }]);
+    await outbox.sync();
+    kill(outbox);
+    // Without a clock nobody knows how long it was off, so nothing is too old.
+    const { outbox: unsure } = await openOutbox({ ...options, trueTimeMs: () => null });
+    expect(unsure.expired()).toBeUndefined();
+    kill(unsure);
+    const { outbox: later } = await openOutbox({ ...options, trueTimeMs: () => clock.wallMs() });
+    expect(later.expired()?.lost).toEqual([{ boot: BOOT, ranges: [[0, 1]] }]);
+    await later.giveUp(later.expired()!);
+    expect(later.expired()).toBeUndefined();
+    expect(await pending(later)).toEqual([[7, 2]]);
+    expect(later.undeclared()).toEqual([{ boot: BOOT, ranges: [[0, 1]] }]);
+  });
+
+  test('with a front what is settled in time never touches the card, and the rest does when it is due', async () => {
+    const clock = fakeClock();
+    const front = `${folder}-front`;
+    const { outbox } = await openOutbox({ frontFolder: front, spillAfterMs: 5000, clock });
+    const written = outbox.stats().bytesWritten;
+    await append(outbox, BOOT, [0, 1, 2]);
+    expect(await pending(outbox)).toEqual(upTo(3).map((seq) => [7, seq]));
+    await outbox.settle(BOOT, [[0, 1]]);
+    await clock.advance(4999);
+    expect(outbox.stats().bytesWritten).toBe(written);
+    const cursor = outbox.cursor();
+    expect(await cursor.next()).toMatchObject({ seq: 2 });
+    await clock.advance(1);
+    await outbox.sync();
+    expect(outbox.stats()).toMatchObject({ frontBytes: 0, pending: 1 });
+    // It has moved while it was read: it comes once more, from the card.
+    expect(await cursor.next()).toMatchObject({ seq: 2 });
+    expect(await cursor.next()).toBeUndefined();
+    await cursor.close();
+    kill(outbox);
+    await rm(front, { recursive: true });
+    const { outbox: again } = await openOutbox({ frontFolder: front, clock });
+    expect(await pending(again)).toEqual([[7, 2]]);
+    expect(again.holes()).toEqual([]);
+    await again.close();
+    await rm(front, { recursive: true });
+  });
+
   test('agrees with a model under any order of seals, receipts, drops and restarts', async () => {
     const range = fc
       .tuple(fc.nat(120), fc.nat(30))
