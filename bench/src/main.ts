@@ -47,6 +47,10 @@ const BENCHMARKS: Readonly<
     'the anomaly score by the Numenta Anomaly Benchmark, beside three published detectors',
     async () => (await import('./nab.ts')).nab,
   ],
+  agent: [
+    'the agent on a device: memory, CPU and disk a reading, its bundle, its start',
+    async () => (await import('./agent.ts')).agent,
+  ],
   memory: [
     'resident memory of each process over five minutes at half the maximum rate',
     async () => (await import('./memory.ts')).memory,

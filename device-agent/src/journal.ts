@@ -256,6 +256,7 @@ export class Journal {
       throw error;
     }
     this.#counts.sealed += 1;
+    this.#options.log.debug('sealed', { kind, seq, bytes: bytes.length });
     return { boot, seq, kind, bytes };
   }
 
