@@ -49,7 +49,7 @@ interface Word {
   readonly position: number;
 }
 
-const TOKEN = /(→|->|\|)|(?:(?!->)[^\s|→])+/gu;
+const TOKEN = /(\u2192|->|\|)|(?:(?!->)[^\s|\u2192])+/gu;
 
 /** All problems of a text at once; none means that `parseEdgeDefinition` takes it. */
 export function checkEdgeDefinition(text: string): readonly EdgeProblem[] {

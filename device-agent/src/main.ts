@@ -3,6 +3,7 @@
 import { asker } from './ask.ts';
 import { askPhrase } from './ask-phrase.ts';
 import { runCli } from './cli.ts';
+import { doWithoutOptimisers } from './small-memory.ts';
 
 function untilStopped(): Promise<void> {
   return new Promise((resolve) => {
@@ -17,6 +18,8 @@ function untilStopped(): Promise<void> {
     process.on('SIGTERM', stop);
   });
 }
+
+doWithoutOptimisers();
 
 // A reader that has seen enough (`fieldproof-agent --help | head -1`) is no mistake.
 for (const stream of [process.stdout, process.stderr]) {

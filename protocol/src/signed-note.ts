@@ -17,7 +17,7 @@ export const MAX_NOTE_SIGNATURES = 64;
 
 const KEY_ID_BYTES = 4;
 const ED25519_BYTES = 64;
-const SIGNATURE_LINE = /^— ([^ ]+) ([^ ]+)$/u;
+const SIGNATURE_LINE = /^\u2014 ([^ ]+) ([^ ]+)$/u;
 
 /** A signature line taken apart; nothing about it is verified. */
 export interface NoteSignature {
