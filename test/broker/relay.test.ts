@@ -11,6 +11,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { startTestBroker, type TestBroker } from './support/broker.ts';
 import { senml, type TestDevice, until } from './support/device.ts';
 import { delegate, fileStatement, RelayedDown, wrap } from './support/gateway.ts';
+import { newKey, rotationOf } from './support/owner-requests.ts';
 
 let broker: TestBroker;
 let gateway: TestDevice;
@@ -186,6 +187,44 @@ describe('a gateway that the leaf has named', () => {
     expect(down.rejects[0]!.reject).toMatchObject({ code: 'ERR_SUSPENDED', permanent: false });
     expect(await recordedOfLeaf()).toEqual([]);
     expect(gateway.rejects).toEqual([]);
+  });
+
+  test('a leaf hears that a key which it has replaced signs no more boots', async () => {
+    const late = leaf.seal({ bootCounter: 9 });
+    const old = leaf.seal();
+    const rotation = await rotationOf(leaf, newKey(), { firstBoot: 5 });
+    const options = { method: 'POST', body: Buffer.from(rotation) };
+    const headers = { 'content-type': 'application/cose' };
+    expect((await fetch(`${leaf.http}/v1/rotate`, { ...options, headers })).status).toBe(200);
+    await gateway.publish('relay', wrap(gateway, leaf.id, { envelope: old }));
+    expect(await recordedOfLeaf()).toHaveLength(1);
+    // Changed, it is nobody's: the leaf hears nothing of it.
+    const forged = late.map((byte, i) => (i === late.length - 1 ? byte ^ 1 : byte));
+    await gateway.publish('relay', wrap(gateway, leaf.id, { envelope: forged }));
+    await until(() => gateway.rejects.length === 1);
+    expect(gateway.rejects[0]).toMatchObject({ code: 'ERR_RELAY_ENVELOPE' });
+    expect(down.rejects).toEqual([]);
+    await gateway.publish('relay', wrap(gateway, leaf.id, { envelope: late }));
+    await until(() => down.rejects.length === 1);
+    expect(down.rejects[0]!.reject).toMatchObject({ code: 'ERR_KEY_RETIRED', seq: null });
+    expect(gateway.rejects).toHaveLength(1);
+  });
+
+  test('a compromised key of the leaf takes the delegation with it', async () => {
+    const next = newKey();
+    const changes = { firstBoot: 5, cause: 'compromise', signer: leaf.owner } as const;
+    const rotation = await rotationOf(leaf, next, changes);
+    const options = { method: 'POST', body: Buffer.from(rotation) };
+    const headers = { 'content-type': 'application/cose' };
+    expect((await fetch(`${leaf.http}/v1/rotate`, { ...options, headers })).status).toBe(200);
+    const envelope = leaf.seal({ bootCounter: 6, signer: next });
+    await gateway.publish('relay', wrap(gateway, leaf.id, { envelope }));
+    await until(() => gateway.rejects.length === 1);
+    expect(gateway.rejects[0]).toMatchObject({ code: 'ERR_RELAY_NOT_NAMED' });
+    leaf.signer = next;
+    await named({ issued: Date.now() + 1000 });
+    await gateway.publish('relay', wrap(gateway, leaf.id, { envelope }));
+    expect(await recordedOfLeaf()).toHaveLength(1);
   });
 
   test('the log as a whole passes the audit', async () => {
