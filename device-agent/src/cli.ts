@@ -28,6 +28,7 @@ import { lineLog, silentLog } from './log.ts';
 import type { Membership } from './membership.ts';
 import { ownerFromPhrase } from './owner.ts';
 import { addOwnerCommands } from './owner-commands.ts';
+import { addRawCommands } from './raw-commands.ts';
 import { addRelayCommand } from './relay-commands.ts';
 import { serviceNotify } from './service-notify.ts';
 import { fetchStanding, formatStanding, sendAppeal } from './standing.ts';
@@ -173,6 +174,7 @@ function buildProgram(context: CliContext): Command {
     ...{ common, out: context.out, random },
     configOf: (flags) => configOf(flags, context.env),
   });
+  addRawCommands(program, { common, out: context.out, err: context.err });
   addKeysCommands(program, {
     ...{ common, out: context.out, random },
     configOf: (flags) => configOf(flags, context.env),

@@ -230,6 +230,7 @@ export class EdgeHost {
       leftOut: this.#counts.leftOut + this.#runner.leftOut,
       lastReason: this.#lastReason,
       waiting: this.#buffered + this.#runner.pending.instants,
+      powerCutMs: Math.max(this.#options.raw.resultEveryMs, this.#options.raw.sealEveryMs),
       raw: { ...this.#store.stats(), maxBytes: this.#options.raw.maxBytes },
     };
   }

@@ -9,4 +9,6 @@ export {
   formatEdgeProblem,
   parseEdgeDefinition,
 } from '@fieldproof/compute/edge-definition';
+export { encodeAuditFile, MAX_AUDIT_BYTES, verifyAuditFile } from './audit-file.ts';
 export { EdgeHost } from './edge-host.ts';
+export { keptResults, rowOf } from './raw-reader.ts';

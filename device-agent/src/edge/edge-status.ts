@@ -39,6 +39,8 @@ export interface EdgeStatus {
   readonly chunks: number;
   /** Readings that are not in a result yet. */
   readonly waiting: number;
+  /** What a power cut costs the streams at most: their last readings of so many ms. */
+  readonly powerCutMs: number;
   readonly raw: {
     readonly bytes: number;
     readonly maxBytes: number;
@@ -58,7 +60,7 @@ export function formatEdge(edge: EdgeStatus): [name: string, value: string][] {
       .filter((name) => each[name] > 0)
       .map((name) => `, ${each[name]} ${name}`);
     const figures = `${given} readings, ${results} results${odd.join('')}${sent}`;
-    return [`edge ${each.stream}`, `${each.text}: ${figures}`];
+    return ['edge', `${each.stream}, ${each.text}: ${figures}`];
   });
   if (unseen.length > 0) {
     rows.push(['edge unused', `${unseen.join(', ')}: no sensor has given such a reading yet`]);
@@ -70,6 +72,7 @@ export function formatEdge(edge: EdgeStatus): [name: string, value: string][] {
   const out = edge.leftOut > 0 ? `, ${edge.leftOut} results had no room` : '';
   rows.push(['edge results', `${edge.results} sealed, ${time}${anew}${lost}${out}`]);
   const gone = raw.evicted > 0 ? `, ${raw.evicted} old files gone` : '';
-  rows.push(['raw readings', `${raw.bytes} of ${raw.maxBytes} bytes${gone}`]);
+  const cost = `a power cut costs these streams at most the last ${Math.ceil(edge.powerCutMs / 1000)} s`;
+  rows.push(['raw readings', `${raw.bytes} of ${raw.maxBytes} bytes${gone}; ${cost}`]);
   return rows;
 }
