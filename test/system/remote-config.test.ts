@@ -4,7 +4,9 @@
  */
 
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runCli } from '@fieldproof/analytics/cli/program';
@@ -28,7 +30,9 @@ let device: string;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'fieldproof-config-'));
-  broker = await startTestBroker();
+  // The same ports again after a restart: agent and control process know the broker by them.
+  const [httpPort, mqttPort] = [await freePort(), await freePort()];
+  broker = await startTestBroker({ httpPort, mqttPort });
   await startOwnControl();
   const { deviceId } = await initAgent({
     ...{
@@ -81,6 +85,15 @@ async function startAgent(): Promise<Agent> {
   return made;
 }
 
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
 const online = () => until('a session', () => agent!.status().link.state === 'online');
 
 async function cli(...argv: string[]) {
@@ -130,7 +143,7 @@ test('what the device refuses is told with its reasons, and the state before sta
   );
 });
 
-test('what is set while device, control process or broker are away arrives when they are back', async () => {
+test('what is set while device and control process are away arrives when they are back', async () => {
   await agent!.stop();
   writeFileSync(join(folder, 'state.yaml'), 'intervals: { room: 400ms }\nexpires: 2d\n');
   const set = await cli('config', 'set', 'balcony', '--file', 'state.yaml');
@@ -159,6 +172,21 @@ test('what is set while device, control process or broker are away arrives when 
     ...['VERSION', '4', '3', '2', '1', ''],
   ]);
   expect(table.out).toMatch(/^ +3 .* replaced .*interval room 400 ms$/m);
+});
+
+test('a broker that is started again changes nothing of it', async () => {
+  await online();
+  await broker.running.stop();
+  const set = await cli('config', 'set', 'balcony', '--interval', 'room=600ms');
+  expect(set).toMatchObject({
+    code: 0,
+    out: expect.stringContaining('not sent: broker: no answer'),
+  });
+  await broker.restart();
+  await until('it is applied', async () => {
+    const { wanted } = JSON.parse((await cli('config', 'show', 'balcony', '--json')).out);
+    return wanted.standing === 'applied' && wanted.version === 5;
+  });
 });
 
 test('only a token of scope config sets, one of scope read shows', async () => {
