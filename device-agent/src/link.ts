@@ -26,6 +26,8 @@ import { gatewayPassword, type Via } from './via.ts';
 const CONFIRM_SOON_MS = 1000;
 /** Between confirmations while the clock is not believed: it may have been set right meanwhile. */
 const CONFIRM_UNSYNCED_MS = 60_000;
+/** Without a believed clock, between births: 250 ppm are 0.9 s an hour. */
+const ANCHOR_EVERY_MS = 3_600_000;
 
 export type LinkState = 'stopped' | 'connecting' | 'online' | 'unreachable' | 'refused';
 
@@ -92,6 +94,7 @@ export class Link {
   #addressIndex = 0;
   #lastReason = '';
   #confirmTimer: TimerHandle | undefined;
+  #anchoredAtMs: number | undefined;
   #isConfirming = false;
 
   constructor(options: LinkOptions) {
@@ -199,6 +202,8 @@ export class Link {
         onMessage: this.#options.onMessage,
       });
       this.#session = session;
+      // A relayed birth is not fresh, so it brings no time anchor.
+      this.#anchoredAtMs = isRelayed ? undefined : clock.monotonicMs();
       if (signal.aborted) return;
       this.#failures = 0;
       this.#become('online', null);
@@ -242,9 +247,17 @@ export class Link {
           this.#isConfirming = false;
           if (this.#session !== session) return;
           if (membership.descriptor?.version !== version) session.end('newer network descriptor');
+          else if (this.#isAnchorStale()) session.end('a new time anchor');
           else this.#confirmLater(session);
         });
     });
+  }
+
+  /** A clock that is not believed drifts away from the anchor of the session's birth. */
+  #isAnchorStale(): boolean {
+    const { clock, membership } = this.#options;
+    if (this.#anchoredAtMs === undefined || membership.isClockBelieved()) return false;
+    return clock.monotonicMs() - this.#anchoredAtMs >= ANCHOR_EVERY_MS;
   }
 
   #confirmDelayMs(): number {
