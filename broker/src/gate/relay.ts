@@ -10,7 +10,7 @@ import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
 import { MAX_RELAY_BYTES, parseEnvelope } from '@fieldproof/protocol/envelope';
 import type { RelayProblem } from '@fieldproof/protocol/registry-device';
 import { decodeRelay } from '@fieldproof/protocol/relay';
-import type { Fault, Judgement, Submission } from './rules.ts';
+import { type Fault, faultOf, type Judgement, type Submission } from './rules.ts';
 import type { DeviceKey, Inside, Session, Slot } from './session.ts';
 import type { Verifier } from './verifier.ts';
 
@@ -35,12 +35,17 @@ const CREDENTIAL_EXPIRED: Fault = {
   message: 'credential: expired',
 };
 
-/** Opens the payload of a `relay` envelope that is authentic and of that shape. */
+/** Opens the payload of a `relay` envelope that is authentic. */
 export function openRelay(gateway: Session, outer: Slot, context: RelayContext): void {
   const { verifier, deviceKey, relayProblem, onSettled, done } = context;
-  const { leaf, kind, envelope } = decodeRelay(
-    parseEnvelope(outer.envelope, MAX_RELAY_BYTES).payload,
-  );
+  let relayed: ReturnType<typeof decodeRelay>;
+  try {
+    relayed = decodeRelay(parseEnvelope(outer.envelope, MAX_RELAY_BYTES).payload);
+  } catch (error) {
+    done(faultOf(error), null);
+    return;
+  }
+  const { leaf, kind, envelope } = relayed;
   const key = deviceKey(leaf);
   const problem = key === null ? 'not-named' : relayProblem(leaf, gateway.deviceId);
   if (key === null || problem !== null) {

@@ -173,7 +173,7 @@ function protocolFault(code: string, message: string): FieldproofError {
 }
 
 /** Whatever else goes wrong is our fault, not the sender's: transient, and seen in the counters. */
-function faultOf(error: unknown): Fault {
+export function faultOf(error: unknown): Fault {
   if (error instanceof FieldproofError) return { code: error.code, message: error.message };
   return { code: 'ERR_INTERNAL', message: String(error) };
 }
