@@ -1,4 +1,4 @@
-/** The owner's recovery phrase from a terminal, without showing it, or from standard input: never from arguments. */
+/** The owner's recovery phrase, or another secret, from a terminal, without showing it, or from standard input: never from arguments. */
 
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
@@ -10,22 +10,25 @@ const MAX_BYTES = 1024;
 /**
  * @param input - a terminal, or a stream that ends.
  * @param prompt - is given the question, when a person is asked.
+ * @param question - what is asked for.
  * @throws {AgentError} ERR_AGENT_OWNER when there is none.
  */
 export async function askPhrase(
   input: NodeJS.ReadableStream & { readonly isTTY?: boolean },
   prompt: (text: string) => void,
+  question = 'The twelve words of the recovery phrase',
 ): Promise<string> {
-  const phrase = input.isTTY ? await fromTerminal(input, prompt) : await untilEnd(input);
+  const phrase = input.isTTY ? await fromTerminal(input, prompt, question) : await untilEnd(input);
   if (phrase.trim() !== '') return phrase;
-  throw new AgentError('ERR_AGENT_OWNER', 'phrase: expected twelve words, got none');
+  throw new AgentError('ERR_AGENT_OWNER', 'phrase: expected words, got none');
 }
 
 async function fromTerminal(
   input: NodeJS.ReadableStream,
   prompt: (text: string) => void,
+  question: string,
 ): Promise<string> {
-  prompt('The twelve words of the recovery phrase (not shown): ');
+  prompt(`${question} (not shown): `);
   // What readline echoes goes nowhere.
   const output = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input, output, terminal: true });

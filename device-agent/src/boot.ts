@@ -53,11 +53,19 @@ export async function beginBoot(options: {
     throw new AgentError('ERR_AGENT_STATE', `${path}: expected a counter below 2^32`);
   }
   const seed = options.random(4);
-  const content = { counter, seed: Buffer.from(seed).toString('hex') };
+  await saveBoot(folder, { counter, seed: Buffer.from(seed).toString('hex') }, disk);
+  return { counter, seed, hasLeapt };
+}
+
+/** Makes durable that a counter is used, so that the next boot is above it. */
+export async function saveBootCounter(folder: string, counter: number): Promise<void> {
+  await saveBoot(folder, { counter }, systemDisk);
+}
+
+async function saveBoot(folder: string, content: object, disk: Disk): Promise<void> {
   for (const file of FILES) {
     await replaceFile(join(folder, file), `${JSON.stringify(content)}\n`, { disk });
   }
-  return { counter, seed, hasLeapt };
 }
 
 /** A boot as one text, for maps, file names and logs. */

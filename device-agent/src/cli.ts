@@ -43,7 +43,7 @@ export interface CliContext {
   /** Resolves when the agent shall stop (SIGINT, SIGTERM). */
   readonly untilStopped: () => Promise<void>;
   /** Asks for the owner's recovery phrase: at the terminal, or standard input. */
-  readonly askPhrase?: (() => Promise<string>) | undefined;
+  readonly askPhrase?: ((question?: string) => Promise<string>) | undefined;
   /** Asks a person; absent where nobody is at a terminal. */
   readonly ask?: Ask | undefined;
   /** Root of the file system in which sensors are sought, `/` but in tests. */
@@ -171,12 +171,12 @@ function buildProgram(context: CliContext): Command {
   addFlashCommand(program, { out: context.out, random });
   addInstallCommands(program, context.out);
   addRelayCommand(program, {
-    ...{ common, out: context.out, random },
+    ...{ common, out: context.out, random, ask: context.ask, askPhrase: context.askPhrase },
     configOf: (flags) => configOf(flags, context.env),
   });
   addRawCommands(program, { common, out: context.out, err: context.err });
   addKeysCommands(program, {
-    ...{ common, out: context.out, random },
+    ...{ common, out: context.out, random, ask: context.ask, askPhrase: context.askPhrase },
     configOf: (flags) => configOf(flags, context.env),
   });
   return program;

@@ -33,7 +33,7 @@ process.exitCode = await runCli(process.argv.slice(2), {
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
   untilStopped,
-  askPhrase: () => askPhrase(process.stdin, (text) => process.stderr.write(text)),
+  askPhrase: (question) => askPhrase(process.stdin, (text) => process.stderr.write(text), question),
   ask: asker(process.stdin, process.stdout),
   send: process.send?.bind(process),
 });
