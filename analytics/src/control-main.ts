@@ -7,6 +7,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { tellParent } from '@fieldproof/protocol/parent-node';
 import pino from 'pino';
 import { errorLine } from './cli/error-line.ts';
 import { CONTROL_KEYS, type ControlConfig, controlConfig } from './config.ts';
@@ -88,7 +89,7 @@ async function main(): Promise<void> {
     ...{ tokenFiles: running.tokenFiles, newTokens: running.newTokens },
   };
   process.stdout.write(`${JSON.stringify(ready)}\n`);
-  process.send?.(ready);
+  tellParent(ready);
 }
 
 function fail(error: unknown): void {

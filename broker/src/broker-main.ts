@@ -6,6 +6,7 @@
  */
 
 import { pathToFileURL } from 'node:url';
+import { tellParent } from '@fieldproof/protocol/parent-node';
 import { startBroker } from './broker.ts';
 import { type BrokerConfig, CONFIG_DEFAULTS, readEnvironment, resolveConfig } from './config.ts';
 import { describeFailure } from './errors.ts';
@@ -53,7 +54,7 @@ export async function runBroker(settings: object): Promise<void> {
       dataDir: config.dataDir,
     };
     process.stdout.write(`${JSON.stringify(ready)}\n`);
-    process.send?.(ready);
+    tellParent(ready);
   } catch (error) {
     process.stderr.write(`${describeFailure(error)}\n`);
     process.exit(1);

@@ -49,7 +49,7 @@ export interface CliContext {
   /** Root of the file system in which sensors are sought, `/` but in tests. */
   readonly root?: string | undefined;
   /** Tells the parent process, where there is one. */
-  readonly send?: ((message: unknown) => void) | undefined;
+  readonly send?: ((message: object) => void) | undefined;
 }
 
 interface CommonFlags {

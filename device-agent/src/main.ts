@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { tellParent } from '@fieldproof/protocol/parent-node';
 /** Entry of the `fieldproof-agent` command. */
 import { asker } from './ask.ts';
 import { askPhrase } from './ask-phrase.ts';
@@ -35,7 +36,7 @@ process.exitCode = await runCli(process.argv.slice(2), {
   untilStopped,
   askPhrase: (question) => askPhrase(process.stdin, (text) => process.stderr.write(text), question),
   ask: asker(process.stdin, process.stdout),
-  send: process.send?.bind(process),
+  send: tellParent,
 });
 // An IPC channel would keep a finished process alive.
 process.disconnect?.();

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { tellParent } from '@fieldproof/protocol/parent-node';
 /**
  * The flows process (docs/spec/processes.md): Node-RED with Fieldproof's nodes until it is told to end.
  *
@@ -58,7 +59,7 @@ try {
   const { url, passwordFile, isPasswordNew } = runtime;
   const ready = { event: 'ready', url, user: 'admin', passwordFile, passwordIsNew: isPasswordNew };
   process.stdout.write(`${JSON.stringify(ready)}\n`);
-  process.send?.(ready);
+  tellParent(ready);
 } catch (error) {
   const known = error instanceof FlowsError ? error : undefined;
   const code = known?.code ?? 'ERR_FLOWS_START';

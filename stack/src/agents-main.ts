@@ -8,6 +8,7 @@ import { Agent } from '@fieldproof/device-agent/agent';
 import { loadConfig } from '@fieldproof/device-agent/config';
 import { lineLog } from '@fieldproof/device-agent/log';
 import { FieldproofError } from '@fieldproof/protocol/errors';
+import { tellParent } from '@fieldproof/protocol/parent-node';
 
 const agents: Agent[] = [];
 let ending = false;
@@ -29,13 +30,13 @@ async function main(): Promise<void> {
       onStatus: (status) => {
         if (told || status.firstRecordedMs === null) return;
         told = true;
-        process.send?.({ event: 'recorded', name: config.name, atMs: status.firstRecordedMs });
+        tellParent({ event: 'recorded', name: config.name, atMs: status.firstRecordedMs });
       },
     });
     agents.push(agent);
     await agent.start();
   }
-  process.send?.({ event: 'ready', process: 'agents', agents: agents.length });
+  tellParent({ event: 'ready', process: 'agents', agents: agents.length });
 }
 
 async function end(): Promise<void> {
