@@ -131,7 +131,7 @@ export function formatStatus(status: AgentStatus, running: boolean): string {
       'recorded',
       `${counts.recorded} envelopes of ${counts.sealed} sealed (${counts.readings} readings)`,
     ],
-    ['pending', `${counts.pending} (${outbox.bytes} of ${outbox.maxBytes} bytes)`],
+    ['pending', `${counts.pending} (${size(outbox.bytes)} of ${size(outbox.maxBytes)})`],
     ['parked', `${counts.parked}`],
     ['given up', `${counts.dropped} envelopes, ${counts.lostReadings} readings`],
   ];
@@ -161,10 +161,16 @@ export function formatStatus(status: AgentStatus, running: boolean): string {
     const refused = Object.entries(rejected).map(([reason, count]) => `${count} ${reason}`);
     rows.push([
       `sensor ${profile}`,
-      `${driver}, ${samples} samples${refused.length > 0 ? `, refused: ${refused.join(', ')}` : ''}${
+      `${driver}, ${samples} ${samples === 1 ? 'sample' : 'samples'}${refused.length > 0 ? `, refused: ${refused.join(', ')}` : ''}${
         failing ? `, fails: ${failing}` : ''
       }`,
     ]);
   }
   return rows.map(([name, value]) => `${name.padEnd(16)}${value}`).join('\n');
+}
+
+/** Bytes as people read them: 512 bytes, 1.3 kB, 268.4 MB. */
+function size(bytes: number): string {
+  if (bytes < 1000) return `${bytes} bytes`;
+  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -11,6 +11,9 @@ const MODES = [
   { isFronted: true, fsync: 'interval' },
 ] as const;
 type Mode = (typeof MODES)[number];
+/** Of what a cut leaves of what was not synced. More of them, and each error at each operation: `LONG=1`. */
+const IS_LONG = process.env.LONG === '1';
+const SEEDS = IS_LONG ? [1, 2, 3, 4] : [1];
 
 /** How many operations a whole life has. */
 async function lengthOf(mode: Mode): Promise<number> {
@@ -35,7 +38,7 @@ describe.each(MODES)('with front $isFronted, fsync $fsync', (mode) => {
     const length = await lengthOf(mode);
     expect(length).toBeGreaterThan(80);
     for (let at = 1; at <= length; at += 1) {
-      for (let seed = 1; seed <= 2; seed += 1) {
+      for (const seed of SEEDS) {
         const disk = new FragileDisk();
         disk.plan = (operation) => (operation === at ? 'cut' : 'pass');
         const life = new AgentLife({ disk, ...mode });
@@ -73,8 +76,10 @@ describe.each(MODES)('with front $isFronted, fsync $fsync', (mode) => {
     async (code) => {
       const length = await lengthOf(mode);
       for (let at = 1; at <= length; at += 1) {
+        // A full disk and a read-only one differ from a bad one in their code: each takes turns with the others.
+        if (!IS_LONG && code !== 'EIO' && at % 2 !== Number(code === 'EROFS')) continue;
         // Each for the time of one operation, or of many.
-        for (const lasts of [at % 2 === 0 ? 1 : 12, ...(code === 'EIO' ? [3] : [])]) {
+        for (const lasts of IS_LONG ? [1, 3, 12] : [at % 4 < 2 ? 1 : 12]) {
           const disk = new FragileDisk();
           disk.plan = (operation) => (operation >= at && operation < at + lasts ? code : 'pass');
           const life = new AgentLife({ disk, ...mode });
