@@ -132,10 +132,13 @@ describe('the sampler', () => {
       { metric: 'm2', value: 21.5 },
       { metric: 'm4', value: 50 },
     ]);
-    const { rejected, failing } = sampler.status()[0]!;
-    expect(failing).toBeNull();
-    expect(rejected['not-a-number']).toBeGreaterThanOrEqual(2);
-    expect(rejected['out-of-range']).toBe(2 * rejected['not-a-number']!);
+    expect(sampler.status()[0]!.failing).toBeNull();
+    // Another sample may be half counted.
+    await until(() => {
+      const { rejected } = sampler.status()[0]!;
+      const notNumbers = rejected['not-a-number'] ?? 0;
+      return notNumbers >= 2 && rejected['out-of-range'] === 2 * notNumbers;
+    }, 'one of five is no number, and two cannot be');
   });
 
   test('a sensor that speaks too much is cut to 1,000 readings a second, and that is counted', async () => {
