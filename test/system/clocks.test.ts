@@ -243,7 +243,7 @@ test.each([
     await passUntil([one], 'all is recorded', () => settled(agent));
     expect(agent.status().clock.synced).toBe(false);
     await stop(agent);
-    const { bounds, anchors } = await expectPlaced(one.id, 6, 200);
+    const { bounds, anchors } = await expectPlaced(one.id, 4, 200);
     expect(anchors).toBe(1);
     expect(bounds.every((bound) => bound === null)).toBe(true);
   },
@@ -265,7 +265,7 @@ test.each([-HOUR_MS, HOUR_MS])(
     await pass([one], 45_000);
     await passUntil([one], 'all is recorded', () => settled(agent));
     await stop(agent);
-    const { bounds } = await expectPlaced(one.id, 10, 2000);
+    const { bounds } = await expectPlaced(one.id, 6, 2000);
     expect(bounds).toContain(null);
     expect(bounds.at(0)).not.toBeNull();
     expect(bounds.at(-1)).not.toBeNull();
@@ -287,7 +287,7 @@ test('reboots with and without a real-time clock keep the order, and each boot i
     // Off for a while.
     await world.advance(600_000);
   }
-  const { anchors } = await expectPlaced(one.id, 12, 500);
+  const { anchors } = await expectPlaced(one.id, 8, 500);
   expect(anchors).toBe(4);
 }, 60_000);
 
@@ -307,7 +307,7 @@ test.each([
       await passUntil([one], 'all is recorded', () => settled(agent));
     }
     await stop(agent);
-    const { bounds, anchors } = await expectPlaced(one.id, 3 * 4, wall() === 0 ? 1000 : 2000);
+    const { bounds, anchors } = await expectPlaced(one.id, 3 * 2, wall() === 0 ? 1000 : 2000);
     if (wall() === 0) expect(anchors).toBeGreaterThanOrEqual(3);
     // Nobody sets this clock: it is believed as long as it is within clock.maxErrorMs, and with a bound that grows.
     else expect(Math.max(...bounds.map((bound) => bound ?? 0))).toBeGreaterThan(1000);
