@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { askPhrase } from '@fieldproof/device-agent/ask-phrase';
-import { runCli } from '@fieldproof/device-agent/cli';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { agentCli } from '../support/agent-cli.ts';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
 import { readRegistryLog } from './support/registry-log.ts';
 
@@ -18,20 +18,9 @@ let data: string;
 let deviceId: string;
 
 async function agent(args: readonly string[], typed?: string) {
-  let out = '';
-  let err = '';
-  const code = await runCli([...args, '--data', data], {
-    env: {},
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    untilStopped: async () => {},
+  return await agentCli([...args, '--data', data], {
     ...(typed !== undefined && { askPhrase: () => askPhrase(Readable.from([typed]), () => {}) }),
   });
-  return { code, out, err };
 }
 
 beforeAll(async () => {

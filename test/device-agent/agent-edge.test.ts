@@ -6,7 +6,6 @@ import { project } from '@fieldproof/analytics/projection/projector';
 import { emptyState } from '@fieldproof/analytics/projection/projector-state';
 import { checkPayload } from '@fieldproof/broker/gate/payload-rules';
 import { Agent } from '@fieldproof/device-agent/agent';
-import { runCli } from '@fieldproof/device-agent/cli';
 import { checkConfig } from '@fieldproof/device-agent/config';
 import { initAgent } from '@fieldproof/device-agent/init';
 import { silentLog } from '@fieldproof/device-agent/log';
@@ -15,6 +14,7 @@ import { decodeEdgeResult } from '@fieldproof/protocol/edge-result';
 import { decodeBirth } from '@fieldproof/protocol/messages';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { FakeLog, fakeDevice } from '../analytics/projection/evidence.ts';
+import { agentCli } from '../support/agent-cli.ts';
 import { until } from './fake-clock.ts';
 import { FakeNetwork } from './fake-network.ts';
 
@@ -57,20 +57,7 @@ async function startAgent(edge: object): Promise<Agent> {
 
 const results = () => network.received.filter(({ kind }) => kind === 'result');
 
-async function cli(...args: string[]) {
-  let [out, err] = ['', ''];
-  const code = await runCli(args, {
-    env: {},
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    untilStopped: async () => {},
-  });
-  return { code, out, err };
-}
+const cli = (...args: string[]) => agentCli(args);
 
 describe('an agent with edge functions', () => {
   test('sends results in place of readings, which pass the gate and become series of their own', async () => {

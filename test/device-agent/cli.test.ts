@@ -1,13 +1,13 @@
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runCli } from '@fieldproof/device-agent/cli';
 import { AGENT_ERRORS } from '@fieldproof/device-agent/errors';
 import { fromBase64url } from '@fieldproof/protocol/bytes';
 import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
 import { verify } from '@fieldproof/protocol/ed25519-node';
 import { openLogin } from '@fieldproof/protocol/statements';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { agentCli } from '../support/agent-cli.ts';
 import { until } from './fake-clock.ts';
 import { FakeNetwork, NETWORK } from './fake-network.ts';
 
@@ -26,21 +26,8 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function cli(args: string[], untilStopped: () => Promise<void> = async () => {}) {
-  let out = '';
-  let err = '';
-  const code = await runCli(args, {
-    env: {},
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    untilStopped,
-  });
-  return { code, out, err };
-}
+const cli = (args: string[], untilStopped: () => Promise<void> = async () => {}) =>
+  agentCli(args, { untilStopped });
 
 const data = () => join(folder, 'data');
 const init = (...more: string[]) =>

@@ -3,12 +3,12 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runCli } from '@fieldproof/device-agent/cli';
 import { NO_RECORD, REMOTE_FILE, saveRemoteRecord } from '@fieldproof/device-agent/remote-file';
 import { encodeDesiredState, type Wishes } from '@fieldproof/protocol/desired-state';
 import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
 import { CONTENT_TYPES, downAad, seal } from '@fieldproof/protocol/envelope';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { agentCli } from '../support/agent-cli.ts';
 
 const YAML = `name: balcony
 sensors:
@@ -31,18 +31,8 @@ beforeEach(async () => {
 afterEach(() => rm(data, { recursive: true }));
 
 async function show(...args: string[]) {
-  let out = '';
-  let err = '';
-  const code = await runCli(['config', 'show', '--data', data, ...args], {
-    env: { FIELDPROOF_LINK_WINDOW: '8' },
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    untilStopped: async () => {},
-  });
+  const env = { FIELDPROOF_LINK_WINDOW: '8' };
+  const { code, out, err } = await agentCli(['config', 'show', '--data', data, ...args], { env });
   const rows = new Map(
     out.split('\n').map((line) => [line.split(/\s{2,}/)[0]!, line.split(/\s{2,}/).slice(1)]),
   );

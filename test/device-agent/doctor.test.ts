@@ -1,10 +1,10 @@
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runCli } from '@fieldproof/device-agent/cli';
 import { examine, type Finding, formatFindings } from '@fieldproof/device-agent/doctor';
 import { checkPower, checkWear, checkWrites } from '@fieldproof/device-agent/doctor-machine';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { agentCli } from '../support/agent-cli.ts';
 import { FakeNetwork } from './fake-network.ts';
 
 const BUDGET = { budgetBytesPerDay: 40_000_000 };
@@ -24,21 +24,7 @@ afterEach(async () => {
 
 const data = () => join(folder, 'data');
 
-async function cli(...args: string[]) {
-  let out = '';
-  let err = '';
-  const code = await runCli([...args, '--data', data()], {
-    env: {},
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    untilStopped: async () => {},
-  });
-  return { code, out, err };
-}
+const cli = (...args: string[]) => agentCli([...args, '--data', data()]);
 
 async function doctor() {
   const { code, out, err } = await cli('doctor', '--json');

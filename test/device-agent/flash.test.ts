@@ -3,11 +3,11 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BUNDLE_FILES } from '@fieldproof/device-agent/bundle-place';
-import { runCli } from '@fieldproof/device-agent/cli';
 import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
 import { formatJoinLine } from '@fieldproof/protocol/join-line';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
+import { agentCli } from '../support/agent-cli.ts';
 import { describeWith, findService } from '../support/services.ts';
 
 let folder: string;
@@ -40,20 +40,8 @@ const line = (network = 'testnet1') =>
   });
 
 async function flash(...more: string[]) {
-  let out = '';
-  let err = '';
   const args = more.includes('--join') ? more : ['--join', line(), ...more];
-  const code = await runCli(['flash', '--boot', boot, '--bundle', bundle, ...args], {
-    env: {},
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    untilStopped: async () => {},
-  });
-  return { code, out, err };
+  return await agentCli(['flash', '--boot', boot, '--bundle', bundle, ...args]);
 }
 
 const wifi = () => [

@@ -1,9 +1,9 @@
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runCli } from '@fieldproof/device-agent/cli';
 import { loadOwnership } from '@fieldproof/device-agent/owner';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { agentCli } from '../support/agent-cli.ts';
 import { FakeNetwork } from './fake-network.ts';
 
 const PHRASE = 'legal winner thank year wave sausage worth useful legal winner thank yellow';
@@ -31,25 +31,12 @@ async function talk(
 ) {
   const left = [...answers];
   const phrases = [...(options.phrases ?? [])];
-  let out = '';
-  let err = '';
-  const code = await runCli(['init', '--data', data(), ...(options.args ?? [])], {
-    env: {},
+  const run = await agentCli(['init', '--data', data(), ...(options.args ?? [])], {
     root: folder,
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    untilStopped: async () => {},
-    ask: async (question) => {
-      out += question;
-      return left.shift();
-    },
+    ask: async () => left.shift(),
     askPhrase: async () => phrases.shift() ?? '',
   });
-  return { code, out, err, left };
+  return { ...run, left };
 }
 
 describe('init at a terminal', () => {

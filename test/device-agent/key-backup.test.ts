@@ -3,10 +3,10 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beginBoot, lastBootCounter } from '@fieldproof/device-agent/boot';
-import { runCli } from '@fieldproof/device-agent/cli';
 import { createDeviceKey, loadDeviceKey, savePlace } from '@fieldproof/device-agent/device-key';
 import { backupKey, publicKeyInfo, restoreKey } from '@fieldproof/device-agent/key-backup';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { agentCli } from '../support/agent-cli.ts';
 
 const PASSPHRASE = 'correct horse battery';
 
@@ -138,21 +138,10 @@ describe('a backup', () => {
 describe('fieldproof-agent keys', () => {
   async function cli(args: readonly string[], phrases: readonly string[] = []) {
     const left = [...phrases];
-    let out = '';
-    let err = '';
-    const code = await runCli(['keys', ...args], {
-      env: {},
-      out: (text) => {
-        out += text;
-      },
-      err: (text) => {
-        err += text;
-      },
-      untilStopped: async () => {},
+    return await agentCli(['keys', ...args], {
       ask: async () => undefined,
       askPhrase: async () => left.shift() ?? '',
     });
-    return { code, out, err };
   }
 
   test('export shows the public key and nothing secret', async () => {

@@ -4,7 +4,6 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Agent } from '@fieldproof/device-agent/agent';
-import { runCli } from '@fieldproof/device-agent/cli';
 import { checkConfig } from '@fieldproof/device-agent/config';
 import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import { parseEnvelope } from '@fieldproof/protocol/envelope';
@@ -12,6 +11,7 @@ import { FrameReader } from '@fieldproof/protocol/frame';
 import { decodeEvidenceEntry } from '@fieldproof/protocol/log-entries';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from '../broker/support/broker.ts';
+import { agentCli } from '../support/agent-cli.ts';
 import { until } from '../support/network.ts';
 
 const PHRASE = 'legal winner thank year wave sausage worth useful legal winner thank yellow';
@@ -35,20 +35,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-async function cli(...args: string[]) {
-  let [out, err] = ['', ''];
-  const code = await runCli(args, {
-    env: {},
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    untilStopped: async () => {},
-  });
-  return { code, out, err };
-}
+const cli = (...args: string[]) => agentCli(args);
 
 async function join1(joinLine: string): Promise<{ data: string; deviceId: string }> {
   const data = join(folder, `agent-${made++}`);

@@ -1,9 +1,9 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runCli } from '@fieldproof/device-agent/cli';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from '../broker/support/broker.ts';
+import { agentCli } from '../support/agent-cli.ts';
 
 const HEIR = 'legal winner thank year wave sausage worth useful legal winner thank yellow';
 const STRANGER = 'letter advice cage absurd amount doctor acoustic avoid letter advice cage above';
@@ -22,22 +22,8 @@ afterAll(async () => {
 });
 
 /** Runs the agent's command line; the phrase is typed, never an argument. */
-async function agent(args: readonly string[], phrase = '') {
-  let out = '';
-  let err = '';
-  const code = await runCli(args, {
-    env: {},
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    askPhrase: async () => phrase,
-    untilStopped: async () => {},
-  });
-  return { code, out, err };
-}
+const agent = (args: readonly string[], phrase = '') =>
+  agentCli(args, { askPhrase: async () => phrase });
 
 test('a device is handed over by two people with two commands, and says so from then on', async () => {
   const joined = await agent([

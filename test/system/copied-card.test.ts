@@ -4,13 +4,13 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Agent } from '@fieldproof/device-agent/agent';
-import { runCli } from '@fieldproof/device-agent/cli';
 import { checkConfig } from '@fieldproof/device-agent/config';
 import type { LogFields } from '@fieldproof/device-agent/log';
 import { type AgentStatus, formatStatus } from '@fieldproof/device-agent/status';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from '../broker/support/broker.ts';
 import { type FakeClock, fakeClock } from '../device-agent/fake-clock.ts';
+import { agentCli } from '../support/agent-cli.ts';
 
 const HEARTBEAT_MS = 50_000;
 const PHRASE = 'legal winner thank year wave sausage worth useful legal winner thank yellow';
@@ -59,20 +59,7 @@ async function passUntil(what: string, holds: () => boolean, atMostMs = 600_000)
   return clock.monotonicMs() - startMs;
 }
 
-async function cli(...args: string[]) {
-  let [out, err] = ['', ''];
-  const code = await runCli(args, {
-    env: {},
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    untilStopped: async () => {},
-  });
-  return { code, out, err };
-}
+const cli = (...args: string[]) => agentCli(args);
 
 async function card(): Promise<string> {
   clock = fakeClock(Date.now());

@@ -6,7 +6,6 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Agent } from '@fieldproof/device-agent/agent';
-import { runCli } from '@fieldproof/device-agent/cli';
 import type { Clock, TimerHandle } from '@fieldproof/device-agent/clock';
 import { checkConfig } from '@fieldproof/device-agent/config';
 import { loadDeviceKey } from '@fieldproof/device-agent/device-key';
@@ -20,6 +19,7 @@ import { type BatchEntry, decodeEvidenceEntry } from '@fieldproof/protocol/log-e
 import { encodeReceipt, encodeReject } from '@fieldproof/protocol/settlement-messages';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from '../broker/support/broker.ts';
+import { agentCli } from '../support/agent-cli.ts';
 import { until } from '../support/network.ts';
 
 const PHRASE = 'legal winner thank year wave sausage worth useful legal winner thank yellow';
@@ -88,17 +88,7 @@ function freePort(): Promise<number> {
 }
 
 async function cli(...args: string[]): Promise<string> {
-  let [out, err] = ['', ''];
-  const code = await runCli(args, {
-    env: {},
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    untilStopped: async () => {},
-  });
+  const { code, out, err } = await agentCli(args);
   expect([code, err]).toEqual([0, '']);
   return out;
 }
