@@ -44,6 +44,7 @@ import { RemoteConfig } from './remote-config.ts';
 import { remoteEdgeMistakes } from './remote-edge.ts';
 import { type EffectiveSettings, judgeWishes, ownSettings } from './remote-rules.ts';
 import { Sampler } from './sampler.ts';
+import { loadSensorDriver } from './sensors/drivers.ts';
 import { Settlement } from './settlement.ts';
 import { fetchStanding } from './standing.ts';
 import { type StateLock, takeStateLock } from './state-lock.ts';
@@ -70,6 +71,8 @@ export interface AgentOptions {
   readonly random?: (length: number) => Uint8Array;
   /** Root of the file system that the sensors read, `/` but in tests. */
   readonly root?: string;
+  /** Where sensor drivers come from by name; tests pass sensors of their own. */
+  readonly loadDriver?: typeof loadSensorDriver;
   /** Called after every change that a person would want to see. */
   readonly onStatus?: (status: AgentStatus) => void;
   /** It had to start anew, and could not: it does nothing any more. */
@@ -143,6 +146,7 @@ export class Agent {
       log: silentLog,
       random: (length) => new Uint8Array(randomBytes(length)),
       root: '/',
+      loadDriver: loadSensorDriver,
       statusFile: true,
       disk: systemDisk,
       ...options,
@@ -314,7 +318,7 @@ export class Agent {
   }
 
   async #start(lock: StateLock, state: string): Promise<void> {
-    const { config, dataDir, clock, log, random, root } = this.#options;
+    const { config, dataDir, clock, log, random, root, loadDriver } = this.#options;
     const identity = await loadDeviceKey(dataDir);
     const joinLine = readJoinLine(await readJoinFile(dataDir, config.joinFile));
     const ownership = await loadOwnership(dataDir);
@@ -410,6 +414,7 @@ export class Agent {
       sensors: this.#effective.sensors,
       dataDir,
       root,
+      loadDriver,
       clock,
       bootMs,
       offsetMs: () => clockState.read().offsetMs,

@@ -10,7 +10,7 @@ import { reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
 import { quantise } from './quantise.ts';
 import type { KnownSensor } from './remote-rules.ts';
-import { loadSensorDriver } from './sensors/drivers.ts';
+import type { loadSensorDriver } from './sensors/drivers.ts';
 import { refusalOf } from './sensors/plausible.ts';
 import type { MetricSpec, RejectReason, Sample, Sensor } from './sensors/sensor.ts';
 
@@ -41,6 +41,7 @@ export interface SamplerOptions {
   readonly sensors: readonly SensorConfig[];
   readonly dataDir: string;
   readonly root: string;
+  readonly loadDriver: typeof loadSensorDriver;
   readonly clock: Clock;
   readonly bootMs: () => number;
   /** Wall clock minus boot time, whole ms. */
@@ -146,9 +147,9 @@ export class Sampler {
 
   async #open(running: Running): Promise<Sensor> {
     if (running.sensor !== undefined) return running.sensor;
-    const { dataDir, clock, bootMs, offsetMs, boundMs, log, root } = this.#options;
+    const { dataDir, clock, bootMs, offsetMs, boundMs, log, root, loadDriver } = this.#options;
     const { config } = running;
-    const driver = await loadSensorDriver(config.driver);
+    const driver = await loadDriver(config.driver);
     if (driver === undefined) throw new Error(`${config.driver}: no such driver`);
     running.sensor = await driver.create({
       options: config.options,

@@ -6,6 +6,7 @@ import type { BatchReading } from '@fieldproof/device-agent/batch';
 import { checkConfig } from '@fieldproof/device-agent/config';
 import { silentLog } from '@fieldproof/device-agent/log';
 import { Sampler } from '@fieldproof/device-agent/sampler';
+import { loadSensorDriver } from '@fieldproof/device-agent/sensors/drivers';
 import { refusalOf } from '@fieldproof/device-agent/sensors/plausible';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type FakeClock, fakeClock, settle, until } from './fake-clock.ts';
@@ -34,6 +35,7 @@ async function start(sensors: object[]) {
   const config = await checkConfig({ sensors });
   sampler = new Sampler({
     sensors: config.sensors,
+    loadDriver: loadSensorDriver,
     dataDir: root,
     root,
     clock,
