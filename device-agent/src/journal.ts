@@ -22,7 +22,8 @@ import type { Boot } from './boot.ts';
 import type { ClockReading, ClockState } from './clock-state.ts';
 import { AgentError, reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
-import type { Outbox, OutboxVictim } from './outbox.ts';
+import type { Outbox } from './outbox.ts';
+import type { OutboxVictim } from './outbox-contents.ts';
 import type { PendingEnvelope } from './outbox-cursor.ts';
 import type { BootRanges } from './outbox-ledger.ts';
 

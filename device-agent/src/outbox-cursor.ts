@@ -31,10 +31,11 @@ export interface CursorSegment {
 
 /** What a cursor reads from. */
 export interface CursorSource {
-  /** Where it begins. */
+  /** Where it begins, and where it ends at the latest. */
   readonly from: OutboxPosition;
-  /** How far it may read now. */
-  readonly limit: () => OutboxPosition;
+  readonly to?: OutboxPosition | undefined;
+  /** How far the card may be read now. */
+  readonly durable: () => Pick<OutboxPosition, 'segment' | 'offset'>;
   /** The first segment from an index on. */
   readonly nextSegment: (index: number) => CursorSegment | undefined;
   /** The first of the front from a number on. */
@@ -64,10 +65,10 @@ export class OutboxCursor {
   async next(): Promise<PendingEnvelope | undefined> {
     for (;;) {
       if (this.#isClosed) return undefined;
-      const limit = this.#source.limit();
-      if (!isBefore(this.#at, limit)) return this.#nextInFront(limit);
+      const limit = this.#limit();
+      if (!isBefore(this.#at, limit)) return this.#nextInFront();
       const segment = this.#source.nextSegment(this.#at.segment);
-      if (segment === undefined) return this.#nextInFront(limit);
+      if (segment === undefined) return this.#nextInFront();
       if (segment.index > this.#at.segment) {
         await this.#moveTo({ segment: segment.index, offset: 0 });
         continue;
@@ -76,12 +77,12 @@ export class OutboxCursor {
       if (offset >= segment.length) {
         // More may come behind the end of the last one.
         if (this.#source.nextSegment(segment.index + 1) === undefined) {
-          return this.#nextInFront(limit);
+          return this.#nextInFront();
         }
         await this.#moveTo({ segment: segment.index + 1, offset: 0 });
         continue;
       }
-      if (!isBefore({ segment: segment.index, offset }, limit)) return this.#nextInFront(limit);
+      if (!isBefore({ segment: segment.index, offset }, limit)) return this.#nextInFront();
       const behindDamage = segment.damage.get(offset);
       if (behindDamage !== undefined) {
         this.#at = { ...this.#at, offset: Math.max(behindDamage, offset), segment: segment.index };
@@ -132,10 +133,18 @@ export class OutboxCursor {
     this.#at = { ...this.#at, ...position };
   }
 
-  #nextInFront(limit: OutboxPosition): PendingEnvelope | undefined {
+  /** How far the card may be read now. */
+  #limit(): Pick<OutboxPosition, 'segment' | 'offset'> {
+    const { to, durable } = this.#source;
+    const at = durable();
+    return to !== undefined && isBefore(to, at) ? to : at;
+  }
+
+  #nextInFront(): PendingEnvelope | undefined {
+    const end = this.#source.to?.front ?? Number.POSITIVE_INFINITY;
     for (;;) {
       const item = this.#source.inFront(this.#at.front);
-      if (item === undefined || item.at >= limit.front) return undefined;
+      if (item === undefined || item.at >= end) return undefined;
       this.#at = { ...this.#at, front: item.at + 1 };
       const { boot, seq } = item.record;
       if (this.#source.isPending(boot, seq)) return item.record;

@@ -5,6 +5,7 @@
 
 import { type Interval, IntervalSet } from '@fieldproof/protocol/interval-set';
 import { type Boot, bootKey } from './boot.ts';
+import type { OutboxBody } from './outbox-frame.ts';
 
 export interface BootEntry {
   readonly boot: Boot;
@@ -24,6 +25,7 @@ export interface BootRanges {
 
 export class OutboxLedger {
   readonly #boots = new Map<string, BootEntry>();
+  #pendingCount = 0;
 
   /** All boots, oldest counter first. */
   boots(): BootEntry[] {
@@ -49,6 +51,28 @@ export class OutboxLedger {
     return entry;
   }
 
+  /** Takes a frame into the books. @returns the boot that it is of, undefined where it is of none. */
+  note(body: OutboxBody): BootEntry | undefined {
+    if (body.type === 'clock') return undefined;
+    const entry = this.entry(body.boot);
+    if (body.type === 'envelope') entry.present.add(body.seq);
+    else for (const [from, to] of body.ranges) entry[body.type].addRange(from, to);
+    return entry;
+  }
+
+  /** Notes an envelope that was sealed now. */
+  add(entry: BootEntry, seq: number): void {
+    entry.present.add(seq);
+    this.#pendingCount += 1;
+  }
+
+  /** 0 when there is none. */
+  get highestBootCounter(): number {
+    let high = 0;
+    for (const { boot } of this.#boots.values()) high = Math.max(high, boot.counter);
+    return high;
+  }
+
   forget(boot: Boot): void {
     this.#boots.delete(bootKey(boot));
   }
@@ -59,11 +83,58 @@ export class OutboxLedger {
     return !entry.settled.has(seq) && !entry.dropped.has(seq);
   }
 
+  /**
+   * Notes what the network has proved. Seqs that were never sealed here are left out: a later envelope must not count
+   * as settled before it exists.
+   *
+   * @returns how many envelopes wait no more; undefined where nothing of it is new.
+   */
+  settle(boot: Boot, ranges: readonly Interval[]): number | undefined {
+    const entry = this.find(boot);
+    if (entry === undefined) return undefined;
+    const before = countOf(pendingOf(entry, entry.present));
+    const { size } = entry.settled;
+    const highest = Math.max(entry.present.max, entry.dropped.max);
+    for (const [from, to] of ranges) {
+      if (from <= highest) entry.settled.addRange(from, Math.min(to, highest));
+    }
+    if (entry.settled.size === size) return undefined;
+    const settled = before - countOf(pendingOf(entry, entry.present));
+    this.#pendingCount -= settled;
+    return settled;
+  }
+
+  /** Notes what was given up. */
+  drop(lost: readonly BootRanges[]): void {
+    for (const { boot, ranges } of lost) {
+      const { dropped } = this.entry(boot);
+      for (const [from, to] of ranges) dropped.addRange(from, to);
+    }
+    this.countPending();
+  }
+
+  /** Boots of which envelopes wait, oldest counter first. */
+  pendingBoots(): Boot[] {
+    const waits = this.boots().filter((entry) => pendingOf(entry, entry.present).length > 0);
+    return waits.map(({ boot }) => boot);
+  }
+
+  /** What waits of one boot. */
+  pendingRanges(boot: Boot): Interval[] {
+    const entry = this.find(boot);
+    return entry === undefined ? [] : pendingOf(entry, entry.present);
+  }
+
   /** How many envelopes wait. */
-  pendingCount(): number {
+  get pendingCount(): number {
+    return this.#pendingCount;
+  }
+
+  /** Counts them anew, after frames were noted. */
+  countPending(): void {
     let count = 0;
     for (const entry of this.#boots.values()) count += countOf(pendingOf(entry, entry.present));
-    return count;
+    this.#pendingCount = count;
   }
 
   /** Seqs that were reserved and are nowhere: lost with damaged frames. */
