@@ -5,6 +5,7 @@
 
 import { toBase64url } from '@fieldproof/protocol/bytes';
 import type { Signer } from '@fieldproof/protocol/envelope';
+import type { Reject } from '@fieldproof/protocol/settlement-messages';
 import { sealLogin } from '@fieldproof/protocol/statements';
 import type { IClientOptions, MqttClient } from 'mqtt';
 import type { Boot } from './boot.ts';
@@ -75,6 +76,7 @@ export interface LinkOptions {
   /** Before a session with the network begins. */
   readonly onPrepared?: (() => Promise<void>) | undefined;
   readonly onRelayDown?: ((message: Uint8Array) => void) | undefined;
+  readonly onReject?: ((reject: Reject) => void) | undefined;
   /** @param nonce - null with a gateway. */
   readonly birth: (nonce: Uint8Array | null) => Promise<PendingEnvelope>;
   readonly onBirthRecorded: () => void;
@@ -197,6 +199,7 @@ export class Link {
         log,
         birth: () => this.#options.birth(isRelayed ? null : nonce),
         onRelayDown: this.#options.onRelayDown,
+        onReject: this.#options.onReject,
         isRelayed,
         onBirthRecorded: this.#options.onBirthRecorded,
         onMessage: this.#options.onMessage,

@@ -9,6 +9,7 @@
 import { createHash } from 'node:crypto';
 import { DESIRED_STATE_TYPE } from '@fieldproof/protocol/desired-state';
 import { IntervalSet } from '@fieldproof/protocol/interval-set';
+import type { Reject } from '@fieldproof/protocol/settlement-messages';
 import type { Descriptor } from '@fieldproof/protocol/statements';
 import { formatTopic } from '@fieldproof/protocol/topics';
 import type { MqttClient } from 'mqtt';
@@ -66,6 +67,8 @@ export interface SessionOptions {
   readonly onMessage: (message: DownMessage, settled: number) => void;
   /** Of a gateway: what comes for its leaves. */
   readonly onRelayDown?: ((message: Uint8Array) => void) | undefined;
+  /** Of a gateway: a reject of its own, before it is applied. */
+  readonly onReject?: ((reject: Reject) => void) | undefined;
   /** It is with a gateway: a PUBACK says that the gateway has it, and the network may be away for a day. */
   readonly isRelayed?: boolean;
 }
@@ -99,6 +102,8 @@ export class Session {
   #onFirstReceipt: (() => void) | undefined;
   /** The network refuses all of this boot. */
   #isCloned = false;
+  /** The gateway has refused something in this session. */
+  #isToldRefused = false;
   #messages: Promise<void> = Promise.resolve();
   #fail: (error: unknown) => void = () => {};
 
@@ -160,6 +165,7 @@ export class Session {
     const { client, network, deviceId, outbox, clock } = this.#options;
     const kinds = this.#options.onRelayDown ? [...HEARD_KINDS, 'relay-down'] : HEARD_KINDS;
     const filters = kinds.map((kind) => formatTopic({ network, deviceId, kind }));
+    if (this.#options.isRelayed) filters.push(formatTopic({ network, deviceId, kind: 'state' }));
     const granted = await client.subscribeAsync(filters, { qos: 1 });
     if (granted.some(({ qos }) => qos === 128)) throw lost('the broker refused our own topics');
     const firstReceipt = new Promise<void>((resolve) => {
@@ -267,7 +273,30 @@ export class Session {
       onRelayDown(payload);
       return;
     }
+    if (this.#options.isRelayed && topic.endsWith('/state')) {
+      this.#heardState(payload);
+      return;
+    }
     if (!this.#follower.hold({ topic, payload })) this.#judge(topic, payload, false);
+  }
+
+  /** What a gateway does not carry stays here. It says so unsigned, so that is told, once, and nothing follows from it. */
+  #heardState(payload: Uint8Array): void {
+    try {
+      const { refused, reason } = JSON.parse(Buffer.from(payload).toString('utf8')) as {
+        readonly refused?: unknown;
+        readonly reason?: unknown;
+      };
+      if (typeof refused !== 'string' || typeof reason !== 'string' || this.#isToldRefused) return;
+      this.#isToldRefused = true;
+      const sent = this.#digests.get(refused);
+      this.#options.log.warn('the gateway does not carry an envelope; it stays here', {
+        ...(sent !== undefined && { boot: bootKey(sent.boot), seq: sent.seq }),
+        reason: reason.slice(0, 200),
+      });
+    } catch {
+      // Unsigned, and for people: what cannot be read says nothing.
+    }
   }
 
   /**
@@ -290,6 +319,7 @@ export class Session {
     }
     if (message.kind === 'reject') {
       const { permanent, code, boot } = message.reject;
+      this.#options.onReject?.(message.reject);
       if (!permanent) this.#postpone(message.reject);
       else if (code === 'ERR_BOOT_CLONED' && this.#isOwnBoot(boot)) this.#isCloned = true;
     }

@@ -93,14 +93,19 @@ export function sealGatewayLogin(
 export function openGatewayLogin(
   envelope: Uint8Array,
   context: Opening & { readonly gateway: string; readonly leaf: string },
-): { readonly login: GatewayLogin; readonly publicKey: Uint8Array } {
+): {
+  readonly login: GatewayLogin;
+  readonly publicKey: Uint8Array;
+  /** The registry has signed its credential: the leaf is enrolled, or was. */
+  readonly isEnrolled: boolean;
+} {
   const { network, gateway, leaf } = context;
   const purpose = { device: leaf, externalAad: statementAad(network, 'gateway-login', gateway) };
-  const { body, publicKey } = opened(envelope, { ...purpose, decoder: login }, context);
+  const { body, publicKey, isCredited } = opened(envelope, { ...purpose, decoder: login }, context);
   if (body.leaf !== leaf) {
     throw new ProtocolError('ERR_MESSAGE_MALFORMED', 'login: names another device');
   }
-  return { login: body, publicKey };
+  return { login: body, publicKey, isEnrolled: isCredited };
 }
 
 function sealed(body: object, signer: Signer, externalAad: Uint8Array): Uint8Array {
@@ -116,20 +121,21 @@ function opened<T extends { readonly credential: Uint8Array | null }>(
     readonly decoder: Decoder<T>;
   },
   { network, verify, registryKey }: Opening,
-): { readonly body: T; readonly publicKey: Uint8Array } {
+): { readonly body: T; readonly publicKey: Uint8Array; readonly isCredited: boolean } {
   const { device, externalAad, decoder } = purpose;
   const claimed = decoder(decode(parseEnvelope(envelope).payload), '');
-  let publicKey = publicKeyFromDeviceId(device);
+  let credited: Uint8Array | undefined;
   if (claimed.credential !== null && registryKey !== undefined) {
     const of = { network, verify, publicKey: registryKey, device };
-    publicKey = keyIn(claimed.credential, of) ?? publicKey;
+    credited = keyIn(claimed.credential, of);
   }
+  const publicKey = credited ?? publicKeyFromDeviceId(device);
   const { payload, contentType } = open(envelope, { externalAad, publicKey, verify });
   if (contentType !== CONTENT_TYPES.cbor) {
     throw new ProtocolError('ERR_MESSAGE_MALFORMED', 'login: expected content type 60');
   }
   const body: CborValue = decode(payload);
-  return { body: decoder(body, ''), publicKey };
+  return { body: decoder(body, ''), publicKey, isCredited: credited !== undefined };
 }
 
 /** The key in a credential of the device; undefined when it is not one that the registry key has signed. */

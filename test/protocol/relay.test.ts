@@ -124,7 +124,9 @@ describe('a login at a gateway', () => {
   const good = sealGatewayLogin(login, { ...sealing, signer: leaf.signer });
 
   test('is opened under the first key, or that of a credential', () => {
-    expect(openGatewayLogin(good, context)).toEqual({ login, publicKey: leaf.publicKey });
+    expect(openGatewayLogin(good, context)).toEqual({
+      ...{ login, publicKey: leaf.publicKey, isEnrolled: false },
+    });
     const rotated = { ...login, credential: credentialOf(other.publicKey) };
     const under = sealGatewayLogin(rotated, { ...sealing, signer: other.signer });
     expect(openGatewayLogin(under, context).publicKey).toEqual(other.publicKey);

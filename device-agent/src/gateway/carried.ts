@@ -31,7 +31,7 @@ export class Carried {
     return this.#bytes;
   }
 
-  /** @param name - of an envelope of the leaf: its boot and seq. */
+  /** @param name - of an envelope of the leaf, by its bytes. */
   add(leaf: string, name: string, place: CarriedPlace): void {
     const of = this.#leaves.get(leaf) ?? { bytes: 0, places: new Map() };
     this.#leaves.set(leaf, of);
@@ -57,6 +57,16 @@ export class Carried {
   /** Where the envelopes of a leaf lie. */
   places(leaf: string): readonly CarriedPlace[] {
     return [...(this.#leaves.get(leaf)?.places.values() ?? [])];
+  }
+
+  /** Whose the envelope in one of the gateway's own is. Asked rarely: it looks through all. */
+  leafAt({ counter }: Boot, seq: number): string | undefined {
+    for (const [leaf, { places }] of this.#leaves) {
+      for (const place of places.values()) {
+        if (place.seq === seq && place.boot.counter === counter) return leaf;
+      }
+    }
+    return undefined;
   }
 
   /** Leaves out what waits no more. */

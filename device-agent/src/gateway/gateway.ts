@@ -6,6 +6,7 @@
  * It changes nothing and believes nothing: the network judges what a leaf sent, the leaf what the network says.
  */
 
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { equalBytes } from '@fieldproof/protocol/bytes';
 import { kidOf } from '@fieldproof/protocol/ed25519';
@@ -24,7 +25,8 @@ import {
   encodeRelay,
   type LeafKind,
 } from '@fieldproof/protocol/relay';
-import { bootKey } from '../boot.ts';
+import type { Reject } from '@fieldproof/protocol/settlement-messages';
+import { type Boot, bootKey } from '../boot.ts';
 import { type Clock, sleep, type TimerHandle } from '../clock.ts';
 import type { ClockState } from '../clock-state.ts';
 import { readIfPresent } from '../durable-file.ts';
@@ -37,9 +39,9 @@ import { Carried } from './carried.ts';
 import { Delegations } from './delegations.ts';
 import type { GatewaySettings } from './gateway-settings.ts';
 import type { GatewayStatus } from './gateway-status.ts';
-import type { LeafConnection } from './leaf-connection.ts';
+import type { Kept, LeafConnection } from './leaf-connection.ts';
 import { LeafMail } from './leaf-mail.ts';
-import { judgeLeafLogin } from './login.ts';
+import { hasExpired, judgeLeafLogin } from './login.ts';
 import { LeafNonces } from './nonces.ts';
 import { PassThrough } from './pass-through.ts';
 import { GatewayPort } from './port.ts';
@@ -51,6 +53,11 @@ const ROOM_CHECK_MS = 1000;
 /** Most time between two looks at what the network has settled. */
 const PRUNE_EVERY_MS = 2000;
 const LISTEN_RETRY_MS = 30_000;
+/** Strangers that the network is asked about: more would use up what it lets this address ask. */
+const ASK_EVERY_MS = 1000;
+/** Rejects that say that the network does not let this gateway relay for a leaf. */
+const NO_RELAY = ['ERR_RELAY_NOT_NAMED', 'ERR_RELAY_EXPIRED'];
+const NAME_BYTES = 16;
 /** What the gateway's own envelope and the outbox add to a leaf's. */
 const WRAPPING_BYTES = 300;
 
@@ -80,6 +87,7 @@ export class Gateway {
   readonly #counts = { taken: 0, again: 0, refused: 0, turnedAway: 0 };
   #credential: Uint8Array | null = null;
   #syncing: Promise<void> | undefined;
+  #askedAtMs = Number.NEGATIVE_INFINITY;
   #prunedAtMs = Number.NEGATIVE_INFINITY;
   #portNumber = 0;
   #isStopping = false;
@@ -164,9 +172,28 @@ export class Gateway {
     return { listen, problem: this.#problem, ...this.#counts, leaves };
   }
 
-  /** Files the delegations that the network does not have. Before anything is relayed in a session. */
+  /** Files the delegations that the network does not have, and drops what is over. Before anything is relayed in a session. */
   async fileDelegations(): Promise<void> {
-    for (const leaf of this.#delegations.all().keys()) await this.#file(leaf);
+    for (const [leaf, { said }] of [...this.#delegations.all()]) {
+      if (hasExpired(said, this.#wallMs())) await this.#giveUp(leaf, 'its delegation has expired');
+      else await this.#file(leaf);
+    }
+  }
+
+  /**
+   * A reject of this device has come. Where it says that a leaf has not named this gateway, or no more, nothing else of the
+   * leaf is sent: each would be refused as well, and a session bears few rejects.
+   */
+  rejected({ code, boot, seq }: Pick<Reject, 'code' | 'boot' | 'seq'>): void {
+    if (!NO_RELAY.includes(code) || boot === null || seq === null) return;
+    const leaf = this.#carried.leafAt({ counter: boot[0], seed: boot[1] }, seq);
+    if (leaf === undefined) return;
+    this.#delegations.refused(leaf, code === 'ERR_RELAY_EXPIRED' ? code : null);
+    void this.#giveUp(leaf, `the network does not let us relay: ${code}`)
+      .then(() => this.#file(leaf))
+      .catch((error: unknown) =>
+        this.#options.log.warn('delegation not filed yet', { leaf, reason: reasonOf(error) }),
+      );
   }
 
   /** A `relay-down` message has come. */
@@ -197,33 +224,41 @@ export class Gateway {
     password: Uint8Array,
     connection: LeafConnection,
   ): Promise<{ readonly returnCode: number; readonly publicKey?: Uint8Array }> {
-    const { membership, settings, clockState, log } = this.#options;
-    const { wallMs, boundMs } = clockState.read();
+    const { membership, settings, log } = this.#options;
     const judged = judgeLeafLogin(leaf, password, {
       network: membership.network,
       gateway: membership.deviceId,
       registryKey: membership.descriptor?.keys.registry,
       nonces: this.#nonces,
       delegations: this.#delegations,
-      wallMs: boundMs === null ? null : wallMs,
+      wallMs: this.#wallMs(),
       mayCome: (id) => settings.leaves === 'any' || settings.leaves.split(',').includes(id),
+      mayAsk: () => this.#mayAsk(),
     });
-    if (!judged.ok) {
-      log.warn('leaf: not let in', { leaf, reason: judged.reason });
-      return { returnCode: judged.returnCode };
-    }
+    const refuse = (returnCode: number, reason: string) => {
+      log.warn('leaf: not let in', { leaf, reason });
+      return { returnCode };
+    };
+    if (!judged.ok) return refuse(judged.returnCode, judged.reason);
     const known = this.#delegations.get(leaf);
-    if (known === undefined && this.#delegations.all().size >= settings.maxLeaves) {
-      log.warn('leaf: not let in', { leaf, reason: `more than gateway.maxLeaves` });
-      return { returnCode: 5 };
+    if (known === undefined && !(await this.#hasSeat())) {
+      return refuse(5, `more than gateway.maxLeaves, ${settings.maxLeaves}`);
+    }
+    const isOnline = this.#options.isOnline();
+    // With a network at hand it is written down when that has said yes: strangers write nothing.
+    if (isOnline) this.#delegations.hold(judged.delegation);
+    // Or what it sends is refused before the network knows that it may.
+    const isSaid = !isOnline || (await this.#file(leaf).catch(() => false));
+    const problem = this.#delegations.get(leaf)?.problem ?? null;
+    if (!isSaid || problem !== null) {
+      if (known === undefined) await this.#delegations.forget(leaf);
+      if (problem === null) return refuse(3, 'its delegation could not be filed now');
+      return refuse(5, `delegation: refused by the network: ${problem}`);
     }
     if (known === undefined || !equalBytes(known.statement, judged.delegation)) {
       await this.#delegations.keep(judged.delegation);
     }
-    // Or what it sends is refused before the network knows that it may.
-    if (this.#options.isOnline()) await this.#file(leaf).catch(() => {});
-    const problem = this.#delegations.get(leaf)?.problem ?? null;
-    if (problem !== null) return { returnCode: 5 };
+    await this.#delegations.keepKey(leaf, judged.publicKey);
     for (const other of this.#port.connections) {
       if (other.leaf === leaf && other !== connection) other.end('taken over');
     }
@@ -231,25 +266,61 @@ export class Gateway {
     return { returnCode: 0, publicKey: judged.publicKey };
   }
 
-  async #file(leaf: string): Promise<void> {
+  /** Unix ms, null while the clock is not believed. */
+  #wallMs(): number | null {
+    const { wallMs, boundMs } = this.#options.clockState.read();
+    return boundMs === null ? null : wallMs;
+  }
+
+  #mayAsk(): boolean {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (!this.#options.isOnline() || nowMs - this.#askedAtMs < ASK_EVERY_MS) return false;
+    this.#askedAtMs = nowMs;
+    return true;
+  }
+
+  /** Whether another leaf has a place; one that the network does not take makes room. */
+  async #hasSeat(): Promise<boolean> {
+    const all = this.#delegations.all();
+    if (all.size < this.#options.settings.maxLeaves) return true;
+    for (const [leaf, { problem }] of all) {
+      if (problem === null) continue;
+      await this.#delegations.forget(leaf);
+      return true;
+    }
+    return false;
+  }
+
+  /** Whether the network has said yes or no. */
+  async #file(leaf: string): Promise<boolean> {
     const { membership } = this.#options;
-    await this.#delegations.file(leaf, (path, body) => membership.ask('POST', path, body));
-    if (this.#delegations.get(leaf)?.problem !== null) await this.#giveUp(leaf);
+    const isSaid = await this.#delegations.file(leaf, (path, body) =>
+      membership.ask('POST', path, body),
+    );
+    const problem = this.#delegations.get(leaf)?.problem ?? null;
+    if (problem !== null) await this.#giveUp(leaf, `the network does not let us relay: ${problem}`);
+    return isSaid;
   }
 
   /** The network takes nothing of it through us: the leaf has all of it still. */
-  async #giveUp(leaf: string): Promise<void> {
+  async #giveUp(leaf: string, reason: string): Promise<void> {
     const { outbox, journal, log } = this.#options;
     for (const connection of this.#port.connections) {
-      if (connection.leaf === leaf) connection.end('the network does not let us relay');
+      if (connection.leaf === leaf) connection.end(reason);
     }
     this.#carried.prune();
     const places = this.#carried.places(leaf);
     if (places.length === 0) return;
-    for (const { boot, seq } of places) await outbox.drop(boot, [[seq, seq]]);
+    const boots = new Map<string, { boot: Boot; ranges: [number, number][] }>();
+    for (const { boot, seq } of places) {
+      const of = boots.get(bootKey(boot)) ?? { boot, ranges: [] };
+      boots.set(bootKey(boot), of);
+      of.ranges.push([seq, seq]);
+    }
+    for (const { boot, ranges } of boots.values()) await outbox.drop(boot, ranges);
     this.#carried.prune();
     await journal.declareLosses();
-    log.warn('leaf: what it had handed in is given up', { leaf, envelopes: places.length });
+    log.warn('leaf: what it had handed in is given up', { leaf, reason, envelopes: places.length });
   }
 
   async #keep(message: {
@@ -258,9 +329,19 @@ export class Gateway {
     readonly kind: LeafKind;
     readonly envelope: Uint8Array;
     readonly isOver: () => boolean;
-  }): Promise<{ readonly durable: Promise<void> }> {
-    const { leaf, envelope, isOver } = message;
-    const name = this.#nameOf(message);
+  }): Promise<Kept> {
+    const { leaf, envelope, kind, isOver } = message;
+    const said = this.#delegations.get(leaf)?.said;
+    if (said === undefined || hasExpired(said, this.#wallMs())) {
+      throw new AgentError('ERR_AGENT_LEAF', 'delegation: expired');
+    }
+    const refused = this.#refusalOf(message);
+    if (refused !== null) {
+      this.#counts.refused += 1;
+      this.#options.log.warn('leaf: envelope not carried', { leaf, kind, reason: refused });
+      return { refused };
+    }
+    const name = nameOf(kind, envelope);
     if (this.#carried.has(leaf, name)) {
       this.#counts.again += 1;
       return { durable: this.#sync() };
@@ -276,27 +357,31 @@ export class Gateway {
     return { durable: this.#sync() };
   }
 
-  /** Boot and seq. An envelope under the key of the login has to verify; one under another key is the network's to judge. */
-  #nameOf(message: {
+  /**
+   * Why an envelope is not the leaf's, or null. What the network would refuse as not the leaf's never becomes part of one of
+   * ours: those rejects would be this device's own (docs/spec/messages.md 6.3).
+   */
+  #refusalOf(message: {
+    readonly leaf: string;
     readonly publicKey: Uint8Array;
     readonly kind: LeafKind;
     readonly envelope: Uint8Array;
-  }): string {
-    const { publicKey, kind, envelope } = message;
+  }): string | null {
+    const { leaf, publicKey, kind, envelope } = message;
     const externalAad = upAad(this.#options.membership.network, kind);
     try {
       const parsed = parseEnvelope(envelope);
       const { stamp, kid } = parsed;
-      if (stamp === null) throw new AgentError('ERR_AGENT_LEAF', 'envelope: expected a stamp');
-      const isUnderLogin = equalBytes(kid, kidOf(publicKey));
-      if (isUnderLogin && !verifyEnvelope(parsed, { externalAad, publicKey, verify })) {
-        throw new AgentError('ERR_AGENT_LEAF', 'envelope: does not verify under the leaf’s key');
+      if (stamp === null) return 'envelope: expected a stamp';
+      const keys = [publicKey, ...this.#delegations.keysOf(leaf)];
+      const signing = keys.find((key) => equalBytes(kidOf(key), kid));
+      if (signing === undefined) {
+        return 'kid: expected that of the login or of an earlier one at this gateway';
       }
-      const boot = { counter: stamp.bootCounter, seed: stamp.bootSeed };
-      return `${isUnderLogin ? '' : Buffer.from(kid).toString('hex')}${bootKey(boot)}/${stamp.seq}`;
+      const isTheLeafs = verifyEnvelope(parsed, { externalAad, publicKey: signing, verify });
+      return isTheLeafs ? null : 'signature: does not verify under the leaf’s key for this kind';
     } catch (error) {
-      this.#counts.refused += 1;
-      throw error;
+      return reasonOf(error);
     }
   }
 
@@ -344,15 +429,20 @@ export class Gateway {
     try {
       for (let item = await cursor.next(); item !== undefined; item = await cursor.next()) {
         if (item.kind !== 'relay') continue;
-        const { leaf, envelope } = decodeRelay(parseEnvelope(item.bytes, MAX_RELAY_BYTES).payload);
-        const { stamp } = parseEnvelope(envelope);
-        if (stamp === null) continue;
-        const name = `${bootKey({ counter: stamp.bootCounter, seed: stamp.bootSeed })}/${stamp.seq}`;
+        const { leaf, kind, envelope } = decodeRelay(
+          parseEnvelope(item.bytes, MAX_RELAY_BYTES).payload,
+        );
         const bytes = envelope.length + WRAPPING_BYTES;
-        this.#carried.add(leaf, name, { boot: item.boot, seq: item.seq, bytes });
+        this.#carried.add(leaf, nameOf(kind, envelope), { boot: item.boot, seq: item.seq, bytes });
       }
     } finally {
       await cursor.close();
     }
   }
+}
+
+/** What a leaf sends again is known by all of its bytes: another envelope under the same seq is the network's to see. */
+function nameOf(kind: LeafKind, envelope: Uint8Array): string {
+  const hash = createHash('sha256').update(kind).update('/').update(envelope);
+  return hash.digest().subarray(0, NAME_BYTES).toString('latin1');
 }

@@ -3,12 +3,14 @@
  * when it is durable; what has come down for it is handed out. Whatever is not as the specification says ends it.
  */
 
+import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { isLeafDownKind, isLeafKind, type LeafKind } from '@fieldproof/protocol/relay';
 import { formatTopic, isDeviceIdText, parseTopic } from '@fieldproof/protocol/topics';
 import { AgentError, reasonOf } from '../errors.ts';
 import type { LeafMail, Letter } from './leaf-mail.ts';
 import {
+  CONNACK_5,
   connack,
   type LeafPacket,
   PacketReader,
@@ -19,9 +21,9 @@ import {
   unsuback,
 } from './packets.ts';
 
-/** What a leaf may have on its way without an acknowledgement. */
+/** What a leaf may have on its way without an acknowledgement; what it sends beyond stays unread. */
 const MAX_WAITING = 64;
-const MAX_WAITING_BYTES = 4 * 1024 * 1024;
+const MAX_WAITING_BYTES = 512 * 1024;
 /** Letters on their way to it. */
 const MAX_LETTERS = 8;
 /** What it has not taken of what was sent to it. */
@@ -29,6 +31,8 @@ const MAX_UNSENT_BYTES = 512 * 1024;
 const LOGIN_MS = 10_000;
 /** For a leaf that promises no keep alive. */
 const LONGEST_SILENCE_MS = 300_000;
+
+export type Kept = { readonly durable: Promise<void> } | { readonly refused: string };
 
 export interface LeafConnectionHooks {
   readonly network: string;
@@ -40,9 +44,10 @@ export interface LeafConnectionHooks {
     connection: LeafConnection,
   ) => Promise<{ readonly returnCode: number; readonly publicKey?: Uint8Array }>;
   /**
-   * Keeps an envelope: resolves when it has its place, with what resolves when that is durable. Waits for room.
+   * Keeps an envelope: resolves when it has its place, with what resolves when that is durable; or with why it is not
+   * carried, since it is none of the leaf's. Waits for room.
    *
-   * @throws {AgentError} ERR_AGENT_LEAF when it is none of the leaf's.
+   * @throws {AgentError} ERR_AGENT_LEAF when nothing more is taken of this leaf.
    */
   readonly keep: (message: {
     readonly leaf: string;
@@ -50,7 +55,7 @@ export interface LeafConnectionHooks {
     readonly kind: LeafKind;
     readonly envelope: Uint8Array;
     readonly isOver: () => boolean;
-  }) => Promise<{ readonly durable: Promise<void> }>;
+  }) => Promise<Kept>;
   readonly mailOf: (leaf: string) => LeafMail;
   readonly onEnd: (connection: LeafConnection, reason: string) => void;
 }
@@ -67,7 +72,8 @@ export class LeafConnection {
   #waiting = 0;
   #waitingBytes = 0;
   #chain: Promise<unknown> = Promise.resolve();
-  readonly #topics = new Set<string>();
+  /** Filters, with the QoS that was granted. */
+  readonly #topics = new Map<string, 0 | 1>();
   #nextId = 1;
   readonly #sent = new Map<number, Letter>();
   #isOver = false;
@@ -114,8 +120,14 @@ export class LeafConnection {
       const letter = mail.next(new Set([...this.#sent.values(), ...unheard]));
       if (letter === undefined) return;
       const topic = formatTopic({ network, deviceId: this.#leaf, kind: letter.kind });
-      if (!this.#hears(topic)) {
+      const qos = this.#hears(topic);
+      if (qos === undefined) {
         unheard.add(letter);
+        continue;
+      }
+      if (qos === 0) {
+        mail.remove(letter);
+        this.#write(publish(topic, letter.envelope));
         continue;
       }
       const id = this.#freeId();
@@ -126,24 +138,44 @@ export class LeafConnection {
 
   #take(chunk: Uint8Array): void {
     if (this.#isOver) return;
+    this.#reader.push(chunk);
+    this.#read();
+  }
+
+  /** Handles what has come, as far as there is room for it; the rest waits in the reader, and in the network. */
+  #read(): void {
     try {
-      for (const packet of this.#reader.push(chunk)) {
+      // A client may send on before it has its CONNACK.
+      while (!this.#isOver && !this.#isFull() && !this.#isLoggingIn) {
+        const packet = this.#reader.next();
+        if (packet === undefined) {
+          this.#socket.resume();
+          return;
+        }
         this.#lastPacketMs = this.#hooks.nowMs();
         this.#handle(packet);
-        if (this.#isOver) return;
       }
+      this.#socket.pause();
     } catch (error) {
       this.end(reasonOf(error));
     }
   }
 
+  #isFull(): boolean {
+    return this.#waiting >= MAX_WAITING || this.#waitingBytes >= MAX_WAITING_BYTES;
+  }
+
   #handle(packet: LeafPacket): void {
+    if (packet.cmd === 'foreign') {
+      // [MQTT-3.1.2-2]; a client of MQTT 5 reads its own answer only.
+      this.#write(packet.level === 5 ? CONNACK_5 : connack(1));
+      this.end(`CONNECT: expected MQTT 3.1.1, got protocol level ${packet.level}`);
+      return;
+    }
     if (packet.cmd === 'connect') {
       void this.#connect(packet);
       return;
     }
-    // Behind the CONNECT, when that is answered.
-    if (this.#isLoggingIn) throw bad(`${packet.cmd} before CONNACK`);
     if (this.#leaf === undefined) throw bad(`${packet.cmd} before CONNECT`);
     switch (packet.cmd) {
       case 'publish':
@@ -157,7 +189,7 @@ export class LeafConnection {
         return;
       }
       case 'subscribe': {
-        const codes = packet.filters.map((filter) => (this.#subscribe(filter) ? 1 : 0x80));
+        const codes = packet.filters.map((each) => this.#subscribe(each));
         this.#write(suback(packet.id, codes));
         this.deliver();
         return;
@@ -170,7 +202,8 @@ export class LeafConnection {
         this.#write(PINGRESP);
         return;
       case 'disconnect':
-        this.end('disconnected');
+        // Behind what it has sent.
+        void this.#chain.then(() => this.end('disconnected'));
     }
   }
 
@@ -198,6 +231,7 @@ export class LeafConnection {
       this.end(reasonOf(error));
     } finally {
       this.#isLoggingIn = false;
+      this.#read();
     }
   }
 
@@ -209,9 +243,6 @@ export class LeafConnection {
     }
     this.#waiting += 1;
     this.#waitingBytes += payload.length;
-    if (this.#waiting > MAX_WAITING || this.#waitingBytes > MAX_WAITING_BYTES) {
-      throw bad(`more than ${MAX_WAITING} messages without an acknowledgement`);
-    }
     const publicKey = this.#publicKey!;
     const isOver = (): boolean => this.#isOver;
     const message = { leaf, publicKey, kind, envelope: payload, isOver };
@@ -219,25 +250,42 @@ export class LeafConnection {
     // The next one is kept while this one becomes durable.
     this.#chain = kept.catch(() => {});
     kept
-      .then((place) => place?.durable)
+      .then((place) => {
+        if (place === undefined) return;
+        if ('durable' in place) return place.durable;
+        // MQTT 3.1.1 has no other answer than PUBACK: it is told beside, and the leaf keeps it as it keeps any.
+        this.#tellRefused(leaf, payload, place.refused);
+      })
       .then(() => {
         this.#waiting -= 1;
         this.#waitingBytes -= payload.length;
         if (id !== undefined && !this.#isOver) this.#write(puback(id));
+        this.#read();
       })
       .catch((error: unknown) => this.end(reasonOf(error)));
   }
 
-  #subscribe(filter: string): boolean {
-    const own = `fp/1/${this.#hooks.network}/d/${this.#leaf}/`;
-    const kind = filter.startsWith(own) ? filter.slice(own.length) : '';
-    if (kind !== '+' && kind !== 'state' && !isLeafDownKind(kind)) return false;
-    this.#topics.add(filter);
-    return true;
+  /** docs/spec/messages.md 6.6: not signed, and for people: nothing follows from it. */
+  #tellRefused(leaf: string, envelope: Uint8Array, reason: string): void {
+    const topic = `fp/1/${this.#hooks.network}/d/${leaf}/state`;
+    if (this.#isOver || this.#hears(topic) === undefined) return;
+    const refused = createHash('sha256').update(envelope).digest('hex');
+    this.#write(publish(topic, Buffer.from(JSON.stringify({ refused, reason }))));
   }
 
-  #hears(topic: string): boolean {
-    return this.#topics.has(topic) || this.#topics.has(topic.replace(/[^/]+$/, '+'));
+  /** @returns the code for SUBACK: never above what was asked for [MQTT-3.8.4-6]. */
+  #subscribe({ filter, qos }: { readonly filter: string; readonly qos: 0 | 1 }): number {
+    const own = `fp/1/${this.#hooks.network}/d/${this.#leaf}/`;
+    const kind = filter.startsWith(own) ? filter.slice(own.length) : '';
+    if (kind !== '+' && kind !== 'state' && !isLeafDownKind(kind)) return 0x80;
+    this.#topics.set(filter, qos);
+    return qos;
+  }
+
+  /** With which QoS it hears a topic, undefined when it does not. */
+  #hears(topic: string): 0 | 1 | undefined {
+    const [one, all] = [this.#topics.get(topic), this.#topics.get(topic.replace(/[^/]+$/, '+'))];
+    return one === undefined || all === 1 ? (all ?? one) : one;
   }
 
   #freeId(): number {

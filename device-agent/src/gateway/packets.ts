@@ -11,6 +11,8 @@ export const MAX_LEAF_PACKET_BYTES = 61_440;
 const MAX_FILTERS = 16;
 
 export type LeafPacket =
+  /** A CONNECT of MQTT 5, or of another that is not 3.1.1: the rest of it is not read. */
+  | { readonly cmd: 'foreign'; readonly level: number }
   | {
       readonly cmd: 'connect';
       readonly clientId: string;
@@ -29,31 +31,36 @@ export type LeafPacket =
       readonly id: number | undefined;
     }
   | { readonly cmd: 'puback'; readonly id: number }
-  | { readonly cmd: 'subscribe'; readonly id: number; readonly filters: readonly string[] }
+  | {
+      readonly cmd: 'subscribe';
+      readonly id: number;
+      readonly filters: readonly { readonly filter: string; readonly qos: 0 | 1 }[];
+    }
   | { readonly cmd: 'unsubscribe'; readonly id: number; readonly filters: readonly string[] }
   | { readonly cmd: 'pingreq' }
   | { readonly cmd: 'disconnect' };
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Takes the bytes of one connection, and gives its packets. */
+/** Takes the bytes of one connection, and gives its packets one by one. */
 export class PacketReader {
   #chunks: Uint8Array[] = [];
   #length = 0;
 
-  /** @throws {AgentError} ERR_AGENT_LEAF when they are no MQTT of a leaf, or too long. */
-  push(chunk: Uint8Array): LeafPacket[] {
+  push(chunk: Uint8Array): void {
     this.#chunks.push(chunk);
     this.#length += chunk.length;
-    const packets: LeafPacket[] = [];
-    for (;;) {
-      const total = this.#announced();
-      if (total === undefined || this.#length < total) return packets;
-      const bytes = this.#joined();
-      packets.push(readPacket(bytes.subarray(0, total)));
-      this.#chunks = bytes.length === total ? [] : [bytes.subarray(total)];
-      this.#length = bytes.length - total;
-    }
+  }
+
+  /** The next whole packet. @throws {AgentError} ERR_AGENT_LEAF when it is no MQTT of a leaf, or too long. */
+  next(): LeafPacket | undefined {
+    const total = this.#announced();
+    if (total === undefined || this.#length < total) return undefined;
+    const bytes = this.#joined();
+    const packet = readPacket(bytes.subarray(0, total));
+    this.#chunks = bytes.length === total ? [] : [bytes.subarray(total)];
+    this.#length = bytes.length - total;
+    return packet;
   }
 
   /** Whole length of the packet at hand, undefined while its head is not there. */
@@ -87,7 +94,10 @@ export function puback(id: number): Uint8Array {
   return Uint8Array.of(0x40, 2, id >> 8, id & 0xff);
 }
 
-/** @param codes - of each filter: 1 granted, 0x80 refused. */
+/** CONNACK of MQTT 5: unsupported protocol version. */
+export const CONNACK_5 = Uint8Array.of(0x20, 3, 0, 0x84, 0);
+
+/** @param codes - of each filter: the QoS that is granted, 0x80 refused. */
 export function suback(id: number, codes: readonly number[]): Uint8Array {
   return Uint8Array.of(0x90, 2 + codes.length, id >> 8, id & 0xff, ...codes);
 }
@@ -98,11 +108,12 @@ export function unsuback(id: number): Uint8Array {
 
 export const PINGRESP = Uint8Array.of(0xd0, 0);
 
-/** A PUBLISH with QoS 1. */
-export function publish(topic: string, payload: Uint8Array, id: number): Uint8Array {
+/** @param id - of a PUBLISH with QoS 1; undefined for QoS 0. */
+export function publish(topic: string, payload: Uint8Array, id?: number): Uint8Array {
   const name = Buffer.from(topic, 'utf8');
-  const length = 2 + name.length + 2 + payload.length;
-  const head: number[] = [0x32];
+  const idBytes = id === undefined ? [] : [id >> 8, id & 0xff];
+  const length = 2 + name.length + idBytes.length + payload.length;
+  const head: number[] = [id === undefined ? 0x30 : 0x32];
   for (let left = length; ; ) {
     const byte = left % 128;
     left = Math.floor(left / 128);
@@ -113,7 +124,7 @@ export function publish(topic: string, payload: Uint8Array, id: number): Uint8Ar
     Uint8Array.from(head),
     Uint8Array.of(name.length >> 8, name.length & 0xff),
     name,
-    Uint8Array.of(id >> 8, id & 0xff),
+    Uint8Array.from(idBytes),
     payload,
   ];
   return new Uint8Array(Buffer.concat(parts));
@@ -128,7 +139,7 @@ function readPacket(bytes: Uint8Array): LeafPacket {
   const expected = type === 8 || type === 10 ? 2 : 0;
   if (type !== 3 && flags !== expected) throw bad(`flags ${flags} of packet type ${type}`);
   const packet = read(type, flags, body);
-  body.end();
+  if (packet.cmd !== 'foreign') body.end();
   return packet;
 }
 
@@ -145,18 +156,18 @@ function read(type: number, flags: number, body: Body): LeafPacket {
     }
     case 4:
       return { cmd: 'puback', id: body.id() };
-    case 8:
-    case 10: {
+    case 8: {
       const id = body.id();
-      const filters: string[] = [];
-      while (!body.isAtEnd) {
-        filters.push(body.text());
-        if (type === 8 && body.byte() > 2) throw bad('a QoS above 2');
-        if (filters.length > MAX_FILTERS) throw bad(`more than ${MAX_FILTERS} filters`);
-      }
-      if (filters.length === 0) throw bad('no filter');
-      return { cmd: type === 8 ? 'subscribe' : 'unsubscribe', id, filters };
+      const filters = listOf(body, () => {
+        const filter = body.text();
+        const qos = body.byte();
+        if (qos > 2) throw bad('a QoS above 2');
+        return { filter, qos: qos === 0 ? (0 as const) : (1 as const) };
+      });
+      return { cmd: 'subscribe', id, filters };
     }
+    case 10:
+      return { cmd: 'unsubscribe', id: body.id(), filters: listOf(body, () => body.text()) };
     case 12:
       return { cmd: 'pingreq' };
     case 14:
@@ -166,10 +177,28 @@ function read(type: number, flags: number, body: Body): LeafPacket {
   }
 }
 
+function listOf<T>(body: Body, read: () => T): readonly T[] {
+  const items: T[] = [];
+  while (!body.isAtEnd) {
+    items.push(read());
+    if (items.length > MAX_FILTERS) throw bad(`more than ${MAX_FILTERS} filters`);
+  }
+  if (items.length === 0) throw bad('no filter');
+  return items;
+}
+
 function readConnect(body: Body): LeafPacket {
-  if (body.text() !== 'MQTT' || body.byte() !== 4) throw bad('another protocol than MQTT 3.1.1');
+  const name = body.text();
+  if (name !== 'MQTT' && name !== 'MQIsdp') throw bad('another protocol');
+  const level = body.byte();
+  if (name !== 'MQTT' || level !== 4) return { cmd: 'foreign', level };
   const flags = body.byte();
   if ((flags & 1) === 1) throw bad('a reserved flag');
+  // [MQTT-3.1.2-11], [MQTT-3.1.2-14], [MQTT-3.1.2-22]
+  const [will, user] = [flags & 0x3c, flags & 0xc0];
+  if (((will & 0x04) === 0 && will !== 0) || (will & 0x18) === 0x18 || user === 0x40) {
+    throw bad('flags of CONNECT that exclude each other');
+  }
   const keepAliveSeconds = body.number();
   const clientId = body.text();
   const hasWill = (flags & 0x04) !== 0;

@@ -13,6 +13,9 @@ import { MAX_PASSED_BYTES, type Passed } from './pass-through.ts';
 
 const MAX_HEAD_BYTES = 2048;
 const HEAD_MS = 5000;
+/** Connections of one address that are no leaf's yet: one machine must not keep the others out. */
+const MIN_STRANGERS = 8;
+const STRANGERS_PART = 0.25;
 /** For an answer of the network. */
 const ANSWER_MS = 30_000;
 const CHECK_MS = 2000;
@@ -36,7 +39,7 @@ export interface GatewayPortOptions {
 export class GatewayPort {
   readonly #options: GatewayPortOptions;
   readonly #connections = new Set<LeafConnection>();
-  readonly #sockets = new Set<Socket>();
+  readonly #sockets = new Map<Socket, LeafConnection | undefined>();
   #server: Server | undefined;
   #timer: TimerHandle | undefined;
 
@@ -69,7 +72,7 @@ export class GatewayPort {
   async stop(): Promise<void> {
     this.#options.clock.cancel(this.#timer);
     for (const connection of [...this.#connections]) connection.end('the gateway stops');
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets.keys()) socket.destroy();
     await new Promise<void>((resolve) => {
       if (this.#server === undefined) resolve();
       else this.#server.close(() => resolve());
@@ -79,12 +82,12 @@ export class GatewayPort {
   #accept(socket: Socket): void {
     const { maxConnections, clock, onFull } = this.#options;
     socket.on('error', () => {});
-    if (this.#sockets.size >= maxConnections) {
+    if (this.#sockets.size >= maxConnections || this.#hasManyStrangers(socket.remoteAddress)) {
       onFull();
       socket.destroy();
       return;
     }
-    this.#sockets.add(socket);
+    this.#sockets.set(socket, undefined);
     socket.on('close', () => this.#sockets.delete(socket));
     socket.setNoDelay(true);
     let head: Uint8Array = new Uint8Array(0);
@@ -115,6 +118,15 @@ export class GatewayPort {
     socket.on('data', onData);
   }
 
+  #hasManyStrangers(address: string | undefined): boolean {
+    const most = Math.max(MIN_STRANGERS, this.#options.maxConnections * STRANGERS_PART);
+    let strangers = 0;
+    for (const [socket, connection] of this.#sockets) {
+      if (socket.remoteAddress === address && connection?.leaf === undefined) strangers += 1;
+    }
+    return strangers >= most;
+  }
+
   #begin(socket: Socket, first: Uint8Array): void {
     const { hooks } = this.#options;
     const connection = new LeafConnection(socket, {
@@ -125,6 +137,7 @@ export class GatewayPort {
       },
     });
     this.#connections.add(connection);
+    if (this.#sockets.has(socket)) this.#sockets.set(socket, connection);
     connection.start(first);
   }
 
