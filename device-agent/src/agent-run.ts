@@ -5,6 +5,7 @@
 
 import { join } from 'node:path';
 import { DESIRED_STATE_TYPE } from '@fieldproof/protocol/desired-state';
+import type { Reject } from '@fieldproof/protocol/settlement-messages';
 import type { RunOptions } from './agent-options.ts';
 import { AGENT_VERSION } from './agent-version.ts';
 import { type Boot, beginBoot, bootKey } from './boot.ts';
@@ -37,7 +38,7 @@ import { fetchStanding } from './standing.ts';
 import type { AgentStatus } from './status.ts';
 import { type AgentParts, statusOf } from './status-of.ts';
 import { StatusWriter } from './status-writer.ts';
-import { loadVia } from './via.ts';
+import { currentVia } from './via.ts';
 import { meteredDisk, writeKinds } from './write-meter.ts';
 
 /** What is durable and not sent yet gets this long at `stop`; it is sent at the next start otherwise. */
@@ -160,7 +161,10 @@ export class AgentRun {
     });
     await parked.open();
     const clockState = this.#makeClockState();
-    const via = await loadVia(dataDir);
+    const via = await currentVia(dataDir, {
+      ...{ network: joinLine.network, leaf: identity.deviceId, signer: identity.signer },
+      nowMs: clock.wallMs(),
+    });
     const membership = new Membership({
       ...(via !== undefined && via.gateway !== null && { through: via }),
       ...{ dataDir, joinLine, identity, ownership, clock, clockState, random, log, disk },
@@ -418,5 +422,6 @@ function linkToGateway(gateway: Gateway | undefined) {
   return {
     onPrepared: () => gateway.fileDelegations(),
     onRelayDown: (message: Uint8Array) => gateway.relayDown(message),
+    onReject: (reject: Reject) => gateway.rejected(reject),
   };
 }

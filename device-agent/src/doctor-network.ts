@@ -10,7 +10,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import { signerFromSeed } from '@fieldproof/protocol/ed25519-node';
+import { parseEnvelope } from '@fieldproof/protocol/envelope';
 import type { JoinLine } from '@fieldproof/protocol/join-line';
+import { decodeDescriptor } from '@fieldproof/protocol/statements';
 import { AGENT_VERSION } from './agent-version.ts';
 import { systemClock } from './clock.ts';
 import { ClockState } from './clock-state.ts';
@@ -20,9 +22,11 @@ import { loadDeviceKey } from './device-key.ts';
 import { dial } from './dial.ts';
 import { type Finding, fail, ok, skip, warn } from './doctor.ts';
 import { failFor } from './doctor-agent.ts';
-import { AGENT_ERRORS } from './errors.ts';
+import { readIfPresent } from './durable-file.ts';
+import { AGENT_ERRORS, reasonOf } from './errors.ts';
 import { silentLog } from './log.ts';
 import { Membership, readJoinLine } from './membership.ts';
+import { gatewayHello, loadVia, type Via } from './via.ts';
 
 const TIMEOUT_MS = 5000;
 /** Before this the clock was never set: the software is younger. */
@@ -32,6 +36,8 @@ const DAY_MS = 86_400_000;
 const CREDENTIAL_WARN_MS = 3 * DAY_MS;
 const CLOCK_REMEDY =
   'Enable time synchronisation: timedatectl set-ntp true. Until then times are relative to the sealing.';
+const WAIT =
+  'Nothing, when the gateway is known to be without a network: it keeps what this device hands in. Else look at doctor on the gateway.';
 
 export interface NetworkOptions {
   readonly dataDir: string;
@@ -50,9 +56,42 @@ export async function checkNetwork(options: NetworkOptions): Promise<readonly Fi
   } catch (error) {
     return [failFor('join-line', error), ...(await checkClock(undefined, options))];
   }
+  let via: Via | undefined;
+  try {
+    via = await loadVia(dataDir);
+  } catch (error) {
+    return [failFor('gateway', error), ...(await checkClock(undefined, options))];
+  }
+  if (via !== undefined && via.gateway !== null) {
+    return await checkLeaf(line, { ...via, gateway: via.gateway }, options);
+  }
   const findings = [...(await checkReach(line))];
   const membership = findings.every(({ state }) => state === 'ok') ? 'ask' : 'keep';
-  return [...findings, ...(await withMembership(line, options, membership))];
+  return [...findings, ...(await withMembership(line, options, { how: membership }))];
+}
+
+/** A leaf needs its gateway, and the network through it now and then: what of that is there. */
+async function checkLeaf(
+  line: JoinLine,
+  via: Via & { readonly gateway: string },
+  options: NetworkOptions,
+): Promise<readonly Finding[]> {
+  const { gateway, host, port } = via;
+  const findings: Finding[] = [];
+  try {
+    // A gateway's key after its first is in a credential, which the registry has signed.
+    const kept = await readIfPresent(join(options.dataDir, 'state', 'descriptor.cose'));
+    const registryKey = kept && decodeDescriptor(parseEnvelope(kept).payload).keys.registry;
+    await gatewayHello(via, {
+      ...{ network: line.network, registryKey, random: options.random },
+      ...{ timeoutMs: TIMEOUT_MS, clock: systemClock },
+    });
+    findings.push(ok('gateway', `${gateway} answers at ${host}:${port}`));
+  } catch (error) {
+    findings.push(failFor('gateway', error));
+  }
+  const how = findings.every(({ state }) => state === 'ok') ? 'ask' : 'keep';
+  return [...findings, ...(await withMembership(line, options, { how, through: via }))];
 }
 
 async function checkReach({ host, port }: JoinLine): Promise<readonly Finding[]> {
@@ -80,11 +119,14 @@ async function checkReach({ host, port }: JoinLine): Promise<readonly Finding[]>
   }
 }
 
-/** @param how - `keep` looks only at what is on disk. */
+/**
+ * @param how.how - `keep` looks only at what is on disk.
+ * @param how.through - of a leaf: its gateway. Without a network it holds what the leaf hands in, which is no fault.
+ */
 async function withMembership(
   joinLine: JoinLine,
   options: NetworkOptions,
-  how: 'ask' | 'keep',
+  { how, through }: { readonly how: 'ask' | 'keep'; readonly through?: Via },
 ): Promise<readonly Finding[]> {
   const { dataDir, config, random } = options;
   const copy = await mkdtemp(join(tmpdir(), 'fieldproof-doctor-'));
@@ -101,18 +143,21 @@ async function withMembership(
       ...{ dataDir: copy, joinLine, clock: systemClock, clockState, random, log: silentLog },
       ...{ ownership: undefined, name: 'doctor', cell: undefined, agent: AGENT_VERSION },
       identity: await loadDeviceKey(dataDir).catch(() => stranger),
+      ...(through !== undefined && { through }),
       timeoutMs: Math.min(config?.link.timeoutMs ?? TIMEOUT_MS, TIMEOUT_MS),
     });
     await membership.load();
     const findings: Finding[] = [];
     let serverMs: number | undefined;
     if (how === 'ask') {
-      const what = joinLine.plain ? 'hello' : 'tls';
+      const what = joinLine.plain || through !== undefined ? 'hello' : 'tls';
       try {
         serverMs = (await membership.hello()).time;
-        findings.push(ok(what, `network ${joinLine.network}, signed by its own key`));
+        const by = through === undefined ? '' : ', passed on by the gateway';
+        findings.push(ok(what, `network ${joinLine.network}, signed by its own key${by}`));
       } catch (error) {
-        findings.push(failFor(what, error));
+        if (through === undefined) findings.push(failFor(what, error));
+        else findings.push(warn(what, `not through the gateway now: ${reasonOf(error)}`, WAIT));
       }
     }
     findings.push(...(await checkClock(serverMs, options)));
