@@ -41,7 +41,8 @@ export interface AggregateParts {
   readonly sketch: boolean;
 }
 
-const PLAIN_FIELDS = ['count', 'sum', 'mean', 'min', 'max', 'first', 'last', 'stddev'];
+/** Figures that are no quantiles. */
+export const PLAIN_FIELDS = ['count', 'sum', 'mean', 'min', 'max', 'first', 'last', 'stddev'];
 const QUANTILE = /^p(?:(0)|([1-9]\d?))(?:\.([1-9]))?$/;
 /** Partials do not even touch, and sums of numbers within ±1e100 have bits from 2^389 to 2^-1074. */
 const MAX_PARTIALS = 732;

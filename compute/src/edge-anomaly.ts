@@ -12,6 +12,8 @@ import { optional, type ParamKind, parseNumber } from './edge-param.ts';
 import { readArray, readInteger, readNullable, readNumber, saveNumber } from './edge-state.ts';
 
 const MAX_DAYS = 8;
+/** Numbers of a state, the profile of the day above all. */
+const HOLDS = 256;
 const MAX_COUNT = Number.MAX_SAFE_INTEGER;
 /** Differences of any two numbers within ±1e100, and means of their squares. */
 const MAX_DIFFERENCE = 1e101;
@@ -30,6 +32,7 @@ export const anomaly = edgeFunctionType({
   params: { threshold: optional('at', score) },
   fields: () => ['anomaly'],
   units: () => [''],
+  holds: () => HOLDS,
   create: ({ threshold }, state) => new Anomaly(threshold, state),
 });
 

@@ -32,6 +32,7 @@ export const bands = edgeFunctionType({
   },
   fields: ({ bands }) => bands.map((band) => `${band}Hz`),
   units: ({ bands }) => bands.map(() => ''),
+  holds: ({ points }) => points,
   create: (params, state) => new Bands(params, state),
 });
 

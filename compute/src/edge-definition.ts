@@ -7,14 +7,14 @@ import { type CborValue, decode, encode } from '@fieldproof/protocol/cbor';
 import type { AnyEdgeFunction } from './edge-functions.ts';
 import { EDGE_WORDS, edgeFunctionById, edgeFunctionByWord } from './edge-functions.ts';
 import type { Param } from './edge-param.ts';
+import { excessOf } from './edge-size.ts';
 import { ComputeError } from './errors.ts';
+import { nearestWord } from './nearest-word.ts';
 
 const MAX_TEXT = 1000;
 const MAX_BYTES = 4096;
 /** Functions one after the other. */
 export const MAX_STAGES = 8;
-/** Results with different names that one definition may give. */
-export const MAX_OUTPUTS = 64;
 
 export type StageParams = Readonly<Record<string, CborValue>>;
 
@@ -34,7 +34,14 @@ export interface EdgeProblem {
   /** What stands there, empty for the end. */
   readonly got: string;
   readonly expected: string;
+  /** The function around it as it is written, empty where there is none. */
+  readonly within: string;
+  /** The word that was probably meant. */
+  readonly nearest?: string;
 }
+
+/** What `problems` are collected with, before it is known what stands around them. */
+type Finding = Omit<EdgeProblem, 'within'>;
 
 /** A result of a definition. */
 export interface EdgeOutput {
@@ -67,9 +74,13 @@ export function parseEdgeDefinition(text: string): EdgeDefinition {
   throw new ComputeError('ERR_EDGE_DEFINITION', problems.map(formatEdgeProblem).join('; '));
 }
 
-/** `at 8: expected …, got "…"` */
-export function formatEdgeProblem({ position, got, expected }: EdgeProblem): string {
-  return `at ${position}: expected ${expected}, got ${got === '' ? 'nothing' : JSON.stringify(got)}`;
+/** `in "window 1x": expected …, got "1x"`, with the word that was probably meant. */
+export function formatEdgeProblem({ got, expected, within, nearest }: EdgeProblem): string {
+  const where = within === '' ? '' : `in ${quoted(within)}: `;
+  const missing = within === '' ? 'nothing' : 'nothing more';
+  const meant = nearest === undefined ? '' : ` (${nearest}?)`;
+  const found = got === '' ? missing : within === '' ? got : quoted(got);
+  return `${where}expected ${expected}, got ${found}${meant}`;
 }
 
 /** The canonical text: equal definitions have equal texts. */
@@ -110,9 +121,8 @@ export function decodeEdgeDefinition(bytes: Uint8Array): EdgeDefinition {
   const stages = list.map(readStage);
   const problem = stages.map((stage, i) => problemOfStage(stage, i)).find(Boolean);
   if (problem !== undefined) throw invalid(problem);
-  if (edgeOutputs(stages, '').length > MAX_OUTPUTS) {
-    throw invalid(`expected at most ${MAX_OUTPUTS} results`);
-  }
+  const excess = excessOf(stages);
+  if (excess !== undefined) throw invalid(`expected ${excess.expected}, got ${excess.got}`);
   return stages;
 }
 
@@ -135,9 +145,10 @@ export function edgeOutputs(definition: EdgeDefinition, unit: string): readonly 
 function readText(text: string): { stages: EdgeStage[]; problems: EdgeProblem[] } {
   if (text.length > MAX_TEXT) {
     const expected = `at most ${MAX_TEXT} characters`;
-    return { stages: [], problems: [{ position: 1, got: `${text.length} characters`, expected }] };
+    const got = `${text.length} characters`;
+    return { stages: [], problems: [{ position: 1, got, expected, within: '' }] };
   }
-  const problems: EdgeProblem[] = [];
+  const problems: Finding[] = [];
   const stages: EdgeStage[] = [];
   const { parts, ends } = splitStages(text);
   for (const [i, words] of parts.entries()) {
@@ -153,13 +164,32 @@ function readText(text: string): { stages: EdgeStage[]; problems: EdgeProblem[] 
     const expected = `at most ${MAX_STAGES} functions`;
     problems.push({ position: 1, got: `${parts.length} functions`, expected });
   } else if (problems.length === 0) {
-    const { length } = edgeOutputs(stages, '');
-    if (length > MAX_OUTPUTS) {
-      const expected = `at most ${MAX_OUTPUTS} results`;
-      problems.push({ position: 1, got: `${length} results`, expected });
+    const excess = excessOf(stages);
+    if (excess !== undefined) problems.push({ position: 1, ...excess });
+  }
+  problems.sort((a, b) => a.position - b.position);
+  return { stages, problems: problems.map((each) => ({ ...each, within: around(text, each) })) };
+}
+
+/** The function in which a problem is; nothing for one of the whole text. */
+function around(text: string, { position, got }: Finding): string {
+  let [from, to] = [0, text.length];
+  for (const { 0: found, 1: separator, index } of text.matchAll(TOKEN)) {
+    if (separator === undefined) continue;
+    if (index + 1 < position) from = index + found.length;
+    else {
+      to = index;
+      break;
     }
   }
-  return { stages, problems: problems.sort((a, b) => a.position - b.position) };
+  const isOfAll = got !== '' && !text.startsWith(got, position - 1);
+  return isOfAll ? '' : text.slice(from, to).trim();
+}
+
+/** For one line of a terminal: no control characters, and not without end. */
+function quoted(text: string): string {
+  const short = text.length > 80 ? `${text.slice(0, 80)}…` : text;
+  return JSON.stringify(short.replace(/[\p{Cc}\p{Cf}]/gu, '\uFFFD'));
 }
 
 /** The words of each stage, and the position behind it. */
@@ -181,14 +211,16 @@ function splitStages(text: string): { parts: Word[][]; ends: number[] } {
 function readWords(
   words: readonly Word[],
   end: number,
-  problems: EdgeProblem[],
+  problems: Finding[],
 ): EdgeStage | undefined {
   const before = problems.length;
   const [head, ...rest] = words;
   const type = head && edgeFunctionByWord(head.text);
   if (type === undefined) {
     const expected = `a function (${EDGE_WORDS.join(', ')})`;
-    problems.push({ position: head?.position ?? end, got: head?.text ?? '', expected });
+    const nearest = nearestWord(head?.text ?? '', EDGE_WORDS);
+    const finding = { position: head?.position ?? end, got: head?.text ?? '', expected };
+    problems.push(nearest === undefined ? finding : { ...finding, nearest });
     return undefined;
   }
   const params: Record<string, CborValue> = {};
@@ -198,7 +230,12 @@ function readWords(
     if (value !== undefined && kind.isValid(value)) params[name] = value;
     else {
       const { position, text } = word ?? { position: end, text: '' };
-      problems.push({ position, got: text, expected: kind.expects });
+      const { part, nearest } = kind.mistake?.(text) ?? { part: text, nearest: undefined };
+      const finding = {
+        position: position + text.lastIndexOf(part),
+        ...{ got: part, expected: kind.expects },
+      };
+      problems.push(nearest === undefined ? finding : { ...finding, nearest });
     }
     if (word !== undefined) places[name] = word;
   };
@@ -213,7 +250,11 @@ function readWords(
     const entry = inWritingOrder(type).find(([, { keyword }]) => keyword === text);
     if (entry !== undefined && places[entry[0]] === undefined) take(...entry, rest.shift());
     else {
-      problems.push({ position: word.position, got: text, expected: moreOf(type, places) });
+      const open = openKeywords(type, places);
+      const nearest = nearestWord(text, open);
+      const expected = [...open, '| or the end'].join(', ');
+      const finding = { position: word.position, got: text, expected };
+      problems.push(nearest === undefined ? finding : { ...finding, nearest });
       break;
     }
   }
@@ -227,12 +268,11 @@ function readWords(
   return { type, params };
 }
 
-/** What may follow in a stage. */
-function moreOf(type: AnyEdgeFunction, places: Readonly<Record<string, Word>>): string {
-  const open = inWritingOrder(type).flatMap(([name, { keyword }]) =>
+/** Keywords that may follow in a stage. */
+function openKeywords(type: AnyEdgeFunction, places: Readonly<Record<string, Word>>): string[] {
+  return inWritingOrder(type).flatMap(([name, { keyword }]) =>
     keyword !== undefined && places[name] === undefined ? [keyword] : [],
   );
-  return [...open, '| or the end'].join(', ');
 }
 
 function readStage(value: CborValue): EdgeStage {

@@ -13,6 +13,8 @@ import type { ParamShape, ParamsOf } from './edge-param.ts';
 export const MAX_MAGNITUDE = 1e100;
 /** Times in µs lie within this, so that sums and differences of any two are exact. */
 export const MAX_TIME_US = 4_503_599_627_370_496; // 2^52
+/** More results of one instant are left out and counted, so that what one instant gives fits into a message. */
+export const MAX_RESULTS_OF_INSTANT = 1500;
 
 /** Takes a result: the index of its field, its time in µs, a finite number. */
 export type Emit = (field: number, timeUs: number, value: number) => void;
@@ -50,6 +52,10 @@ export interface EdgeFunctionType<S extends ParamShape = ParamShape> {
   fields(params: ParamsOf<S>): readonly string[];
   /** SenML units of the fields, for an input in `unit`; empty for none. */
   units(params: ParamsOf<S>, unit: string): readonly string[];
+  /** What one holds at most, in the units of docs/spec/edge-functions.md 2.5; absent for 1. */
+  holds?(params: ParamsOf<S>): number;
+  /** How many times it can give all its fields for one instant, and whether the end of them counts as one more; absent for once. */
+  bursts?(params: ParamsOf<S>): { readonly times: number; readonly hasEnd: boolean };
   /** A function at its beginning, or as `save` left it. @throws {ComputeError} ERR_EDGE_STATE */
   create(params: ParamsOf<S>, state?: CborValue): EdgeFunction;
 }

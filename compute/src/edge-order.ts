@@ -30,6 +30,8 @@ export const order = edgeFunctionType({
   params: { waitUs: positional(duration('1ms', '1h')) },
   fields: () => [''],
   units: (_params, unit) => [unit],
+  holds: () => MAX_WAITING,
+  bursts: () => ({ times: MAX_WAITING + 1, hasEnd: false }),
   create: ({ waitUs }, state) => new Order(waitUs, state),
 });
 
@@ -75,6 +77,11 @@ export class Order implements EdgeFunction {
   advance(timeUs: number, emit: Emit): number {
     this.#release(timeUs - 1 - this.#waitUs, emit);
     return this.#doneUs!;
+  }
+
+  /** The latest time that was taken, null before the first. */
+  get newestUs(): number | null {
+    return this.#times.at(-1) ?? this.#lastUs;
   }
 
   save(): CborValue {

@@ -5,6 +5,7 @@
  */
 
 import type { CborValue } from '@fieldproof/protocol/cbor';
+import { nearestWord } from './nearest-word.ts';
 
 export interface ParamKind<T extends CborValue> {
   /** For messages: what a valid value looks like. */
@@ -14,6 +15,8 @@ export interface ParamKind<T extends CborValue> {
   /** The canonical word. */
   format(value: T): string;
   isValid(value: CborValue): value is T;
+  /** For messages: the part of a word that is wrong, and the one that was probably meant. */
+  mistake?(text: string): { readonly part: string; readonly nearest: string | undefined };
 }
 
 export interface Param<T extends CborValue = CborValue, Required extends boolean = boolean> {
@@ -102,18 +105,35 @@ export function choice<const W extends string>(...words: readonly W[]): ParamKin
     parse: (text) => text,
     format: (value) => value,
     isValid: (value): value is W => words.some((word) => word === value),
+    mistake: (text) => ({ part: text, nearest: nearestWord(text, words) }),
   };
 }
 
 /** One to `max` different words with commas between them; results come in their order. */
 export function words(
   expects: string,
-  { max, isWord }: { readonly max: number; readonly isWord: (word: string) => boolean },
+  {
+    max,
+    isWord,
+    known = [],
+    synonyms,
+  }: {
+    readonly max: number;
+    readonly isWord: (word: string) => boolean;
+    /** For messages: words that may be meant. */
+    readonly known?: readonly string[];
+    readonly synonyms?: ReadonlyMap<string, string>;
+  },
 ): ParamKind<readonly string[]> {
   return {
     expects: `${expects}; 1 to ${max}, with commas and no spaces`,
     parse: (text) => text.split(','),
     format: (value) => value.join(','),
+    mistake(text) {
+      const part = text.split(',').find((word) => word !== '' && !isWord(word));
+      const nearest = part && (synonyms?.get(part) ?? nearestWord(part, known));
+      return { part: part ?? text, nearest };
+    },
     isValid: (value): value is readonly string[] =>
       Array.isArray(value) &&
       value.length >= 1 &&

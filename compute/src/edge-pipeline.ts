@@ -9,7 +9,13 @@ import { compareBytes } from '@fieldproof/protocol/bytes';
 import { type CborValue, decode, encode } from '@fieldproof/protocol/cbor';
 import { crc32c } from '@fieldproof/protocol/crc32c';
 import { type EdgeDefinition, encodeEdgeDefinition } from './edge-definition.ts';
-import { type EdgeFunction, type Emit, MAX_MAGNITUDE, MAX_TIME_US } from './edge-function.ts';
+import {
+  type EdgeFunction,
+  type Emit,
+  MAX_MAGNITUDE,
+  MAX_RESULTS_OF_INSTANT,
+  MAX_TIME_US,
+} from './edge-function.ts';
 import { Order } from './edge-order.ts';
 import { readArray, readInteger, stateError } from './edge-state.ts';
 import { ComputeError } from './errors.ts';
@@ -27,7 +33,7 @@ export interface EdgeCounts {
   readonly late: number;
   /** Given at the time of another. */
   readonly duplicate: number;
-  /** Results, also of functions in the middle, too large to go on. */
+  /** Results, also of functions in the middle, too large to go on, and those beyond MAX_RESULTS_OF_INSTANT. */
   readonly overflowed: number;
   /** Instants of blocks with uneven distances. */
   readonly discarded: number;
@@ -51,6 +57,8 @@ export class EdgePipeline {
   #given = 0;
   #rejected = 0;
   #overflowed = 0;
+  /** Results that this instant may still give. */
+  #room = 0;
 
   /**
    * A pipeline at its beginning, or as `save` left it.
@@ -97,6 +105,7 @@ export class EdgePipeline {
    */
   push(timeUs: number, value: number, take: TakeResult): void {
     this.#given += 1;
+    this.#room = MAX_RESULTS_OF_INSTANT;
     if (!isTime(timeUs) || !(Math.abs(value) <= MAX_MAGNITUDE)) {
       this.#rejected += 1;
       return;
@@ -107,7 +116,13 @@ export class EdgePipeline {
 
   /** Says that no instant before `timeUs` will come any more: windows that end there are given. */
   advance(timeUs: number, take: TakeResult): void {
+    this.#room = MAX_RESULTS_OF_INSTANT;
     if (isTime(timeUs)) this.#advance(this.#root, timeUs, take);
+  }
+
+  /** The latest time that was given and taken, null before the first. */
+  get newestUs(): number | null {
+    return (this.#root.run as Order).newestUs;
   }
 
   counts(): EdgeCounts {
@@ -148,6 +163,11 @@ export class EdgePipeline {
       }
       const next = node.next[field];
       if (next === undefined) {
+        if (this.#room === 0) {
+          this.#overflowed += 1;
+          return;
+        }
+        this.#room -= 1;
         take(node.output + field, timeUs, value + 0);
         return;
       }

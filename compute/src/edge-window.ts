@@ -14,6 +14,7 @@ import {
   emptyAggregate,
   isAggregateField,
   mergeAggregate,
+  PLAIN_FIELDS,
   partsOf,
   readAggregate,
   saveAggregate,
@@ -21,10 +22,25 @@ import {
 import { type EdgeFunction, type Emit, edgeFunctionType, MAX_TIME_US } from './edge-function.ts';
 import { duration, optional, positional, words } from './edge-param.ts';
 import { readArray, readInteger, readNullable, stateError } from './edge-state.ts';
+import { MAX_BUCKETS } from './quantile-sketch.ts';
 
 /** Steps in a sliding window. Bounds memory and the work of a result. */
 export const MAX_PANES = 120;
 const MAX_FIELDS = 16;
+/** What others call the figures. */
+const SYNONYMS: ReadonlyMap<string, string> = new Map([
+  ['avg', 'mean'],
+  ['average', 'mean'],
+  ['median', 'p50'],
+  ['std', 'stddev'],
+  ['sd', 'stddev'],
+  ['minimum', 'min'],
+  ['maximum', 'max'],
+  ['total', 'sum'],
+  ['n', 'count'],
+]);
+/** Figures of a step beside its buckets, the parts of an exact sum among them. */
+const STEP_HOLDS = 32;
 
 export const window = edgeFunctionType({
   id: 'window-1',
@@ -35,6 +51,8 @@ export const window = edgeFunctionType({
       words('count, sum, mean, min, max, first, last, stddev or quantiles like p50, p99.9', {
         max: MAX_FIELDS,
         isWord: isAggregateField,
+        known: [...PLAIN_FIELDS, 'p50', 'p95', 'p99'],
+        synonyms: SYNONYMS,
       }),
       ['mean'],
     ),
@@ -42,11 +60,14 @@ export const window = edgeFunctionType({
   },
   check({ lengthUs, everyUs = lengthUs }) {
     if (lengthUs % everyUs === 0 && lengthUs / everyUs <= MAX_PANES) return undefined;
-    const expected = `a duration that the window's length is 1 to ${MAX_PANES} times of`;
+    const expected = `a duration that divides the window's length into 1 to ${MAX_PANES} steps`;
     return { param: 'everyUs', expected };
   },
   fields: ({ fields }) => fields,
   units: ({ fields }, unit) => fields.map((field) => (field === 'count' ? '' : unit)),
+  holds: ({ lengthUs, fields, everyUs = lengthUs }) =>
+    (lengthUs / everyUs) * (STEP_HOLDS + (partsOf(fields).sketch ? MAX_BUCKETS : 0)),
+  bursts: ({ lengthUs, everyUs = lengthUs }) => ({ times: lengthUs / everyUs, hasEnd: true }),
   create: ({ lengthUs, fields, everyUs = lengthUs }, state) =>
     new Windows({ fields, everyUs, panes: lengthUs / everyUs }, state),
 });

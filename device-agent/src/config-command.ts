@@ -84,7 +84,7 @@ async function remoteOf(
     }
     const { effective, objections } = judgeWishes(state, {
       ...{ own: config, remote: config.remote, known: new Map() },
-      edgeMistakes: await remoteEdgeMistakes(state.edge),
+      edgeMistakes: await remoteEdgeMistakes(state.edge, config.edge),
     });
     if (effective !== undefined) return { remote: { state, effective }, note: null };
     const reasons = objections.map(formatWishProblem).join('; ');

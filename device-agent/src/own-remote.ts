@@ -47,7 +47,7 @@ export function makeOwnRemote(options: OwnRemoteOptions): RemoteConfig {
         own: config,
         remote: config.remote,
         known: parts()?.sampler.known() ?? new Map(),
-        edgeMistakes: await remoteEdgeMistakes(wishes.edge),
+        edgeMistakes: await remoteEdgeMistakes(wishes.edge, config.edge),
       }),
     apply: (effective) => apply(effective ?? ownSettings(config)),
     sensors: () => watchedSensors(parts(), given),

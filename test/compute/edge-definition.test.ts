@@ -4,6 +4,7 @@ import {
   edgeOutputs,
   encodeEdgeDefinition,
   formatEdgeDefinition,
+  formatEdgeProblem,
   parseEdgeDefinition,
 } from '@fieldproof/compute/edge-definition';
 import { encode } from '@fieldproof/protocol/cbor';
@@ -44,7 +45,7 @@ describe('the text of edge functions', () => {
     const problems = checkEdgeDefinition(text);
     expect(problems.map(({ position, got }) => [position, got])).toEqual([
       [8, '1x'],
-      [11, 'mean,p100'],
+      [16, 'p100'],
       [23, 'smooth'],
       [60, '6'],
       [75, 'maxx'],
@@ -57,9 +58,52 @@ describe('the text of edge functions', () => {
     expect(() => parseEdgeDefinition(text)).toThrow(
       expect.objectContaining({
         code: 'ERR_EDGE_DEFINITION',
-        message: expect.stringContaining('at 8: expected a duration from 1ms to 31d'),
+        message: expect.stringMatching(/^in "window 1x mean,p100": expected a duration from 1ms/),
       }),
     );
+  });
+
+  test.each([
+    [
+      'rate | windov 1m',
+      'in "windov 1m": expected a function (order, window, deadband, threshold, rate, bands, anomaly), got "windov" (window?)',
+    ],
+    ['threshold abvoe 5', 'in "threshold abvoe 5": expected above or below, got "abvoe" (above?)'],
+    [
+      'threshold above 5 hold 1m',
+      'in "threshold above 5 hold 1m": expected release, for, gap, | or the end, got "hold"',
+    ],
+    [
+      'window 1m every 7s',
+      'in "window 1m every 7s": expected a duration that divides the window\'s length into 1 to 120 steps, got "7s"',
+    ],
+    ['window 1m avg', /got "avg" \(mean\?\)$/],
+    ['window 1m mean,stdev', /got "stdev" \(stddev\?\)$/],
+    ['deadband', /^in "deadband": expected a difference .*, got nothing more$/],
+    ['rate |', /^expected a function .*, got nothing$/],
+    ['\u001b[31mred', /^in "\uFFFD\[31mred": .*, got "\uFFFD\[31mred"$/],
+    [`${'rate|'.repeat(9)}rate`, 'expected at most 8 functions, got 10 functions'],
+  ])('%j is told by its words', (text, message) => {
+    const [problem, ...more] = checkEdgeDefinition(text).map(formatEdgeProblem);
+    expect(more).toEqual([]);
+    if (typeof message === 'string') expect(problem).toBe(message);
+    else expect(problem).toMatch(message);
+  });
+
+  test('that asks for gigabytes is refused before anything is made of it', () => {
+    const fields = Array.from({ length: 16 }, (_, i) => `p${i + 1}`).join(',');
+    const wide = Array.from({ length: 8 }, () => `window 1m ${fields}`).join(' | ');
+    expect(checkEdgeDefinition(wide)).toMatchObject([{ got: '256 results' }]);
+    const stage = ['window-1', { lengthUs: 60_000_000, fields: fields.split(',') }];
+    expect(() => decodeEdgeDefinition(encode(Array(8).fill(stage)))).toThrow(
+      'at most 64 results, got 256 results',
+    );
+    const deep = 'window 2h p50,p95,p99 every 1m';
+    expect(checkEdgeDefinition(`${deep} | window 2h mean,max every 1m`)).toEqual([]);
+    expect(checkEdgeDefinition(`${deep} | window 2h p50 every 1m`)).toMatchObject([
+      { got: 'functions that hold 506880 numbers' },
+    ]);
+    expect(checkEdgeDefinition(`${deep} | bands 4096 0-1`)).toEqual([]);
   });
 
   test.each([

@@ -165,8 +165,12 @@ sensors:
       );
       expect(problems).toEqual([
         'raw.keepDays: expected a whole number from 1 to 366, got 0',
-        expect.stringMatching(/^edge\.temperature: at 1: expected a function \(order, .*"windov"$/),
-        expect.stringMatching(/^edge\.temperature: at 22: expected a difference .*"x"$/),
+        expect.stringMatching(
+          /^edge\.temperature: in "windov 1m": expected a function \(.*, got "windov" \(window\?\)$/,
+        ),
+        expect.stringMatching(
+          /^edge\.temperature: in "deadband x": expected a difference .*, got "x"$/,
+        ),
         'edge.roof/temperature: expected a profile of air, soil before the /, got roof',
         'edge.a b: expected <metric> or <profile>/<metric>, got "a b"',
         'edge.humidity.every: unknown key, expected one of function, send',
@@ -177,6 +181,13 @@ sensors:
         ),
       ]);
       await expect(checkConfig({ edge: ['window 1m'] })).rejects.toThrow('edge: expected <metric>');
+    });
+
+    test('may not give two series one name', async () => {
+      const edge = { temp: 'window 1m', 'air/temp.mean': 'deadband 1', 'air/temp.max': 'rate' };
+      await expect(checkConfig({ sensors, edge })).rejects.toThrow(
+        'edge.temp: expected names of its own, got air/temp.mean, which another stream has',
+      );
     });
   });
 

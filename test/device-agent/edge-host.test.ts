@@ -248,7 +248,81 @@ describe('readings with edge functions', () => {
   });
 });
 
+describe('a run of many readings', () => {
+  test('is replayed though a stream begins behind the first of its chunks', async () => {
+    const edge = { 'air/temperature': 'window 1m', 'soil/ph': 'window 1m' };
+    const rig = await Rig.open(edge);
+    const air = { profile: 'air', metric: 'temperature', unit: 'Cel' };
+    const soil = { profile: 'soil', metric: 'ph', unit: 'pH' };
+    const many = (count: number, row: typeof air) =>
+      rig.host.take(
+        Array.from({ length: count }, (_, i) => ({ ...row, value: i, bootMs: i * 20 })),
+      );
+    many(3000, air);
+    many(300, soil);
+    await rig.run(60_000);
+    many(10, { ...soil, unit: '%' });
+    many(3000, air);
+    await rig.run(61_000, 'pending');
+    expect((await auditAll()).length).toBe(rig.sealed.length);
+    const next = await Rig.open(edge, { startMs: NOON + 62_000 });
+    expect(next.host.status()).toMatchObject({ begunAnew: 0, lastReason: null });
+  });
+
+  test('that all end at once are cut where a message is full, and still audit', async () => {
+    const fields = Array.from({ length: 8 }, (_, i) => `p${i + 1}`).join(',');
+    const rig = await Rig.open({
+      'air/temperature': `window 2h ${fields} every 1m`,
+      'soil/ph': 'order 1h | deadband 0',
+      'air/humidity': 'window 2h count,mean,min,max,first,last,sum every 1m | rate',
+    });
+    for (const name of ['temperature', 'soil/ph', 'humidity']) {
+      rig.take(
+        0,
+        Array.from({ length: 1700 }, (_, i) => Math.sin(i)),
+        name,
+      );
+    }
+    await rig.run(1_800_000, 'pending');
+    for (const name of ['temperature', 'soil/ph', 'humidity']) rig.take(86_400_000, [1], name);
+    await rig.run(86_401_000, 'pending');
+    const { streams, lost } = rig.host.status();
+    expect(lost).toBe(0);
+    expect(streams.find(({ stream }) => stream === 'soil/ph')).toMatchObject({
+      results: 1500,
+      overflowed: 200,
+    });
+    expect(await auditAll()).toHaveLength(rig.sealed.length);
+  });
+});
+
 describe('other functions from afar', () => {
+  test('leave out streams whose results have the names of others', async () => {
+    const rig = await Rig.open({ 'air/temperature.mean': 'deadband 0' });
+    const both = { 'air/temperature.mean': 'deadband 0' };
+    const settings = await checkEdge({ 'air/temperature': 'window 1s' }, ['air'], []);
+    rig.host.change({ ...(await checkEdge(both, ['air'], [])), ...settings });
+    await rig.run(0, 'pending');
+    expect(rig.take(1000, [20, 21])).toHaveLength(2);
+    expect(rig.take(1000, [20, 21], 'temperature.mean')).toEqual([]);
+    await rig.run(3000, 'pending');
+    expect(rig.host.status().lost).toBe(0);
+    expect(await auditAll()).toEqual(['1/0']);
+  });
+
+  test('count what waited for the clock for a stream that has none any more', async () => {
+    const rig = await Rig.open({ ...MEANS, 'soil/ph': 'deadband 0' });
+    rig.boundMs = null;
+    rig.take(0, [20, 22]);
+    rig.take(0, [7], 'soil/ph');
+    rig.host.change(await checkEdge({ 'soil/ph': 'deadband 0' }, ['soil'], []));
+    await rig.run(3000);
+    expect(rig.host.status()).toMatchObject({ waiting: 1, lost: 2 });
+    rig.boundMs = 20;
+    expect(await rig.run(4000, 'final')).toHaveLength(1);
+    expect(rig.host.status()).toMatchObject({ waiting: 0, lost: 2 });
+  });
+
   test('are in force after all that was pending is sealed', async () => {
     const rig = await Rig.open({ ...MEANS, 'soil/ph': 'deadband 1' });
     rig.take(0, [20, 22]);
@@ -374,6 +448,22 @@ describe('a restart', () => {
     expect(await auditAll()).toEqual(['1/0', '2/0']);
   });
 
+  test('behind whose readings the clock lies begins the streams anew', async () => {
+    const first = await Rig.open(MEANS, { startMs: NOON + 86_400_000 });
+    first.take(0, [20, 22]);
+    await first.run(3000, 'final');
+    const second = await Rig.open(MEANS);
+    second.take(0, [26, 27]);
+    const [result] = await second.run(2000, 'final');
+    expect(decodeEdgeResult(result!.payload).streams[0]).toMatchObject({ before: null, count: 2 });
+    expect(second.host.status()).toMatchObject({
+      begunAnew: 1,
+      lastReason: 'the clock is behind the readings before the restart',
+      streams: [{ given: 2, late: 0 }],
+    });
+    expect(await auditAll()).toEqual(['1/0', '2/0']);
+  });
+
   test('with other functions begins those streams anew, and goes on with the rest', async () => {
     const first = await Rig.open({ ...MEANS, 'soil/ph': 'deadband 1' });
     first.take(0, [20, 22]);
@@ -448,10 +538,10 @@ function volatileDisk(failAt = Number.POSITIVE_INFINITY): {
           const part = bytes.subarray(offset, offset + length);
           if (writes === failAt) {
             const torn = part.subarray(0, part.length >> 1);
-            file.now = Uint8Array.from([...file.now.subarray(0, position), ...torn]);
+            file.now = Buffer.concat([file.now.subarray(0, position), torn]);
             throw Object.assign(new Error('ENOSPC: no space'), { code: 'ENOSPC' });
           }
-          file.now = Uint8Array.from([...file.now.subarray(0, position), ...part]);
+          file.now = Buffer.concat([file.now.subarray(0, position), part]);
           return { bytesWritten: length };
         },
         truncate: async (length) => {

@@ -30,11 +30,16 @@ import type { EdgeStatus, EdgeStreamStatus } from './edge-status.ts';
 import type { TimeLine } from './raw-frame.ts';
 import { RawReplay } from './raw-replay.ts';
 import { RawStore } from './raw-store.ts';
+import { takenNames } from './result-names.ts';
 
 /** So long a boot waits for its clock before it begins on boot time. */
 const HOLD_MS = 60_000;
 /** Readings that wait at most. */
 const MAX_BUFFERED = 100_000;
+/** Chunks of one result; the format takes 65,536. */
+const MAX_LEAVES = 4096;
+/** So much earlier the clock may seem after a restart: beyond it the readings of hours could be late. */
+const SET_BACK_MS = 5000;
 /** Metrics of one profile in a birth. */
 const MAX_METRICS = 256;
 
@@ -88,7 +93,7 @@ export class EdgeHost {
   #onItsWay = 0;
   #lastResultMs = Number.NEGATIVE_INFINITY;
   #buffered = 0;
-  #counts = { results: 0, lost: 0, begunAnew: 0, leftOut: 0, chunks: 0 };
+  #counts = { results: 0, lost: 0, begunAnew: 0, chunks: 0 };
   #lastReason: string | null = null;
 
   constructor(options: EdgeHostOptions) {
@@ -227,7 +232,6 @@ export class EdgeHost {
       unseen: [...keys].filter((key) => !seen.has(key)),
       line: this.#hasRun ? (this.#line ?? null) : null,
       ...this.#counts,
-      leftOut: this.#counts.leftOut + this.#runner.leftOut,
       lastReason: this.#lastReason,
       waiting: this.#buffered + this.#runner.pending.instants,
       powerCutMs: Math.max(this.#options.raw.resultEveryMs, this.#options.raw.sealEveryMs),
@@ -245,7 +249,13 @@ export class EdgeHost {
   #plan(settings: EdgeSettings): void {
     const before = this.#plans;
     this.#plans = new Map();
+    const taken = takenNames(settings);
     for (const [of, { key, text, send }] of Object.entries(settings)) {
+      if (taken.has(of)) {
+        const name = taken.get(of)!;
+        this.#options.log.warn('edge function left out: another has such a result', { of, name });
+        continue;
+      }
       const slash = of.indexOf('/');
       const [profile, metric] = [of.slice(0, slash), of.slice(slash + 1)];
       const stages = parseEdgeDefinition(text);
@@ -257,6 +267,7 @@ export class EdgeHost {
         continue;
       }
       const old = before.get(profile)?.get(metric);
+      before.get(profile)?.delete(metric);
       const plan: Plan = {
         ...{ of, key, text, isBoth: send === 'both', definition: encodeEdgeDefinition(stages) },
         isUrgent: stages.some(({ type }) => type.word === 'threshold'),
@@ -265,6 +276,13 @@ export class EdgeHost {
       };
       const metrics = this.#plans.get(profile) ?? new Map<string, Plan>();
       this.#plans.set(profile, metrics.set(metric, plan));
+    }
+    // What waits for the clock for streams that have no functions any more.
+    for (const metrics of before.values()) {
+      for (const { buffer } of metrics.values()) {
+        this.#buffered -= buffer?.count ?? 0;
+        this.#counts.lost += buffer?.count ?? 0;
+      }
     }
   }
 
@@ -306,8 +324,13 @@ export class EdgeHost {
     const waits = line === 'boot' && now.bootMs < HOLD_MS && this.#buffered < MAX_BUFFERED;
     if (!this.#hasRun && !isFinal && waits) return false;
     if (!this.#hasRun) {
-      const goesOn = this.#line === 'unix' && line === 'unix';
-      if (!goesOn) this.#beginAnew('the agent started, and its clock is not synchronised');
+      const newestUs = this.#line === 'unix' ? (this.#runner.newestUs ?? 0) : 0;
+      const latestMs = now.wallMs + (now.boundMs ?? 0) + SET_BACK_MS;
+      if (this.#line !== 'unix' || line !== 'unix') {
+        this.#beginAnew('the agent started, and its clock is not synchronised');
+      } else if (newestUs > 1000 * latestMs) {
+        this.#beginAnew('the clock is behind the readings before the restart');
+      }
     } else if (line !== this.#line) {
       this.#beginAnew(line === 'unix' ? 'the clock was synchronised' : 'the clock is not believed');
     } else if (line === 'unix' && steps !== this.#clockSteps) this.#beginAnew('the clock was set');
@@ -333,15 +356,18 @@ export class EdgeHost {
       plan.duplicates += duplicates;
       for (let at = 0; at < run.timesUs.length; ) {
         const isOther = runner.has(of) && runner.unitOf(of) !== run.unit;
-        const mustSeal = runner.isFull || !runner.hasRoomFor(of);
-        if (mustSeal || (isOther && runner.unsettled().includes(of))) {
+        if (isOther && runner.unsettled().includes(of)) {
           await keep();
           yield* this.#seal(now);
         }
-        if (!runner.has(of) || isOther) {
-          runner.begin(run, definition);
-          begins.push([of, definition]);
+        const isNew = !runner.has(of) || isOther;
+        if (isNew) runner.begin(run, definition);
+        if (!runner.hasRoomFor(of)) {
+          await keep();
+          yield* this.#seal(now);
         }
+        // Goes into a record with the first readings, behind any result that had to make room.
+        if (isNew) begins.push([of, definition]);
         const end = at + runner.give(run, at);
         const [timesUs, values] = [run.timesUs.slice(at, end), run.values.slice(at, end)];
         given.push({ ...run, timesUs, values });
@@ -379,7 +405,7 @@ export class EdgeHost {
   #isDue(now: ClockReading, isFlush: boolean): boolean {
     const { instants, results } = this.#runner.pending;
     if (instants === 0) return false;
-    if (isFlush || this.#runner.isFull) return true;
+    if (isFlush || this.#leaves.length >= MAX_LEAVES) return true;
     const { sealEveryMs, resultEveryMs } = this.#options.raw;
     const sinceMs = now.bootMs - this.#lastResultMs;
     if (results > 0 && sinceMs >= sealEveryMs) return true;
@@ -405,7 +431,6 @@ export class EdgeHost {
     this.#onItsWay = 0;
     const had = this.#runner.definitions().size > 0;
     this.#counts.lost += instants;
-    this.#counts.leftOut += this.#runner.leftOut;
     this.#runner = new EdgeRunner();
     this.#leaves = [];
     this.#headIsDue = true;

@@ -12,3 +12,4 @@ export {
 export { encodeAuditFile, MAX_AUDIT_BYTES, verifyAuditFile } from './audit-file.ts';
 export { EdgeHost } from './edge-host.ts';
 export { keptResults, rowOf } from './raw-reader.ts';
+export { takenNames } from './result-names.ts';

@@ -11,6 +11,7 @@ import {
   edgeOutputs,
 } from '@fieldproof/compute/edge-definition';
 import { type EdgeCounts, EdgePipeline } from '@fieldproof/compute/edge-pipeline';
+import { mostResultsOf } from '@fieldproof/compute/edge-size';
 import { type ColumnRun, writeColumns } from '@fieldproof/protocol/columns-writer';
 import {
   encodeEdgeResult,
@@ -20,13 +21,10 @@ import {
 import { writeSenml } from '@fieldproof/protocol/senml-writer';
 import type { KeptState } from './raw-frame.ts';
 
-/** Results of one message; more are left out and counted. */
-const MAX_RESULTS = 4000;
-/** From here on a message is full enough: what one more instant gives still fits. */
-const FULL_RESULTS = 1500;
-const FULL_BYTES = 40_000;
-/** Of a number with its time. */
-const RESULT_BYTES = 26;
+/** Of a message; the largest that an envelope takes is a little larger. */
+const MAX_BYTES = 59_000;
+/** Of a number with its time, at most. */
+const RESULT_BYTES = 27;
 /** Of a stream: times, count, two digests. */
 const STREAM_BYTES = 110;
 
@@ -44,6 +42,8 @@ interface Stream {
   readonly definition: Uint8Array;
   readonly pipeline: EdgePipeline;
   readonly outputs: readonly Output[];
+  /** Bytes of what its next instant can give at most. */
+  readonly mostBytes: number;
   /** As of the last result; null before the first. */
   state: Uint8Array | null;
   /** Since the last result. */
@@ -61,19 +61,12 @@ export class EdgeRunner {
   readonly #results = new Map<string, number>();
   #pendingResults = 0;
   #pendingBytes = 0;
-  /** Results that a message had no room for. */
-  leftOut = 0;
 
   /** Whether instants were given since the last result, and how many results came out. */
   get pending(): { readonly instants: number; readonly results: number } {
     let instants = 0;
     for (const { count } of this.#streams.values()) instants += count;
     return { instants, results: this.#pendingResults };
-  }
-
-  /** Whether it is time for a result, so that the next one has room. */
-  get isFull(): boolean {
-    return this.#pendingResults >= FULL_RESULTS || this.#pendingBytes >= FULL_BYTES;
   }
 
   has(of: string): boolean {
@@ -94,14 +87,16 @@ export class EdgeRunner {
     const { profile, metric, unit } = run;
     const of = `${profile}/${metric}`;
     const stages = decodeEdgeDefinition(definition);
+    const outputs = edgeOutputs(stages, unit).map((output) => ({
+      ...output,
+      metric: output.suffix === '' ? metric : `${metric}.${output.suffix}`,
+      ...{ timesUs: [], values: [] },
+    }));
+    const names = outputs.reduce((sum, each) => sum + each.metric.length + RESULT_BYTES, 0);
     this.#streams.set(of, {
-      ...{ of, profile, metric, unit, definition },
+      ...{ of, profile, metric, unit, definition, outputs },
       pipeline: new EdgePipeline(stages, state),
-      outputs: edgeOutputs(stages, unit).map((output) => ({
-        ...output,
-        metric: output.suffix === '' ? metric : `${metric}.${output.suffix}`,
-        ...{ timesUs: [], values: [] },
-      })),
+      mostBytes: names + mostResultsOf(stages) * RESULT_BYTES,
       ...{ state: state ?? null, count: 0, firstUs: 0, lastUs: 0 },
     });
   }
@@ -115,14 +110,14 @@ export class EdgeRunner {
   }
 
   /**
-   * Gives instants to a stream that has begun, in their order, until a message is full.
+   * Gives instants to a stream that has begun, in their order, while what one of them can give has room in the message.
    *
    * @returns how many it took, one at least.
    */
   give({ profile, metric, timesUs, values }: RawRun, from = 0): number {
     const stream = this.#streams.get(`${profile}/${metric}`)!;
     if (stream.count === 0) {
-      this.#pendingBytes += stream.of.length + stream.definition.length + STREAM_BYTES;
+      this.#pendingBytes += rowBytes(stream);
       stream.firstUs = Number.POSITIVE_INFINITY;
       stream.lastUs = Number.NEGATIVE_INFINITY;
     }
@@ -136,14 +131,18 @@ export class EdgeRunner {
       stream.firstUs = Math.min(stream.firstUs, timeUs);
       stream.lastUs = Math.max(stream.lastUs, timeUs);
       at += 1;
-    } while (at < timesUs.length && !this.isFull);
+    } while (at < timesUs.length && this.#pendingBytes + stream.mostBytes <= MAX_BYTES);
     return at - from;
   }
 
-  /** Whether another stream can still be in this message. */
+  /** Whether this message has room for what the next instant of a stream that has begun can give. */
   hasRoomFor(of: string): boolean {
-    const pending = [...this.#streams.values()].filter(({ count }) => count > 0);
-    return pending.length < MAX_EDGE_STREAMS || pending.some((stream) => stream.of === of);
+    const stream = this.#streams.get(of)!;
+    const pending = this.unsettled();
+    if (pending.length === 0) return true;
+    if (stream.count === 0 && pending.length >= MAX_EDGE_STREAMS) return false;
+    const row = stream.count > 0 ? 0 : rowBytes(stream);
+    return this.#pendingBytes + row + stream.mostBytes <= MAX_BYTES;
   }
 
   /**
@@ -209,6 +208,12 @@ export class EdgeRunner {
     return this.#streams.get(of)?.outputs.some(({ timesUs }) => timesUs.length > 0) ?? false;
   }
 
+  /** The latest time of any stream, null before the first. */
+  get newestUs(): number | null {
+    const times = [...this.#streams.values()].flatMap(({ pipeline }) => pipeline.newestUs ?? []);
+    return times.length === 0 ? null : times.reduce((a, b) => Math.max(a, b));
+  }
+
   /** States of all streams as of the last result. */
   states(): KeptState[] {
     return [...this.#streams.values()].flatMap(({ of, definition, unit, state }) =>
@@ -231,16 +236,16 @@ export class EdgeRunner {
   }
 
   #put({ metric, timesUs, values }: Output, timeUs: number, value: number): void {
-    if (this.#pendingResults >= MAX_RESULTS) {
-      this.leftOut += 1;
-      return;
-    }
     if (timesUs.length === 0) this.#pendingBytes += metric.length + RESULT_BYTES;
     timesUs.push(timeUs);
     values.push(value);
     this.#pendingResults += 1;
     this.#pendingBytes += RESULT_BYTES;
   }
+}
+
+function rowBytes({ of, definition }: Stream): number {
+  return of.length + definition.length + STREAM_BYTES;
 }
 
 /** The readings in whichever content type takes fewer bytes. */

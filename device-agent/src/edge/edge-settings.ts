@@ -76,7 +76,20 @@ export async function checkEdge(
     if (profile !== null) single.push([key, setting]);
     else for (const each of profiles) general.push([`${each}/${key}`, setting]);
   }
-  return Object.fromEntries([...general, ...single]);
+  const settings = Object.fromEntries([...general, ...single]);
+  await checkNames(settings, problems);
+  return settings;
+}
+
+/** Two results of one name would be one series of two things. */
+async function checkNames(settings: EdgeSettings, problems: Problem[]): Promise<void> {
+  if (Object.keys(settings).length < 2) return;
+  const { takenNames } = await loadEdge();
+  for (const [of, name] of takenNames(settings)) {
+    const { key } = settings[of]!;
+    const problem = `edge.${key}: expected names of its own, got ${name}, which another stream has`;
+    if (!problems.includes(problem)) problems.push(problem);
+  }
 }
 
 /** Null for every sensor; undefined where the key is no name. */

@@ -12,7 +12,7 @@ export interface EdgeStreamStatus {
   readonly rejected: number;
   readonly late: number;
   readonly duplicate: number;
-  /** Results that are too large to be numbers of a measurement. */
+  /** Results that are too large to be numbers of a measurement, or more than one reading may give at once. */
   readonly overflowed: number;
   /** Readings of blocks with uneven distances. */
   readonly discarded: number;
@@ -30,8 +30,6 @@ export interface EdgeStatus {
   readonly results: number;
   /** Readings that are in no result. */
   readonly lost: number;
-  /** Results that a message had no room for. */
-  readonly leftOut: number;
   /** How often the streams began anew, and why the last time. */
   readonly begunAnew: number;
   readonly lastReason: string | null;
@@ -69,8 +67,7 @@ export function formatEdge(edge: EdgeStatus): [name: string, value: string][] {
   const anew =
     edge.begunAnew > 0 ? `, begun anew ${edge.begunAnew} times, last: ${edge.lastReason}` : '';
   const lost = edge.lost > 0 ? `, ${edge.lost} readings in no result` : '';
-  const out = edge.leftOut > 0 ? `, ${edge.leftOut} results had no room` : '';
-  rows.push(['edge results', `${edge.results} sealed, ${time}${anew}${lost}${out}`]);
+  rows.push(['edge results', `${edge.results} sealed, ${time}${anew}${lost}`]);
   const gone = raw.evicted > 0 ? `, ${raw.evicted} old files gone` : '';
   const cost = `a power cut costs these streams at most the last ${Math.ceil(edge.powerCutMs / 1000)} s`;
   rows.push(['raw readings', `${raw.bytes} of ${raw.maxBytes} bytes${gone}; ${cost}`]);

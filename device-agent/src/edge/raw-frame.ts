@@ -7,6 +7,7 @@ import { type CborValue, decode, encode } from '@fieldproof/protocol/cbor';
 import { crc32c, extendCrc32c } from '@fieldproof/protocol/crc32c';
 import { FieldproofError } from '@fieldproof/protocol/errors';
 import { anything, array, bytes, nullable, text, tuple, uint } from '@fieldproof/protocol/fields';
+import { AgentError } from '../errors.ts';
 
 /** First bytes of a segment: name and version of the format. */
 export const RAW_MAGIC = new TextEncoder().encode('fieldproof raw 1\n');
@@ -57,9 +58,13 @@ const chunk = tuple(uint(), nullable(uint()), blob, array(tuple(text(97), blob),
 const result = tuple(uint(), bytes(4), uint(), uint(), nullable(uint()), blob);
 const record = tuple(uint(2), anything);
 
-/** A record as a frame. */
+/** A record as a frame. @throws {AgentError} ERR_AGENT_RAW for one that could not be read again */
 export function encodeRawFrame(made: RawRecord): Uint8Array {
   const body = encode(itemsOf(made));
+  if (body.length + HEADER_BYTES > MAX_BODY_BYTES) {
+    const [expected, got] = [`at most ${MAX_BODY_BYTES} bytes`, body.length + HEADER_BYTES];
+    throw new AgentError('ERR_AGENT_RAW', `${made.type}: expected ${expected}, got ${got}`);
+  }
   const frame = new Uint8Array(HEADER_BYTES + body.length);
   const view = new DataView(frame.buffer);
   view.setUint32(0, body.length, true);

@@ -1,6 +1,7 @@
 /** Runs kept chunks through their functions again: for the start after a crash, and for those who ask about a result. */
 
 import { decodeRawChunk, type RawRun } from '@fieldproof/compute/edge-chunk';
+import { AgentError } from '../errors.ts';
 import { EdgeRunner } from './edge-runner.ts';
 import type { RawRecord, TimeLine } from './raw-frame.ts';
 
@@ -21,6 +22,8 @@ export class RawReplay {
   #runner = new EdgeRunner();
   #line: TimeLine | undefined;
   #chunks: KeptChunk[] = [];
+  /** Definitions of streams that begin with their next readings, which may be in a later chunk of the same run. */
+  #begins = new Map<string, Uint8Array>();
 
   /** The streams as they are after all records; what is pending came after the last result. */
   get runner(): EdgeRunner {
@@ -48,6 +51,7 @@ export class RawReplay {
       this.#runner = new EdgeRunner();
       this.#line = record.line;
       this.#chunks = [];
+      this.#begins.clear();
       for (const { of, definition, unit, state } of record.states) {
         this.#runner.begin({ ...nameOf(of), unit }, definition, state);
       }
@@ -55,8 +59,8 @@ export class RawReplay {
     }
     if (record.type === 'chunk') {
       const runs = decodeRawChunk(record.bytes);
-      const begins = new Map(record.begins);
-      for (const run of runs) this.#give(run, begins.get(`${run.profile}/${run.metric}`));
+      for (const [of, definition] of record.begins) this.#begins.set(of, definition);
+      for (const run of runs) this.#give(run);
       this.#chunks.push({ number: record.number, bytes: record.bytes });
       return undefined;
     }
@@ -66,8 +70,16 @@ export class RawReplay {
     return result;
   }
 
-  #give(run: RawRun, definition: Uint8Array | undefined): void {
-    if (definition !== undefined) this.#runner.begin(run, definition);
+  #give(run: RawRun): void {
+    const of = `${run.profile}/${run.metric}`;
+    const definition = this.#begins.get(of);
+    if (definition !== undefined) {
+      this.#begins.delete(of);
+      this.#runner.begin(run, definition);
+    }
+    if (!this.#runner.has(of)) {
+      throw new AgentError('ERR_AGENT_RAW', `${of}: expected a stream that has begun`);
+    }
     for (let at = 0; at < run.timesUs.length; ) at += this.#runner.give(run, at);
   }
 }
