@@ -210,7 +210,7 @@ describe('commands', () => {
     expect(await cli('devices', 'list')).toMatch(
       /^NAME.*\ntest device .*871fa4aa4 +good +offline\n$/,
     );
-  }, 60_000);
+  });
 
   test('enrol prints a line for one device, which has its name, place and notes when it joins', async () => {
     const said = ['--name', 'Dach “Süd”', '--site', 'Elm Street 5', '--notes', 'ring twice'];
@@ -242,7 +242,7 @@ describe('commands', () => {
     expect(qr).toMatch(new RegExp(`token revoke [0-9a-f]{64} --data ${broker.dataDir}\\n`));
     const end = /token revoke ([0-9a-f]{64})/.exec(qr)![1]!;
     expect(await cli('token', 'revoke', end)).toContain('revoked');
-  }, 60_000);
+  });
 
   test('an access token has an end, or none where that is asked for', async () => {
     const create = ['access', 'create', '--name', 'tool', '--scope', 'mqtt'];
@@ -284,5 +284,5 @@ describe('commands', () => {
     expect(await failure('devices', ...boot)).toMatch(
       /ERR_STANDING: boot 7\.a1b2c3d4.*devices show/,
     );
-  }, 60_000);
+  });
 });

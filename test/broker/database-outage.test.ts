@@ -29,7 +29,7 @@ describeWithPostgres('a broker whose PostgreSQL is silent', (server) => {
       await broker.admin('POST', `/admin/devices/${devices[0]!.id}/site`, texts),
     ).toMatchObject({ status: 200 });
     link.silence();
-  }, 30_000);
+  });
 
   afterAll(async () => {
     link?.break();
@@ -64,7 +64,7 @@ describeWithPostgres('a broker whose PostgreSQL is silent', (server) => {
       const path = `/admin/devices/${unenrolled.id}/unenrol`;
       expect(await broker.admin('POST', path, { reason: 'sold' })).toMatchObject({ status: 200 });
     });
-  }, 30_000);
+  });
 
   test('what only the database knows is refused with what to do, and its device is not held up', async () => {
     const { id } = devices[0]!;
@@ -77,7 +77,7 @@ describeWithPostgres('a broker whose PostgreSQL is silent', (server) => {
     expect(broker.running.status().evidence.entries).toBe(size);
     const moved = await broker.admin('POST', `/admin/devices/${id}/site`, { group: 'cellars' });
     expect(moved).toMatchObject({ status: 200 });
-  }, 30_000);
+  });
 
   test('it takes everything when it answers again', async () => {
     link.break();
@@ -96,5 +96,5 @@ describeWithPostgres('a broker whose PostgreSQL is silent', (server) => {
     expect(notes).toMatchObject({ status: 200 });
     expect(lines.some((line) => line.includes('"event":"database-lost"'))).toBe(true);
     expect(lines.join('')).not.toContain(new URL(url).port);
-  }, 30_000);
+  });
 });

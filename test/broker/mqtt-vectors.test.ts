@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import mqttPacket from 'mqtt-packet';
 import { REPOSITORY } from '../support/services.ts';
+import { PATIENCE_MS } from '../support/until.ts';
 import { startTestBroker, type TestBroker } from './support/broker.ts';
 import type { TestDevice } from './support/device.ts';
 
@@ -61,7 +62,7 @@ class Raw {
   }
 
   async until(condition: () => boolean): Promise<void> {
-    const end = Date.now() + 4000;
+    const end = Date.now() + PATIENCE_MS;
     while (!condition()) {
       if (Date.now() > end) throw new Error(`timed out with ${this.received.toString('hex')}`);
       await new Promise((resolve) => setTimeout(resolve, 2));
@@ -158,7 +159,7 @@ describe.each(['device', 'plain'] as const)('recorded packets at the %s listener
     const last = await login(listener);
     expect(await observe(last)).toBe('alive');
     last.socket.destroy();
-  }, 30_000);
+  });
 });
 
 describe('limits', () => {

@@ -94,7 +94,7 @@ describe('the process', () => {
     const ended = exit(second.child);
     second.child.kill('SIGTERM');
     expect(await ended).toBe(0);
-  }, 120_000);
+  });
 
   test('a taken port, a locked folder, a newer folder and bad settings are one line and exit code 1', async () => {
     const server = createServer().listen(0, '127.0.0.1');
@@ -116,7 +116,7 @@ describe('the process', () => {
     writeFileSync(join(folder, 'version'), '99\n');
     await until(() => children.every((child) => child.signalCode !== null));
     expect(await failure(...PORTS)).toContain('ERR_DATA_NEWER');
-  }, 120_000);
+  });
 
   test('a command says how it is used', async () => {
     const { stdout } = await run(process.execPath, [BIN, 'token', '--help']);
@@ -136,7 +136,7 @@ describe('the process', () => {
         ),
       });
     }
-  }, 120_000);
+  });
 });
 
 describeWith(['mosquitto_pub'], 'mosquitto_pub', () => {

@@ -257,7 +257,7 @@ test('a broker whose disk refuses any one step answers with an error or success,
     Object.assign(device, { http: broker.running.addresses.http });
     agrees(broker.dataDir);
   }
-}, 60_000);
+});
 
 test('an install into a folder whose broker is stopped is there whole or not at all, and the start follows it', async () => {
   const rootFile = join(broker.dataDir, 'keys/root.key');

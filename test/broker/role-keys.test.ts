@@ -191,7 +191,7 @@ describe('role keys of a live broker', () => {
     // New ports make a version more: the starts came before and behind each of the two replacements.
     expect(Math.min(...versions)).toBe(versionBefore + 1);
     expect(Math.max(...versions)).toBe(versionBefore + 3);
-  }, 60_000);
+  });
 
   test('with the root key offline a key waits until a descriptor that names it is installed', async () => {
     const root = signerFromSeed(

@@ -652,5 +652,5 @@ describe('the raw store', () => {
     rig.boundMs = 20;
     await rig.run(later + 1000);
     expect(rig.host.status().raw.segments).toBe(1);
-  }, 20_000);
+  });
 });

@@ -1,6 +1,7 @@
 /** A clock that moves when told. Timers fire in order, and promises settle between them. */
 
 import type { Clock } from '@fieldproof/device-agent/clock';
+import { PATIENCE_MS, until as waitUntil } from '../support/until.ts';
 
 export interface FakeClock extends Clock {
   /** Moves both clocks, firing timers on the way. */
@@ -48,16 +49,27 @@ export function fakeClock(startWallMs = Date.UTC(2026, 0, 1)): FakeClock {
   };
 }
 
-/** Lets promises and short file operations finish. */
+/**
+ * Lets promises, files and sockets of this process come to rest: so many turns of the event loop in which nothing was read from
+ * or written to a disk. A file takes as long as the machine needs; no clock moves meanwhile.
+ */
 export async function settle(turns = 8): Promise<void> {
-  for (let turn = 0; turn < turns; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  const end = performance.now() + PATIENCE_MS;
+  for (let quiet = 0; quiet < turns; quiet += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+    while (isBusy() && performance.now() < end) {
+      quiet = 0;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
 }
 
-/** Waits until a condition holds; the deadline only ends a test that hangs. */
+/** Whether a file is being read or written, or the name of a host looked up. */
+function isBusy(): boolean {
+  return process.getActiveResourcesInfo().some((name) => /^(FSReq|GetAddrInfo)/.test(name));
+}
+
+/** Waits until a condition holds. */
 export async function until(condition: () => boolean | Promise<boolean>, what = 'condition') {
-  const deadline = Date.now() + 50_000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`timed out waiting for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  await waitUntil(what, condition, { everyMs: 5 });
 }

@@ -54,7 +54,7 @@ describeWith(['influxd'], 'InfluxDB gone for ten minutes under load', () => {
     await load?.stop();
     await network?.stop();
     rmSync(folder, { recursive: true, force: true });
-  }, 120_000);
+  });
 
   test('devices go on forgetting, nothing is lost or doubled, windows are right', async () => {
     await until('readings are stored', async () => (await stored()).readings > 100);

@@ -26,7 +26,6 @@ export interface Settled {
   readonly badLines: readonly string[];
 }
 
-const LIMIT_MS = 240_000;
 /** The system agent's and the clocks' slack; 1970, stale and hour-wide steps are far outside. */
 const SLACK_MS = 60_000;
 
@@ -43,7 +42,7 @@ export async function settle(
   { startedWallMs, isDrained = async () => true }: SettleOptions,
 ): Promise<Settled> {
   const begunMs = performance.now();
-  await until('all devices are online', () => load.isOnline, LIMIT_MS);
+  await until('all devices are online', () => load.isOnline);
   await load.stop();
   await load.start({ sensors: 0 });
   await drained('the outboxes of the load', load.folders, () =>
@@ -55,15 +54,11 @@ export async function settle(
     const statuses = await Promise.all(ours.map((folder) => loadStatus(folder)));
     return ours.filter((_, i) => statuses[i]?.counts.pending === 0).map((path) => nameOf(path));
   });
-  await until(
-    'the projection has caught up',
-    async () => {
-      const projection = await network.projection();
-      return projection !== null && projection.nextIndex >= projection.evidenceSize;
-    },
-    LIMIT_MS,
-  );
-  await until('what is derived is stored as well', isDrained, LIMIT_MS);
+  await until('the projection has caught up', async () => {
+    const projection = await network.projection();
+    return projection !== null && projection.nextIndex >= projection.evidenceSize;
+  });
+  await until('what is derived is stored as well', isDrained);
   const drainMs = performance.now() - begunMs;
   const exitCode = await network.stopInOrder();
   const { code, stdout, stderr } = await audit(network, [...load.folders, ...ours]);
@@ -89,14 +84,10 @@ async function drained(
 ): Promise<void> {
   const left = new Set(folders.map((path) => nameOf(path)));
   try {
-    await until(
-      `${what} are empty`,
-      async () => {
-        for (const name of await empty()) left.delete(name);
-        return left.size === 0;
-      },
-      LIMIT_MS,
-    );
+    await until(`${what} are empty`, async () => {
+      for (const name of await empty()) left.delete(name);
+      return left.size === 0;
+    });
   } catch (error) {
     throw new Error(`${(error as Error).message}; left: ${[...left].join(', ')}`);
   }

@@ -51,7 +51,7 @@ describe('the proxy of the fault harness', () => {
 
   const said = async (text: string): Promise<void> => {
     socket.write(text);
-    await until(`${text} comes back`, () => got.endsWith(text), 10_000);
+    await until(`${text} comes back`, () => got.endsWith(text));
   };
 
   test('passes everything both ways', async () => {

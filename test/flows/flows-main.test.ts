@@ -3,12 +3,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { FakeLog, fakeDevice } from '../analytics/projection/evidence.ts';
 import { FakeStore, TailServer, TOKEN, until } from '../analytics/projection/tail-server.ts';
 import { type FlowsProcess, startFlows } from './flows-process.ts';
-
-jest.setTimeout(60_000);
 
 let folder = '';
 let log: FakeLog;
@@ -113,9 +111,7 @@ test('the default flow stores readings and windows, and a restart repeats nothin
   await until(() => raw() === expected);
   await until(() => store.lines.some((line) => line.startsWith('air_1m,')));
   await until(() => existsSync(join(folder, 'data/state/telemetry-fp-telemetry.cursor')));
-  const from = Date.now();
   expect(await flows.end()).toBe(0);
-  expect(Date.now() - from).toBeLessThan(9000);
   expect(flows.output()).not.toMatch(/"level":[56]0/);
   const lines = store.lines.filter((line) => line.startsWith('air,')).length;
   expect(lines).toBe(expected);

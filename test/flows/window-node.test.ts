@@ -51,4 +51,4 @@ test('rows that a function node keeps make the node yellow, then red with a code
   await until(() => node.statuses.at(-1)?.fill === 'green');
   expect(hub().problems.has('w')).toBe(false);
   await node.close();
-}, 30_000);
+});

@@ -30,7 +30,7 @@ const children: ChildProcess[] = [];
 beforeAll(async () => {
   makeBundle(bundle);
   await network.start();
-}, 60_000);
+});
 afterAll(async () => {
   for (const child of children) child.kill('SIGKILL');
   await network.stop();
@@ -125,7 +125,7 @@ describe('the bundle of the agent', () => {
     agent.kill('SIGTERM');
     expect(await ended).toBe(0);
     expect(network.received.some(({ kind }) => kind === 'result')).toBe(true);
-  }, 60_000);
+  });
 
   test('edge functions whose file was left behind are named, with the remedy', async () => {
     const part = join(folder, 'part');

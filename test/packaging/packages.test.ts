@@ -268,7 +268,7 @@ if (missing !== null && process.env.REQUIRE_SERVICES === '1') {
     // What others' declarations get wrong is not ours to judge.
     const ours = output.split('\n').filter((line) => /public\.mts|@fieldproof/.test(line));
     expect(ours).toEqual([]);
-  }, 120_000);
+  });
 
   test('broker, agent, control process and a plain Node-RED, each alone in its folder, carry a reading to the store', async () => {
     const brokerIn = installed('protocol', 'broker');
@@ -370,7 +370,7 @@ if (missing !== null && process.env.REQUIRE_SERVICES === '1') {
     const store = join(controlData, 'store/readings.duckdb');
     const audit = ['--broker-data', brokerData, '--agent-data', agentData, '--store-file', store];
     await runCommand('fieldproof', ['audit', 'conservation', ...audit], { folder: controlIn });
-  }, 120_000);
+  });
 
   test('fieldproof-network: the whole network with its demo fleet, until Ctrl-C', async () => {
     const data = join(all, 'data');
@@ -390,7 +390,7 @@ if (missing !== null && process.env.REQUIRE_SERVICES === '1') {
     expect(await stack.stop('SIGINT')).toBe(0);
     expect(Object.keys(pids).sort()).toEqual(['agent', 'broker', 'control', 'fleet', 'flows']);
     for (const pid of Object.values(pids)) expect(existsSync(`/proc/${pid}`)).toBe(false);
-  }, 120_000);
+  });
 });
 
 const AGENT_CONFIG = `name: packed

@@ -89,7 +89,7 @@ describeWith(['influxd'], 'stores and flows that stop', () => {
     flooder?.close();
     for (const end of toEnd.reverse()) await end();
     rmSync(folder, { recursive: true, force: true });
-  }, 60_000);
+  });
 
   /** Sends batches and waits for their PUBACKs: whatever stores do, these come. */
   let batches = 0;
@@ -207,7 +207,7 @@ describeWith(['influxd'], 'stores and flows that stop', () => {
     }
     const { verdicts } = await broker.status();
     expect(verdicts).toMatchObject({ accepted: batches + 1, rejected: 0, duplicate: 0 });
-  }, 180_000);
+  });
 });
 
 /** Everything to the store, and windows too; the node's id names the projection. */

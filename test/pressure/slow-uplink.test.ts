@@ -58,14 +58,14 @@ beforeEach(async () => {
     await proxy.start({ host: PROXY_HOST, port });
     proxies.push(proxy);
   }
-}, 60_000);
+});
 
 afterEach(async () => {
   if (agent !== undefined) await ended(agent, 'SIGKILL');
   for (const proxy of proxies) await proxy.stop();
   await broker.stop();
   rmSync(folder, { recursive: true, force: true });
-}, 60_000);
+});
 
 test('a link slower than the sensor: bounded, declared, and whole again when it heals', async () => {
   const line = await createJoinLine(
@@ -145,7 +145,7 @@ test('a link slower than the sensor: bounded, declared, and whole again when it 
   for (const seq of [...outbox.boots.values()][0]!.envelopes.keys()) known.add(seq);
   expect(outbox.boots.size).toBe(1);
   expect(known.holes()).toEqual([]);
-}, 120_000);
+});
 
 function startAgent(): ChildProcess {
   return spawn(

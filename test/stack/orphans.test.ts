@@ -119,7 +119,7 @@ describe('a process of the network whose parent is killed while it loads', () =>
   ])('ends: %s', async (entry) => {
     const pid = await orphan(programArguments(entry));
     try {
-      await until(`${entry} has ended`, () => !isAlive(pid), 30_000);
+      await until(`${entry} has ended`, () => !isAlive(pid));
     } finally {
       if (isAlive(pid)) process.kill(pid, 'SIGKILL');
     }

@@ -2,8 +2,9 @@
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Browser, chromium } from 'playwright-core';
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { findService, REPOSITORY } from './services.ts';
+import { PATIENCE_MS } from './until.ts';
 
 /** Where tests leave screenshots for people to look at; not in version control. */
 export const ARTIFACTS = join(REPOSITORY, 'data', 'test-artifacts');
@@ -19,4 +20,11 @@ export async function launchChromium(): Promise<Browser> {
   const executablePath = findService('chromium');
   if (executablePath === null) throw new Error('chromium: not on this machine');
   return chromium.launch({ executablePath, headless: true, args: FLAGS });
+}
+
+/** A page in a context of its own, which ends with it or with the browser. */
+export async function openPage(browser: Browser, options: BrowserContextOptions): Promise<Page> {
+  const page = await browser.newPage(options);
+  page.setDefaultTimeout(PATIENCE_MS);
+  return page;
 }

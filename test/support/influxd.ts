@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findProgram } from '@fieldproof/bench/find-program';
 import { freePorts } from '@fieldproof/bench/free-ports';
+import { until } from './until.ts';
 
 export interface Influxd {
   /** `http://127.0.0.1:port`. */
@@ -85,13 +86,19 @@ async function start(program: string, config: string, url: string): Promise<Chil
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
   child.once('exit', () => process.off('exit', kill));
-  for (let tries = 0; tries < 300; tries++) {
-    if (child.exitCode !== null) break;
+  const isUp = async () => {
+    if (child.exitCode !== null) throw new Error(`influxd ended:\n${log}`);
     try {
-      if ((await fetch(`${url}/ping`)).ok) return child;
-    } catch {}
-    await new Promise((resolve) => setTimeout(resolve, 50));
+      return (await fetch(`${url}/ping`)).ok;
+    } catch {
+      return false;
+    }
+  };
+  try {
+    await until(`influxd answers at ${url}`, isUp, { everyMs: 20 });
+  } catch (error) {
+    kill();
+    throw error;
   }
-  kill();
-  throw new Error(`influxd: expected an answer at ${url}, got\n${log}`);
+  return child;
 }

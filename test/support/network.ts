@@ -6,6 +6,9 @@ import { join } from 'node:path';
 import type { RunningNetwork } from '@fieldproof/stack/network';
 import { programArguments, sourceArguments } from './program.ts';
 import { REPOSITORY } from './repository.ts';
+import { PATIENCE_MS, until } from './until.ts';
+
+export { until };
 
 export interface TestNetwork {
   readonly info: RunningNetwork;
@@ -56,7 +59,8 @@ export async function startNetwork(
     if (ended) throw new Error(`npm start ended:\n${output}`);
     return existsSync(file) && output.includes('Ctrl-C');
   };
-  await until('the network is up', isUp, options.limitMs);
+  const { limitMs = PATIENCE_MS } = options;
+  await until('the network is up', isUp, { limitMs });
   return {
     info: JSON.parse(readFileSync(file, 'utf8')) as RunningNetwork,
     dataDir,
@@ -103,19 +107,4 @@ export function runMain(
     env: { ...process.env, NODE_OPTIONS: '', INFLUX_URL: '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-}
-
-/** Waits until `check` gives something; fails with the name of what it waited for. */
-export async function until<T>(
-  what: string,
-  check: () => T | Promise<T>,
-  limitMs = 60_000,
-): Promise<NonNullable<T>> {
-  const end = Date.now() + limitMs;
-  for (;;) {
-    const result = await check();
-    if (result) return result;
-    if (Date.now() > end) throw new Error(`waited ${limitMs / 1000} s until ${what}`);
-    await new Promise((done) => setTimeout(done, 100));
-  }
 }

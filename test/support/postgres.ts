@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterAll, beforeAll, describe } from '@jest/globals';
 import pg from 'pg';
+import { until } from './until.ts';
 
 export interface PostgresServer {
   /** Makes an empty database. @returns its URL. */
@@ -93,15 +94,15 @@ async function startPostgres(bin: string) {
   ];
   const child: ChildProcess = spawn(program!, rest, { stdio: 'ignore', cwd: folder });
   const url = `postgres://test@127.0.0.1:${port}/postgres`;
-  for (let attempt = 0; ; attempt++) {
+  const isUp = async () => {
+    if (child.exitCode !== null) throw new Error(`postgres ended with ${child.exitCode}`);
     try {
-      await ask(url, 'select 1');
-      break;
-    } catch (error) {
-      if (attempt > 100) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      return await ask(url, 'select 1');
+    } catch {
+      return null;
     }
-  }
+  };
+  await until('PostgreSQL answers', isUp, { everyMs: 20 });
   return {
     url,
     stop: () => {

@@ -108,7 +108,7 @@ test('a spare part takes the place of a device at init, and goes on as that devi
   await until('it is in session', () => again.status().link.state === 'online');
   expect(again.status().boot.counter).toBeGreaterThan(last.bootCounter);
   expect(again.status().counts.rejected).toBe(0);
-}, 60_000);
+});
 
 test('what a spare part has sealed before it could join is recorded of the device whose place it takes', async () => {
   const old = await join1(await broker.joinLine());
@@ -151,7 +151,7 @@ test('what a spare part has sealed before it could join is recorded of the devic
   }
   expect(agent.status()).toMatchObject({ device: old.deviceId, counts: { rejected: 0 } });
   expect(existsSync(join(data, 'state/outbox.old'))).toBe(false);
-}, 60_000);
+});
 
 test('keys rotate gives a running agent another key, and a second time yet another', async () => {
   const { data, deviceId } = await join1(await broker.joinLine());
@@ -180,7 +180,7 @@ test('keys rotate gives a running agent another key, and a second time yet anoth
     counts: { rejected: 0, pending: expect.any(Number) },
   });
   expect(existsSync(join(data, 'device.key.next'))).toBe(false);
-}, 60_000);
+});
 
 test('a rotation that was interrupted behind the answer is ended by the same command', async () => {
   const { data, deviceId } = await join1(await broker.joinLine());
@@ -201,7 +201,7 @@ test('a rotation that was interrupted behind the answer is ended by the same com
     writeFileSync(join(data, 'device.key'), key);
     writeFileSync(join(data, 'device.key.next'), `${next} ${rotated.firstBoot}\n`, { mode: 0o600 });
   }
-}, 60_000);
+});
 
 test.each([
   ['no JSON', 'x'],

@@ -44,14 +44,14 @@ describe('an agent over TLS', () => {
     });
     broker.stderr?.resume();
     await until('the broker is ready', () => output.includes('"ready"'));
-  }, 60_000);
+  });
 
   afterAll(async () => {
     const gone = new Promise((done) => broker.once('exit', done));
     broker.kill('SIGTERM');
     await gone;
     rmSync(folder, { recursive: true, force: true });
-  }, 30_000);
+  });
 
   async function joinLine(): Promise<string> {
     const made = await runProgram(BROKER, [
@@ -88,7 +88,7 @@ describe('an agent over TLS', () => {
       agent.kill('SIGTERM');
       await gone;
     }
-  }, 120_000);
+  });
 
   test('gives a man in the middle with another CA neither token nor login', async () => {
     const line = await joinLine();
@@ -122,7 +122,7 @@ describe('an agent over TLS', () => {
     // The same line at the right address still joins: the token was not used.
     const init = await runProgram(AGENT, ['init', '--join', line, '--data', join(folder, 'free')]);
     expect(init.code).toBe(0);
-  }, 120_000);
+  });
 });
 
 /** A certificate of a CA that nobody pinned, for the right name. */

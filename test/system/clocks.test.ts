@@ -324,7 +324,7 @@ test('reboots with and without a real-time clock keep the order, and each boot i
   }
   const { anchors } = await expectPlaced(one.id, 4 * 5);
   expect(anchors).toBe(4);
-}, 60_000);
+});
 
 test.each([
   [200, trueMs],

@@ -202,7 +202,7 @@ test('the other way works too: the key is rotated here, and the copy is shut out
   await passUntil('it is refused', () => copy.agent.status().link.state === 'refused');
   await recordsAnew(right.agent);
   expect(copy.agent.status().counts.recorded).toBe(0);
-}, 60_000);
+});
 
 test('a backlog of an older boot is no clone', async () => {
   const data = await card();
@@ -232,7 +232,7 @@ test('a backlog of an older boot is no clone', async () => {
   await passUntil('all of it is recorded', () => third.agent.status().counts.recorded > waits + 3);
   expect(await quarantined(third.agent.status().device)).toEqual([]);
   expect(third.agent.status().counts.rejected).toBe(0);
-}, 60_000);
+});
 
 test('a card without its count of boots, and one that was put back to an older state, are no clones', async () => {
   const data = await card();
@@ -267,4 +267,4 @@ test('a card without its count of boots, and one that was put back to an older s
   // The boots whose counters were used again are out, and nothing else.
   for (const name of await quarantined(device))
     expect(Number(name.split('.')[0])).toBeLessThan(counter);
-}, 60_000);
+});

@@ -87,4 +87,4 @@ test('from an empty folder to the first recorded reading is less than a minute, 
   expect(init.text()).toMatch(/^device +z6Mk\w+\nowner +did:key:/);
   expect(init.text()).toMatch(/^Next: fieldproof-agent run/m);
   expect(status.text()).toMatch(/recorded/);
-}, 180_000);
+});

@@ -59,7 +59,7 @@ describe('npm start that cannot start', () => {
     } finally {
       server.close();
     }
-  }, 60_000);
+  });
 
   test('names the InfluxDB that does not answer, without its password', async () => {
     const { server, port } = await listening();
@@ -70,7 +70,7 @@ describe('npm start that cannot start', () => {
     expect(outcome.code).toBe(1);
     expect(outcome.stderr).toContain('ERR_INFLUX_UNREACHABLE');
     expect(outcome.stderr).not.toContain('hunter2');
-  }, 60_000);
+  });
 
   test('says so when INFLUX_URL is another kind of server', async () => {
     const { server, port } = await listening();
@@ -81,27 +81,27 @@ describe('npm start that cannot start', () => {
     } finally {
       server.close();
     }
-  }, 60_000);
+  });
 
   test('refuses a data folder of another version', async () => {
     writeFileSync(join(folder, 'VERSION'), '99\n');
     const outcome = await ended(['--data', folder]);
     expect(outcome.code).toBe(1);
     expect(outcome.stderr).toMatch(/ERR_DATA_VERSION.*expected format version 1, got 99/);
-  }, 60_000);
+  });
 
   test('explains a wrong option and shows where help is', async () => {
     const outcome = await ended(['--no-dmeo']);
     expect(outcome.code).toBe(2);
     expect(outcome.stderr).toMatch(/ERR_OPTION.*no-dmeo/);
     expect(outcome.stderr).toContain('--help');
-  }, 60_000);
+  });
 
   test('prints help and ends well when asked', async () => {
     const outcome = await ended(['--help']);
     expect(outcome.code).toBe(0);
     expect(outcome.stdout).toContain('--no-demo');
-  }, 60_000);
+  });
 });
 
 describe('npm start with the demo fleet', () => {
@@ -124,12 +124,12 @@ describe('npm start with the demo fleet', () => {
       );
       return devices.size === 9;
     });
-  }, 180_000);
+  });
 
   afterAll(async () => {
     await network?.stop();
     rmSync(folder, { recursive: true, force: true });
-  }, 60_000);
+  });
 
   test('prints the first recorded reading, addresses and how to log in', () => {
     const output = network.output();
@@ -153,7 +153,7 @@ describe('npm start with the demo fleet', () => {
     const status = await fieldproof('status', '--json');
     expect(status.code).toBe(0);
     expect(status.stdout).toContain(network.info.network);
-  }, 60_000);
+  });
 
   test('has refused nothing and leaves nothing without a verdict', async () => {
     const verdicts = await until('nothing is in flight', async () => {
@@ -165,13 +165,13 @@ describe('npm start with the demo fleet', () => {
     });
     expect(verdicts.rejected).toBe(0);
     expect(verdicts.accepted).toBeGreaterThan(9);
-  }, 60_000);
+  });
 
   test('refuses a second start on the same data folder', async () => {
     const outcome = await ended(['--data', join(folder, 'data'), '--port-base', '0']);
     expect(outcome.code).toBe(1);
     expect(outcome.stderr).toContain('ERR_ALREADY_RUNNING');
-  }, 60_000);
+  });
 
   test('goes on after its broker was killed, at the same addresses, and says its new process id', async () => {
     const { broker, pids } = network.info;
@@ -188,7 +188,7 @@ describe('npm start with the demo fleet', () => {
       const { verdicts } = JSON.parse(status.stdout) as { verdicts: { accepted: number } };
       return verdicts.accepted > 9;
     });
-  }, 120_000);
+  });
 
   test('ends cleanly on Ctrl-C, with no process left, and starts again where it was', async () => {
     const pids = Object.values(network.info.pids).filter((pid) => pid !== undefined);
@@ -204,5 +204,5 @@ describe('npm start with the demo fleet', () => {
       fromSource: true,
     });
     expect(network.info.network).toBe(id);
-  }, 180_000);
+  });
 });

@@ -39,13 +39,13 @@ describeWith(['influxd'], 'one reading, end to end', () => {
       args: ['--no-demo'],
       env: { INFLUX_URL: influx.url },
     });
-  }, 120_000);
+  });
 
   afterAll(async () => {
     await network?.stop();
     await influx?.stop();
     rmSync(folder, { recursive: true, force: true });
-  }, 60_000);
+  });
 
   test('is signed, recorded, proved, receipted and stored', async () => {
     const { broker, network: networkId } = network.info;
@@ -148,7 +148,7 @@ batch: { sealEveryMs: 200 }
       agent.kill('SIGTERM');
       await gone;
     }
-  }, 180_000);
+  });
 });
 
 interface Status {

@@ -44,7 +44,7 @@ describeWith(['python3'], 'the Python device', () => {
     );
     http = await readyAddress(broker);
     ({ joinLine } = (await admin('POST', '/admin/tokens', { uses: 2 })) as { joinLine: string });
-  }, 60_000);
+  });
 
   afterAll(async () => {
     if (broker?.exitCode === null) {
@@ -53,13 +53,13 @@ describeWith(['python3'], 'the Python device', () => {
       await ended;
     }
     rmSync(folder, { recursive: true, force: true });
-  }, 30_000);
+  });
 
   test('every published vector holds', async () => {
     const { code, output } = await python('check_vectors.py');
     expect(output).toMatch(/^\d+ passed, 0 failed\n$/);
     expect(code).toBe(0);
-  }, 60_000);
+  });
 
   test('its envelopes are recorded and receipted, and its keys are its own', async () => {
     const run = await device('--value', '21.53', '21.55', '21.48');
@@ -72,25 +72,25 @@ describeWith(['python3'], 'the Python device', () => {
     ]);
     for (const key of ['device.key', 'owner.key'])
       expect(statSync(join(folder, 'device', key)).mode & 0o777).toBe(0o600);
-  }, 60_000);
+  });
 
   test('a resend is a duplicate and records nothing', async () => {
     const run = await device('--resend');
     expect(run).toMatchObject({ code: 0, accepted: 3, duplicate: 1, codes: {} });
     expect(run.lines).not.toContain('enrolled');
     expect(run.lines.at(-1)).toBe('duplicate: nothing new recorded');
-  }, 60_000);
+  });
 
   test('relative times without a clock are recorded', async () => {
     const run = await device('--unsynced', '--value', '1', '2.5', '-30');
     expect(run).toMatchObject({ code: 0, accepted: 3, codes: {} });
-  }, 60_000);
+  });
 
   test('an altered copy is refused and the original recorded', async () => {
     const run = await device('--alter');
     expect(run).toMatchObject({ code: 0, accepted: 3, codes: { ERR_SIGNATURE_INVALID: 1 } });
     expect(rejected(run.lines)).toEqual(['seq=None code=ERR_SIGNATURE_INVALID permanent']);
-  }, 60_000);
+  });
 
   test.each([
     { flags: ['--kind', 'event'], code: 'ERR_WRONG_KIND' },
@@ -112,7 +112,7 @@ describeWith(['python3'], 'the Python device', () => {
     const run = await device('--future');
     expect(run).toMatchObject({ code: 0, accepted: 2, codes: { ERR_TIME_FUTURE: 1 } });
     expect(rejected(run.lines)).toEqual(['seq=1 code=ERR_TIME_FUTURE permanent']);
-  }, 60_000);
+  });
 
   test('it refuses a network whose root key is not the one of the join line', async () => {
     const id = new URL(joinLine).searchParams.get('root') ?? '';
@@ -122,7 +122,7 @@ describeWith(['python3'], 'the Python device', () => {
     expect(run.code).toBe(1);
     expect(run.errors).toMatch(/^refused: COSE: another content type or key id/);
     expect(existsSync(data)).toBe(false);
-  }, 60_000);
+  });
 
   /** Runs the device, and says what the broker counted meanwhile. */
   async function device(...flags: string[]) {

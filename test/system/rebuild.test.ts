@@ -192,14 +192,14 @@ describe('recreating the embedded store of a running network', () => {
       ...cursorArguments(dataDir),
     ]);
     expect(audit.code === 0 ? '' : audit.stdout + audit.stderr).toBe('');
-  }, 180_000);
+  });
 });
 
 describeWith(['influxd'], 'recreating the database of a running network', () => {
   let influx: Influxd;
   beforeAll(async () => {
     influx = await startInfluxd();
-  }, 60_000);
+  });
   afterAll(() => influx?.stop());
 
   test('the network moves to the recreated one and answers as before', async () => {
@@ -233,5 +233,5 @@ describeWith(['influxd'], 'recreating the database of a running network', () => 
       ...cursorArguments(dataDir),
     ]);
     expect(audit.code === 0 ? '' : audit.stdout + audit.stderr).toBe('');
-  }, 180_000);
+  });
 });

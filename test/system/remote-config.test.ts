@@ -44,14 +44,14 @@ beforeAll(async () => {
     owner: { type: 'new' },
   });
   device = deviceId;
-}, 60_000);
+});
 
 afterAll(async () => {
   await agent?.stop();
   await control.stop();
   await broker.close();
   rmSync(folder, { recursive: true, force: true });
-}, 60_000);
+});
 
 beforeEach(async () => {
   agent = await startAgent();

@@ -69,7 +69,7 @@ beforeAll(async () => {
   }
   commands = await startCommands();
   agents = await startProcess('stack/src/agents-main.ts', { args: agentFolders() });
-}, 60_000);
+});
 
 afterAll(async () => {
   await commands?.stop();
@@ -163,7 +163,7 @@ test('all four role keys are replaced under load, and nothing is lost', async ()
     const [entry] = decodeReceipt(opened[0]!.payload).entry;
     expect(entry).toBeLessThan(size);
   }
-}, 180_000);
+});
 
 function tryOpen<T>(work: () => T): T[] {
   try {

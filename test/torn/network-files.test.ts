@@ -202,7 +202,7 @@ beforeAll(async () => {
   await until('the projection has begun', async () => (await cursorOf(good)) > 15);
   await until('a receipt is kept', () => existsSync(join(good, 'agent/state/receipt.cose')));
   await endAll('SIGKILL');
-}, 120_000);
+});
 
 test('every file is of a kind that somebody has thought of', () => {
   const unknown = filesOf(good).filter(
@@ -289,7 +289,7 @@ test('the last record of the agent’s outbox may be torn at any byte, in any wa
     expect([how, report]).toEqual([how, { tornBytes: torn.length - last, damagedBytes: 0 }]);
     await outbox.close();
   }
-}, 60_000);
+});
 
 /** A replaced file after an accident that a rename cannot have, but a card or a hand can. */
 const ACCIDENTS: readonly ((path: string) => void)[] = [

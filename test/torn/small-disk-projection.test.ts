@@ -186,4 +186,4 @@ test('control and flows wait for space, say so, and lose no reading and no windo
     cursor: await cursor(),
   });
   expect(report.checks.filter(({ violations }) => violations > 0)).toEqual([]);
-}, 120_000);
+});

@@ -296,7 +296,7 @@ describeWith(['influxd'], 'the conservation check over InfluxDB', () => {
   let influx: Influxd;
   beforeAll(async () => {
     influx = await startInfluxd();
-  }, 60_000);
+  });
   afterAll(() => influx.stop());
   let databases = 0;
 

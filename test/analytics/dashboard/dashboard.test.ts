@@ -3,15 +3,13 @@ import type { DeviceConfigService } from '@fieldproof/analytics/device-config/de
 import { AnalyticsError } from '@fieldproof/analytics/errors';
 import { buildDashboard } from '@fieldproof/analytics/server/dashboard-assets';
 import type { DirectoryEntry } from '@fieldproof/analytics/server/providers';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { ARTIFACTS, launchChromium } from '../../support/chromium.ts';
 import { describeWith } from '../../support/services.ts';
+import { PATIENCE_MS } from '../../support/until.ts';
 import { controlUnderTest } from '../server/control-under-test.ts';
 import type { Point } from '../server/memory-store.ts';
-
-// Two cores shared with other suites: a page takes its time. Nothing here measures it.
-jest.setTimeout(120_000);
 
 interface Sample {
   readonly device: string;
@@ -120,6 +118,7 @@ describeWith(['chromium'], 'the dashboard in a browser', () => {
       viewport: { width: 1280, height: 860 },
       ...context,
     });
+    session.setDefaultTimeout(PATIENCE_MS);
     const page = await session.newPage();
     const problems: string[] = [];
     page.on('console', (message) => {

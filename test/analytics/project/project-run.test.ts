@@ -186,7 +186,7 @@ describe('a window state that was damaged', () => {
       expect([what, found]).toEqual([what, expected]);
     }
     rmSync(saved, { recursive: true });
-  }, 60_000);
+  });
 
   test('is made whole although the first attempts were killed, and although nothing new comes', async () => {
     fill(2);

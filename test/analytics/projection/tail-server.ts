@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import { encodeFrame } from '@fieldproof/protocol/frame';
+import { until as waitUntil } from '../../support/until.ts';
 import type { FakeLog } from './evidence.ts';
 
 export const TOKEN = 'fpt_test';
@@ -156,13 +157,9 @@ export class FakeStore {
   }
 }
 
-/** Polls until the condition holds; gives up after a while, so that a failing test ends. */
-export async function until(condition: () => boolean, limitMs = 20_000): Promise<void> {
-  const end = performance.now() + limitMs;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`never came true: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+/** Polls until the condition holds. */
+export async function until(condition: () => boolean): Promise<void> {
+  await waitUntil(`${condition}`, condition, { everyMs: 20 });
 }
 
 function listen(server: Server): Promise<number> {

@@ -120,7 +120,7 @@ describe('rebuilding the embedded store', () => {
     const { out } = await rebuild(['--json']);
     expect(JSON.parse(out)).toMatchObject({ nextIndex: log.size, readings: 240, refused: 0 });
     expect(await answers(control.store)).toEqual(before);
-  }, 30_000);
+  });
 
   test('queries are answered and writes go on meanwhile, and nothing is lost or doubled', async () => {
     fill(200);
@@ -166,7 +166,7 @@ describe('rebuilding the embedded store', () => {
     });
     expect(report.checks.filter(({ violations }) => violations > 0)).toEqual([]);
     expect(report.counts.store?.stored).toBe(report.counts.readings.placeable);
-  }, 60_000);
+  });
 
   test('interrupted, it changes nothing, and can be run again', async () => {
     fill(30);
@@ -178,7 +178,7 @@ describe('rebuilding the embedded store', () => {
     expect(await answers(control.store)).toEqual(before);
     expect(await rebuild([])).toMatchObject({ code: 0 });
     expect(await answers(control.store)).toEqual(before);
-  }, 30_000);
+  });
 
   test('profiles that no evidence gives are not thrown away unasked', async () => {
     fill(9);
@@ -192,14 +192,14 @@ describe('rebuilding the embedded store', () => {
     await control.store.writeLines(own, { precision: 'u' });
     expect(await rebuild(['--force'])).toMatchObject({ code: 0 });
     expect(await control.store.latest({ profile: 'weather' })).toEqual([]);
-  }, 30_000);
+  });
 });
 
 describeWith(['influxd'], 'rebuilding InfluxDB', () => {
   let influx: Influxd;
   beforeAll(async () => {
     influx = await startInfluxd();
-  }, 60_000);
+  });
   afterAll(() => influx.stop());
   let count = 0;
 
@@ -224,7 +224,7 @@ describeWith(['influxd'], 'rebuilding InfluxDB', () => {
     await withStore(source, (store) => store.writeLines(forged, { precision: 'u' }));
     expect(await rebuild([...args, '--database', source, '--replace'])).toMatchObject({ code: 0 });
     expect(await withStore(source, answers)).toEqual(before);
-  }, 60_000);
+  });
 
   test('interrupted, it goes on where it stopped', async () => {
     const source = `source${count++}`;
@@ -235,5 +235,5 @@ describeWith(['influxd'], 'rebuilding InfluxDB', () => {
     expect(ended.err).toContain('ERR_REBUILD_INTERRUPTED');
     expect(await rebuild(args)).toMatchObject({ code: 0 });
     expect(await withStore(`${source}_rebuilt`, answers)).toEqual(await withStore(source, answers));
-  }, 60_000);
+  });
 });

@@ -6,11 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type RunningControl, startControl } from '@fieldproof/analytics/control';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { programArguments } from '../../support/program.ts';
 import { REPOSITORY } from '../../support/repository.ts';
-
-jest.setTimeout(60_000);
 
 const running: RunningControl[] = [];
 afterEach(async () => {

@@ -9,10 +9,7 @@ import type {
 } from '@fieldproof/analytics/store/time-series-store';
 import { LineBuffer, TABLE_PRECISION } from '@fieldproof/analytics/table-lines';
 import type { ReadingTable } from '@fieldproof/compute/readings';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-
-// Real servers and real disks, on machines that do other things too.
-jest.setTimeout(60_000);
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
 export interface StoreUnderTest {
   /** An open, empty store; `maxSeries` when the test needs few. */

@@ -77,7 +77,7 @@ describe('DuckdbStore', () => {
       );
       await store.close();
     }
-  }, 60_000);
+  });
 
   const limits = spawnSync('prlimit', ['--version']).status === 0;
   if (!limits) console.warn('SKIPPED: the full disk test, prlimit is not installed');
@@ -117,7 +117,7 @@ describe('DuckdbStore', () => {
       await writer.kill();
     }
     await (await open({ dataDir })).close();
-  }, 60_000);
+  });
 
   test('a folder that this process has open is locked too', async () => {
     const dataDir = await newFolder();

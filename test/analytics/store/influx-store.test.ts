@@ -19,7 +19,7 @@ suite('InfluxDB', () => {
 
   beforeAll(async () => {
     server = await startInfluxd();
-  }, 30_000);
+  });
   afterAll(() => server?.stop());
 
   async function open(given: InfluxStoreOptions): Promise<InfluxStore> {
@@ -80,7 +80,7 @@ suite('InfluxDB', () => {
     await server.restart();
     await write(store, 'm,device=d v=2 2');
     expect((await store.latest({}))[0]!.value).toBe(2);
-  }, 30_000);
+  });
 
   test('openStore with an address opens InfluxDB', async () => {
     const store = await openStore({ dataDir: '/nowhere', influxUrl: server.url });
@@ -93,7 +93,7 @@ suite('InfluxDB with users', () => {
   let server: Influxd;
   beforeAll(async () => {
     server = await startInfluxd({ auth: true });
-  }, 30_000);
+  });
   afterAll(() => server?.stop());
 
   const urlWith = (password: string): string => {

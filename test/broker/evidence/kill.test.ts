@@ -51,7 +51,7 @@ describe('kill -9', () => {
       await log.close();
     }
     expect(durable).toBeGreaterThan(1000);
-  }, 120_000);
+  });
 
   test('leaves a lock that the next one takes over, and a live one keeps others out', async () => {
     await runAndKill(3);
@@ -68,7 +68,7 @@ describe('kill -9', () => {
     expect(errors).toContain(`held by process ${process.pid}`);
     await log.close();
     await (await openLog(nodeFiles, {}, folder)).close();
-  }, 30_000);
+  });
 });
 
 describe('a lock file', () => {

@@ -395,7 +395,7 @@ describe('a power cut', () => {
       expect(await drain(again.tail(0, { live: false }))).toEqual(all);
       await again.close();
     }
-  }, 60_000);
+  });
 
   async function workload(
     files: MemoryFiles,

@@ -147,7 +147,7 @@ describe('published files', () => {
         reference.get(`${PUBLISHED}/checkpoint`),
       );
     }
-  }, 120_000);
+  });
 
   test('a disk that refuses delays the checkpoint and tears nothing', async () => {
     for (let at = 0; at < 40; at += 3) {

@@ -34,6 +34,7 @@ import {
 } from '@fieldproof/protocol/statements';
 import { formatTopic, type UpKind } from '@fieldproof/protocol/topics';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
+import { until as waitUntil } from '../../support/until.ts';
 
 export interface SealChanges {
   readonly kind?: UpKind;
@@ -246,13 +247,9 @@ export function senml(time: number): Uint8Array {
   ]);
 }
 
-/** Waits for something to become true; the limit only ends a test that hangs. */
+/** Waits for something to become true. */
 export async function until(condition: () => boolean, what = 'condition'): Promise<void> {
-  const end = Date.now() + 30_000;
-  while (!condition()) {
-    if (Date.now() > end) throw new Error(`timed out: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  await waitUntil(what, condition, { everyMs: 5 });
 }
 
 async function getBytes(url: string): Promise<Uint8Array> {

@@ -2,8 +2,7 @@
 
 import { connect, type Socket } from 'node:net';
 import mqttPacket, { type IConnectPacket, type IPublishPacket, type Packet } from 'mqtt-packet';
-
-const WAIT_MS = 15_000;
+import { PATIENCE_MS } from '../../support/until.ts';
 
 export class RawMqtt {
   readonly socket: Socket;
@@ -45,7 +44,7 @@ export class RawMqtt {
   }
 
   async until(condition: () => boolean, what = 'condition'): Promise<void> {
-    const end = Date.now() + WAIT_MS;
+    const end = Date.now() + PATIENCE_MS;
     while (!condition()) {
       const left = end - Date.now();
       if (left <= 0) throw new Error(`timed out: ${what}; received ${this.hex.slice(-200)}`);
