@@ -205,6 +205,10 @@ export const ANALYTICS_ERRORS = {
     what: 'The device did not take the settings.',
     remedy: 'Correct what the reasons name and issue them again; the settings before are in force.',
   },
+  ERR_CONFIG_CONFLICT: {
+    what: 'Somebody else has set the device meanwhile.',
+    remedy: 'Look at what is wanted now, fieldproof config show, and issue the settings again.',
+  },
   ERR_CONFIG_UNAVAILABLE: {
     what: 'Settings cannot be issued: broker or control key are not there.',
     remedy: 'Start the broker; set FIELDPROOF_CONTROL_KEYS_DIR to the folder with control.key.',

@@ -34,6 +34,7 @@ import { ReceiptFile } from './receipt-file.ts';
 import { type EffectiveSettings, ownSettings } from './remote-rules.ts';
 import { Sampler } from './sampler.ts';
 import { Settlement } from './settlement.ts';
+import { Silences } from './silences.ts';
 import { fetchStanding } from './standing.ts';
 import type { AgentStatus } from './status.ts';
 import { type AgentParts, statusOf } from './status-of.ts';
@@ -50,6 +51,7 @@ type EventDetail = Record<string, string | number>;
 export class AgentRun {
   readonly #options: RunOptions;
   readonly #state: string;
+  readonly #silences = new Silences();
   /** Open from early in a start, before there are `#parts`. */
   #memory: MemoryFolder | undefined;
   #clockState: ClockState | undefined;
@@ -188,6 +190,7 @@ export class AgentRun {
     const remote = makeOwnRemote({
       ...{ config, folder: state, clock, log, disk, clockState, membership, journal },
       given: this.#options.given,
+      silences: this.#silences,
       parts: () => this.#parts,
       apply: (effective) => this.#apply(effective),
       onChange: () => this.#statusChanged(),
@@ -198,6 +201,7 @@ export class AgentRun {
       effective: remote.effective ?? ownSettings(config),
       folder: join(state, 'raw'),
       given: this.#options.given,
+      silences: this.#silences,
       onTick: () => this.#tick(),
     });
     this.#intake = intake;

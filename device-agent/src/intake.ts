@@ -16,6 +16,7 @@ import type { Journal } from './journal.ts';
 import type { Log } from './log.ts';
 import type { EffectiveSettings } from './remote-rules.ts';
 import type { MetricSpec } from './sensors/sensor.ts';
+import type { Silences } from './silences.ts';
 
 export interface IntakeOptions {
   readonly config: AgentConfig;
@@ -31,6 +32,8 @@ export interface IntakeOptions {
   readonly log: Log;
   /** Readings of each profile since the agent started, counted here. */
   readonly given: Map<string, number>;
+  /** Noted here too. */
+  readonly silences: Silences;
   /** Called at each interval, before it is sealed. */
   readonly onTick: () => void;
 }
@@ -90,9 +93,13 @@ export class Intake {
   }
 
   take(taken: readonly BatchReading[]): void {
-    const { given, config } = this.#options;
+    const { given, silences, clock, config } = this.#options;
     const readings = taken.filter(({ profile, metric }) => this.#effective.keeps(profile, metric));
-    for (const { profile } of readings) given.set(profile, (given.get(profile) ?? 0) + 1);
+    const nowMs = clock.monotonicMs();
+    for (const { profile } of readings) {
+      given.set(profile, (given.get(profile) ?? 0) + 1);
+      silences.note(profile, nowMs);
+    }
     this.#batch.push(...(this.#edge?.take(readings) ?? readings));
     if (this.#batch.length >= config.batch.maxReadings) void this.seal();
   }

@@ -17,6 +17,7 @@ import {
 import { encodeEvent, encodeGap, MAX_GAPS } from '@fieldproof/protocol/messages';
 import { encodeTelemetry } from '@fieldproof/protocol/readings-encode';
 import type { UpKind } from '@fieldproof/protocol/topics';
+import { wellFormed } from '@fieldproof/protocol/well-formed';
 import { type BatchReading, timeReadings } from './batch.ts';
 import type { Boot } from './boot.ts';
 import type { ClockReading, ClockState } from './clock-state.ts';
@@ -126,7 +127,7 @@ export class Journal {
 
   /** Seals an event (docs/spec/messages.md section 2). Never rejects. */
   event(event: string, detail?: EventDetail): Promise<void> {
-    const message = detail === undefined ? { event } : { event, detail };
+    const message = detail === undefined ? { event } : { event, detail: textsOf(detail) };
     return this.#serially(async () => {
       try {
         await this.#put('event', CONTENT_TYPES.cbor, encodeEvent(message));
@@ -300,4 +301,13 @@ export class Journal {
     this.#queue = result.catch(() => {});
     return result;
   }
+}
+
+/** Reasons are cut somewhere, and half a character would cost the event. */
+function textsOf(detail: EventDetail): EventDetail {
+  const whole = (value: CborValue): CborValue => {
+    if (typeof value === 'string') return wellFormed(value);
+    return Array.isArray(value) ? value.map(whole) : value;
+  };
+  return Object.fromEntries(Object.entries(detail).map(([key, value]) => [key, whole(value)]));
 }

@@ -1,5 +1,6 @@
 /** The remote configuration of this agent: its rules, bound to the sensors that run. */
 
+import { kidOf } from '@fieldproof/protocol/ed25519';
 import type { Clock } from './clock.ts';
 import type { ClockState } from './clock-state.ts';
 import type { AgentConfig } from './config.ts';
@@ -11,6 +12,7 @@ import { openKept } from './network-view.ts';
 import { RemoteConfig, type RemoteConfigOptions } from './remote-config.ts';
 import { remoteEdgeMistakes } from './remote-edge.ts';
 import { type EffectiveSettings, judgeWishes, ownSettings } from './remote-rules.ts';
+import type { Silences } from './silences.ts';
 import type { AgentParts } from './status-of.ts';
 
 export interface OwnRemoteOptions {
@@ -25,6 +27,7 @@ export interface OwnRemoteOptions {
   readonly journal: Journal;
   /** Readings of each profile since the agent started. */
   readonly given: ReadonlyMap<string, number>;
+  readonly silences: Silences;
   /** Undefined before the agent is put together, and at its end. */
   readonly parts: () => AgentParts | undefined;
   readonly apply: (effective: EffectiveSettings) => Promise<void>;
@@ -42,6 +45,10 @@ export function makeOwnRemote(options: OwnRemoteOptions): RemoteConfig {
       if (message.kind !== 'config') throw new Error('expected a configuration');
       return message.payload;
     },
+    keyId: () => {
+      const { descriptor } = membership;
+      return descriptor && kidOf(descriptor.keys.control);
+    },
     judge: async (wishes) =>
       judgeWishes(wishes, {
         own: config,
@@ -50,7 +57,7 @@ export function makeOwnRemote(options: OwnRemoteOptions): RemoteConfig {
         edgeMistakes: await remoteEdgeMistakes(wishes.edge, config.edge),
       }),
     apply: (effective) => apply(effective ?? ownSettings(config)),
-    sensors: () => watchedSensors(parts(), given),
+    sensors: () => watchedSensors(parts(), { given, silences: options.silences }),
     readings: () => given,
     report: (event, detail) => journal.event(event, detail),
   });
@@ -58,7 +65,7 @@ export function makeOwnRemote(options: OwnRemoteOptions): RemoteConfig {
 
 function watchedSensors(
   parts: AgentParts | undefined,
-  given: ReadonlyMap<string, number>,
+  { given, silences }: Pick<OwnRemoteOptions, 'given' | 'silences'>,
 ): ReturnType<RemoteConfigOptions['sensors']> {
   if (parts === undefined) return [];
   const { sampler, intake } = parts;
@@ -70,5 +77,6 @@ function watchedSensors(
     profile,
     intervalMs: known.get(profile)?.kind === 'push' ? undefined : intervalMs,
     gaveBefore: given.has(profile) && !failing.has(profile),
+    longestSilenceMs: silences.longestMs(profile),
   }));
 }

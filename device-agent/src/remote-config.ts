@@ -16,6 +16,7 @@ import {
   headOfState,
 } from '@fieldproof/protocol/desired-state';
 import { parseEnvelope } from '@fieldproof/protocol/envelope';
+import { cutText } from '@fieldproof/protocol/well-formed';
 import type { Clock, TimerHandle } from './clock.ts';
 import type { Disk } from './disk.ts';
 import { reasonOf } from './errors.ts';
@@ -24,12 +25,14 @@ import { loadRemoteRecord, NO_RECORD, type RemoteRecord, saveRemoteRecord } from
 import type { EffectiveSettings, Judged } from './remote-rules.ts';
 import type { RemoteSettings } from './remote-settings.ts';
 import type { RemoteStatus } from './remote-status.ts';
-import { judgeWatch, type Watch, type WatchedSensor } from './remote-watch.ts';
+import { judgeWatch, silentOnTheirOwn, type Watch, type WatchedSensor } from './remote-watch.ts';
 
 /** How often a change on trial is looked at. */
 const LOOK_EVERY_MS = 500;
 /** Starts of the agent that a change may need to prove itself. */
 const MAX_TRIAL_STARTS = 3;
+/** How far ahead of this device's clock a state may have been issued. */
+const MAX_AHEAD_MS = 86_400_000;
 
 export interface RemoteConfigOptions {
   /** The agent's state folder. */
@@ -42,6 +45,8 @@ export interface RemoteConfigOptions {
   readonly disk?: Disk;
   /** Verifies an envelope under the present control key and gives its payload. */
   readonly open: (envelope: Uint8Array) => Uint8Array;
+  /** Key id of the present control key; undefined while the network's keys are not known. */
+  readonly keyId: () => Uint8Array | undefined;
   readonly judge: (state: DesiredState) => Promise<Judged>;
   /** Goes over to these settings, or back to the owner's (null). */
   readonly apply: (effective: EffectiveSettings | null) => Promise<void>;
@@ -138,17 +143,23 @@ export class RemoteConfig {
     return this.#serially(() => this.#receive(envelope, payload));
   }
 
-  /** Looks whether the state in force has expired; called from time to time. Never rejects. */
+  /** Looks whether the state in force is over, by time or by key; called from time to time. Never rejects. */
   check(): Promise<void> {
     return this.#serially(async () => {
       const inForce = this.#inForce;
-      if (inForce === undefined || !this.#hasExpired(inForce.state)) return;
-      await this.#leave(inForce, { outcome: 'expired', reasons: [] });
+      if (inForce === undefined) return;
+      if (this.#hasExpired(inForce.state)) {
+        await this.#leave(inForce, { outcome: 'expired', reasons: [] });
+      } else if (!this.#isPresentKey(parseEnvelope(inForce.envelope).kid)) {
+        const reasons = ['key: the control key of the network was replaced'];
+        await this.#leave(inForce, { outcome: 'expired', reasons });
+      }
     });
   }
 
   status(): RemoteStatus {
-    const { newest, last, sinceMs, trial } = this.#record;
+    const { last, sinceMs, trial } = this.#record;
+    const newest = this.#newest();
     const { allow } = this.#options.settings;
     const current = this.#inForce;
     return {
@@ -174,7 +185,7 @@ export class RemoteConfig {
     const digest = this.#inForce?.digest;
     return {
       allow: this.#options.settings.allow,
-      newest: this.#record.newest,
+      newest: this.#newest(),
       inForce: this.#inForce?.state.version ?? 0,
       ...(digest === undefined ? {} : { digest }),
     };
@@ -185,8 +196,10 @@ export class RemoteConfig {
     const digest = digestOfState(payload);
     const head = headOfState(payload);
     const about = { ...head, digest };
-    const { last, newest } = this.#record;
-    const isAgain = head.version === newest && last !== null && equalBytes(last.digest, digest);
+    const { last } = this.#record;
+    const newest = this.#newest();
+    const isAgain =
+      head.version === this.#record.newest && last !== null && equalBytes(last.digest, digest);
     if (isAgain && (last.outcome === 'applied' || last.outcome === 'rolled-back')) {
       // It came twice: said again, not done again.
       const { outcome, code, reasons } = last;
@@ -197,7 +210,11 @@ export class RemoteConfig {
       if (isJudged && head.version !== undefined && head.version >= newest) {
         const id = head.id ?? null;
         const told = { digest, id, outcome: 'refused' as const, code, reasons: short(reasons) };
-        await this.#keep({ ...this.#record, newest: head.version, last: told });
+        await this.#keep({
+          ...this.#record,
+          ...this.#judgedBy(head.version, envelope),
+          last: told,
+        });
       }
       this.#options.log.warn('remote configuration refused', {
         ...{ version: head.version ?? 0, code },
@@ -227,7 +244,7 @@ export class RemoteConfig {
       .map(({ profile }) => profile);
     const { id, version } = next.state;
     const record: RemoteRecord = {
-      newest: version,
+      ...this.#judgedBy(version, next.envelope),
       inForce: next.envelope,
       sinceMs: Math.max(0, Math.round(wall().wallMs)),
       trial: { before, watched, starts: 1 },
@@ -278,16 +295,32 @@ export class RemoteConfig {
     const { clock, readings, apply, log, onChange } = this.#options;
     const [watch, current] = [this.#watch, this.#inForce];
     if (watch === undefined || current === undefined || this.#isStopped) return;
+    if (this.#record.trial === null) return await this.#lookForSilence(watch, current);
     const verdict = judgeWatch(watch, readings(), clock.monotonicMs());
     if (verdict.type === 'waiting') return this.#lookLater();
-    this.#watch = undefined;
     if (verdict.type === 'failed') {
       const { reasons } = verdict;
+      this.#watch = undefined;
       return await this.#goBack(current, { code: 'ERR_CONFIG_NO_READINGS', reasons }, apply);
     }
     await this.#keep({ ...this.#record, trial: null });
     log.info('remote configuration has proved itself', { version: current.state.version });
     onChange();
+    await this.#lookForSilence(watch, current);
+  }
+
+  /** It is in force whatever these do; that nothing is known of them is said once. Not over a restart. */
+  async #lookForSilence(watch: Watch, current: InForce): Promise<void> {
+    const { clock, readings, log } = this.#options;
+    const silent = silentOnTheirOwn(watch, readings(), clock.monotonicMs());
+    if (silent === undefined) return this.#lookLater();
+    this.#watch = undefined;
+    if (silent.length === 0) return;
+    log.warn('sensors are silent since the remote configuration', { sensors: silent.join(', ') });
+    const reasons = silent.map(
+      (profile) => `${profile}: no reading since, for 3 times its longest silence: state unknown`,
+    );
+    await this.#tell(current, { outcome: 'applied', reasons });
   }
 
   /** To the state before the change, or the owner's settings where that is none any more. */
@@ -395,6 +428,10 @@ export class RemoteConfig {
       const reasons = [`expires: expected a time after ${now}, got ${iso(state.expires)}`];
       return { code: 'ERR_CONFIG_EXPIRED', reasons };
     }
+    if (this.#isFromTheFuture(state)) {
+      const now = iso(this.#options.wall().wallMs);
+      return invalid([`issued: expected at most a day after ${now}, got ${iso(state.issued)}`]);
+    }
     const { effective, objections } = await this.#options.judge(state);
     if (effective !== undefined) return { state, effective };
     const reasons = objections.map(formatWishProblem);
@@ -410,6 +447,27 @@ export class RemoteConfig {
     return boundMs !== null && wallMs - boundMs >= expires;
   }
 
+  /** Its end would be as far away as its beginning: the clock of who issued it is wrong. */
+  #isFromTheFuture({ issued }: DesiredState): boolean {
+    const { wallMs, boundMs } = this.#options.wall();
+    return boundMs !== null && issued > wallMs + boundMs + MAX_AHEAD_MS;
+  }
+
+  /** The newest version that was judged under the present key: whoever had another one could have used all of them up. */
+  #newest(): number {
+    const { newest, key } = this.#record;
+    return key === undefined || this.#isPresentKey(key) ? newest : 0;
+  }
+
+  #isPresentKey(kid: Uint8Array): boolean {
+    const present = this.#options.keyId();
+    return present === undefined || equalBytes(kid, present);
+  }
+
+  #judgedBy(newest: number, envelope: Uint8Array): Pick<RemoteRecord, 'newest' | 'key'> {
+    return { newest, key: parseEnvelope(envelope).kid.slice() };
+  }
+
   /** What was reported of the newest version stays, when this is of an older one. */
   #lastWith(told: NonNullable<RemoteRecord['last']>): RemoteRecord['last'] {
     const { last } = this.#record;
@@ -418,7 +476,7 @@ export class RemoteConfig {
 
   /** Whether it is durable. It counts for this run in any case but a new state's. */
   async #keep(record: RemoteRecord): Promise<boolean> {
-    const isNew = record.newest > this.#record.newest && record.inForce !== this.#record.inForce;
+    const isNew = record.last?.outcome === 'applied' && record.inForce !== this.#record.inForce;
     try {
       await saveRemoteRecord(this.#options.folder, record, this.#options.disk);
       this.#record = record;
@@ -445,7 +503,7 @@ export class RemoteConfig {
   }
 
   #versions(): { newest: number; inForce: number } {
-    return { newest: this.#record.newest, inForce: this.#inForce?.state.version ?? 0 };
+    return { newest: this.#newest(), inForce: this.#inForce?.state.version ?? 0 };
   }
 
   async #send(report: Omit<ConfigReport, 'more'>): Promise<void> {
@@ -478,7 +536,7 @@ function codeOf(code: string | null): { code?: string } {
 
 /** As the file takes them. */
 function short(reasons: readonly string[]): readonly string[] {
-  return reasons.slice(0, 16).map((reason) => reason.slice(0, 400));
+  return reasons.slice(0, 16).map((reason) => cutText(reason, 400));
 }
 
 function iso(ms: number): string {

@@ -15,6 +15,7 @@ import {
   type Decoded,
   type Decoder,
   nullable,
+  optional,
   record,
   text,
   uint,
@@ -38,6 +39,8 @@ const envelope = bytes({ max: 60_000 });
 const shape = record({
   /** Newest version that was judged; older ones are refused. */
   newest: uint(),
+  /** Key id of `control` under which that was: versions begin anew with another key. */
+  key: optional(bytes(8)),
   /** The envelope in force. */
   inForce: nullable(envelope),
   /** Unix ms of the device, for people. */

@@ -8,6 +8,7 @@ import {
   type Wishes,
   type WishProblem,
 } from '@fieldproof/protocol/desired-state';
+import { cutText } from '@fieldproof/protocol/well-formed';
 import type { SensorConfig } from './config.ts';
 import type { EdgeSettings } from './edge/edge-settings.ts';
 import type { RemoteSettings } from './remote-settings.ts';
@@ -242,5 +243,5 @@ function some(names: readonly string[]): string {
 }
 
 function shown(text: string): string {
-  return JSON.stringify(text.length > 60 ? `${text.slice(0, 59)}…` : text);
+  return JSON.stringify(cutText(text, 60));
 }

@@ -5,6 +5,9 @@
 
 /** Intervals in which a sensor must have given a reading. */
 const PATIENCE_INTERVALS = 3;
+/** Of its own longest silence. */
+const PATIENCE_SILENCES = 3;
+const DAY_MS = 86_400_000;
 
 export interface WatchedSensor {
   readonly profile: string;
@@ -12,6 +15,8 @@ export interface WatchedSensor {
   readonly intervalMs: number | undefined;
   /** It gave readings before the change. */
   readonly gaveBefore: boolean;
+  /** Of one that speaks by itself: its longest silence before the change, ms, where enough is known. */
+  readonly longestSilenceMs?: number | undefined;
   /** Its readings so far, at the change. */
   readonly readings: number;
 }
@@ -27,6 +32,29 @@ export type WatchVerdict =
   | { readonly type: 'proved' }
   | { readonly type: 'waiting' }
   | { readonly type: 'failed'; readonly reasons: readonly string[] };
+
+/**
+ * Sensors that speak by themselves may be silent for good reasons, so none is a reason to go back; but what cannot be known
+ * is said. One is silent that gave readings before, and none since for three times its longest silence (at most a day).
+ *
+ * @returns undefined while one of them may yet give one; else the profiles that are silent.
+ */
+export function silentOnTheirOwn(
+  { sensors, startedMs, graceMs }: Watch,
+  readings: ReadonlyMap<string, number>,
+  nowMs: number,
+): readonly string[] | undefined {
+  const silent = sensors.filter(
+    ({ profile, intervalMs, gaveBefore, longestSilenceMs, readings: before }) =>
+      intervalMs === undefined &&
+      gaveBefore &&
+      longestSilenceMs !== undefined &&
+      (readings.get(profile) ?? 0) <= before,
+  );
+  const isDue = ({ longestSilenceMs = 0 }: WatchedSensor): boolean =>
+    nowMs >= startedMs + Math.min(PATIENCE_SILENCES * longestSilenceMs, DAY_MS) + graceMs;
+  return silent.every(isDue) ? silent.map(({ profile }) => profile) : undefined;
+}
 
 /**
  * @param readings - readings of each profile by now.

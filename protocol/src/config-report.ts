@@ -6,6 +6,7 @@
 import type { CborValue } from './cbor.ts';
 import { CONFIG_ID_BYTES } from './desired-state.ts';
 import type { Birth, DeviceEvent } from './messages.ts';
+import { cutText } from './well-formed.ts';
 
 export const CONFIG_OUTCOMES = ['applied', 'refused', 'rolled-back', 'expired'] as const;
 export type ConfigOutcome = (typeof CONFIG_OUTCOMES)[number];
@@ -101,7 +102,7 @@ export function configOfBirth({
 }
 
 function cut(text: string): string {
-  return text.length > MAX_REASON_LENGTH ? `${text.slice(0, MAX_REASON_LENGTH - 1)}…` : text;
+  return cutText(text, MAX_REASON_LENGTH);
 }
 
 function isBytes(value: CborValue | undefined, length: number): value is Uint8Array {

@@ -9,6 +9,7 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import { type CborValue, decode, encode, Float } from './cbor.ts';
 import { ProtocolError } from './errors.ts';
 import { isMetric, isProfile } from './readings-sink.ts';
+import { cutText } from './well-formed.ts';
 
 export const DESIRED_STATE_TYPE = 'desired-state';
 /** Protects the device's memory and its card. */
@@ -319,5 +320,5 @@ function shown(value: unknown): string {
   if (value instanceof Map) return `a map of ${value.size}`;
   if (Array.isArray(value)) return `a list of ${value.length}`;
   const text = JSON.stringify(value) ?? typeof value;
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+  return cutText(text, 58);
 }

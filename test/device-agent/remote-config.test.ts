@@ -14,8 +14,10 @@ import {
 } from '@fieldproof/device-agent/remote-file';
 import { type EffectiveSettings, judgeWishes } from '@fieldproof/device-agent/remote-rules';
 import { REMOTE_SETTINGS } from '@fieldproof/device-agent/remote-settings';
+import { type CborValue, encode } from '@fieldproof/protocol/cbor';
 import { type ConfigReport, configReportOf } from '@fieldproof/protocol/config-report';
 import { encodeDesiredState, type Wishes } from '@fieldproof/protocol/desired-state';
+import { kidOf } from '@fieldproof/protocol/ed25519';
 import { signerFromSeed, verify } from '@fieldproof/protocol/ed25519-node';
 import { CONTENT_TYPES, downAad, open, seal } from '@fieldproof/protocol/envelope';
 import { decodeEvent, encodeEvent } from '@fieldproof/protocol/messages';
@@ -37,6 +39,7 @@ let applied: (EffectiveSettings | null)[];
 let readings: Map<string, number>;
 let boundMs: number | null;
 let opened: RemoteConfig[];
+let keyId: Uint8Array;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'remote-'));
@@ -46,6 +49,7 @@ beforeEach(async () => {
   readings = new Map([['air', 10]]);
   boundMs = 20;
   opened = [];
+  keyId = kidOf(control.publicKey);
 });
 
 afterEach(async () => {
@@ -60,6 +64,7 @@ async function start(change: Partial<RemoteConfigOptions> = {}): Promise<RemoteC
     wall: () => ({ wallMs: clock.wallMs(), boundMs }),
     open: (bytes) =>
       open(bytes, { externalAad: aad, publicKey: control.publicKey, verify }).payload,
+    keyId: () => keyId,
     judge: async (wishes) =>
       judgeWishes(wishes, {
         ...{ own, known: new Map(), edgeMistakes: () => [] },
@@ -89,10 +94,12 @@ function payloadOf(version: number, wishes: Wishes = {}, expiresInMs = 3_600_000
   });
 }
 
-async function give(remote: RemoteConfig, payload: Uint8Array): Promise<ConfigReport> {
-  const envelope = seal({
-    ...{ contentType: CONTENT_TYPES.cbor, payload, externalAad: aad, signer: control },
-  });
+async function give(
+  remote: RemoteConfig,
+  payload: Uint8Array,
+  signer = control,
+): Promise<ConfigReport> {
+  const envelope = seal({ contentType: CONTENT_TYPES.cbor, payload, externalAad: aad, signer });
   await remote.receive(envelope, payload);
   return reports.at(-1)!;
 }
@@ -104,6 +111,103 @@ const prove = async () => {
 };
 
 const outcomes = () => reports.map(({ outcome, version, code }) => [outcome, version, code]);
+
+describe('another control key', () => {
+  const next = signerFromSeed(new Uint8Array(32).fill(4));
+  const MAX = Number.MAX_SAFE_INTEGER;
+
+  test('ends what is in force under the one before, and its versions with it', async () => {
+    const remote = await start();
+    const stolen = encodeDesiredState({
+      ...{ id: new Uint8Array(16), issued: clock.wallMs(), version: MAX },
+      expires: clock.wallMs() + 3_600_000,
+    });
+    await give(remote, stolen);
+    await give(remote, payloadOf(2));
+    keyId = kidOf(next.publicKey);
+    await remote.check();
+    expect(remote.capability()).toMatchObject({ newest: 0, inForce: 0 });
+    await give(remote, payloadOf(2, { intervals: { air: 5000 } }), next);
+    await give(remote, payloadOf(1), next);
+    expect(outcomes()).toEqual([
+      ['applied', MAX, undefined],
+      ['refused', 2, 'ERR_CONFIG_STALE'],
+      ['expired', MAX, undefined],
+      ['applied', 2, undefined],
+      ['refused', 1, 'ERR_CONFIG_STALE'],
+    ]);
+    expect(reports[2]!.reasons[0]).toMatch(/control key/);
+  });
+
+  test('takes what the one before has signed of the same version, once it is signed anew', async () => {
+    const remote = await start();
+    const payload = payloadOf(4, { intervals: { air: 5000 } });
+    await give(remote, payload);
+    keyId = kidOf(next.publicKey);
+    await remote.check();
+    expect((await give(remote, payload, next)).outcome).toBe('applied');
+    expect(remote.status().inForce?.version).toBe(4);
+  });
+});
+
+describe('sensors that speak by themselves', () => {
+  const door = { profile: 'door', intervalMs: undefined, gaveBefore: true };
+
+  test('lead back never; of one that is silent for too long it is said, once', async () => {
+    readings.set('door', 5);
+    const sensors = () => [
+      { profile: 'air', intervalMs: 10_000, gaveBefore: true },
+      { ...door, longestSilenceMs: 60_000 },
+      { ...door, profile: 'bell' },
+    ];
+    const remote = await start({ sensors });
+    await give(remote, payloadOf(1, { intervals: { air: 5000 } }));
+    await prove();
+    await clock.advance(180_000);
+    expect(reports).toHaveLength(1);
+    await clock.advance(40_000);
+    await until(() => reports.length === 2, 'the remark');
+    expect(reports[1]).toMatchObject({
+      ...{ outcome: 'applied', version: 1, inForce: 1 },
+      reasons: [expect.stringMatching(/^door: no reading since, for 3 times its longest silence/)],
+    });
+    await clock.advance(400_000);
+    expect([reports.length, applied.length]).toEqual([2, 1]);
+  });
+});
+
+describe('a refusal', () => {
+  test('is reported whatever half of a character its reasons were cut at', async () => {
+    const remote = await start();
+    for (let length = 40; length < 64; length++) {
+      const wanted = [`${'x'.repeat(length)}${'\u{1f33b}'.repeat(10)}`];
+      const payload = encode(
+        new Map<string, CborValue>([
+          ...Object.entries({ type: 'desired-state', id: new Uint8Array(16), version: length }),
+          ...Object.entries({ issued: clock.wallMs(), expires: clock.wallMs() + 1000, wanted }),
+        ]),
+      );
+      expect(await give(remote, payload)).toMatchObject({
+        ...{ outcome: 'refused', version: length, code: 'ERR_CONFIG_INVALID' },
+      });
+    }
+  });
+
+  test('of one from a day that has not come, when the clock is believed', async () => {
+    const remote = await start();
+    const far = clock.wallMs() + 3 * 86_400_000;
+    const payload = (version: number) =>
+      encodeDesiredState({
+        ...{ id: new Uint8Array(16), issued: far, version, expires: far + 1000 },
+      });
+    expect(await give(remote, payload(1))).toMatchObject({
+      ...{ outcome: 'refused', code: 'ERR_CONFIG_INVALID' },
+      reasons: [expect.stringMatching(/^issued: expected at most a day after/)],
+    });
+    boundMs = null;
+    expect((await give(remote, payload(2))).outcome).toBe('applied');
+  });
+});
 
 describe('versions', () => {
   test('only ascend', async () => {

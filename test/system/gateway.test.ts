@@ -5,17 +5,21 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { downSender } from '@fieldproof/analytics/device-config/down-sender';
 import { Agent } from '@fieldproof/device-agent/agent';
 import type { Clock, TimerHandle } from '@fieldproof/device-agent/clock';
 import { checkConfig } from '@fieldproof/device-agent/config';
 import { loadDeviceKey } from '@fieldproof/device-agent/device-key';
 import { LeafMail } from '@fieldproof/device-agent/gateway/leaf-mail';
 import { GatewayPort } from '@fieldproof/device-agent/gateway/port';
+import { configReportOf } from '@fieldproof/protocol/config-report';
+import { encodeDesiredState } from '@fieldproof/protocol/desired-state';
 import { deviceIdFromPublicKey } from '@fieldproof/protocol/did-key';
 import { downAad, parseEnvelope, seal } from '@fieldproof/protocol/envelope';
 import { FrameReader } from '@fieldproof/protocol/frame';
 import { sealGatewayHello } from '@fieldproof/protocol/gateway-login';
 import { type BatchEntry, decodeEvidenceEntry } from '@fieldproof/protocol/log-entries';
+import { decodeEvent } from '@fieldproof/protocol/messages';
 import { encodeReceipt, encodeReject } from '@fieldproof/protocol/settlement-messages';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from '../broker/support/broker.ts';
@@ -122,20 +126,35 @@ async function stop(agent: Agent): Promise<void> {
 }
 
 async function recorded(deviceId: string): Promise<BatchEntry[]> {
+  return (await framesOf(deviceId)).map(({ entry }) => entry);
+}
+
+async function framesOf(
+  deviceId: string,
+): Promise<{ readonly entry: BatchEntry; readonly body: Uint8Array }[]> {
   const token = readFileSync(join(broker.dataDir, 'tokens/admin'), 'utf8').trim();
   const response = await fetch(`${broker.running.addresses.http}/v1/tail?from=0&live=0`, {
     headers: { authorization: `Bearer ${token}` },
   });
   const reader = new FrameReader(0);
   reader.push(new Uint8Array(await response.arrayBuffer()));
-  const found: BatchEntry[] = [];
+  const found: { entry: BatchEntry; body: Uint8Array }[] = [];
   for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {
     const entry = decodeEvidenceEntry(frame.entry.slice());
     if (entry.type === 'batch' && deviceIdFromPublicKey(entry.device) === deviceId) {
-      found.push(entry);
+      found.push({ entry, body: frame.body.slice() });
     }
   }
   return found;
+}
+
+/** Outcomes that a device has reported, with the versions. */
+async function reportsOf(deviceId: string): Promise<string[]> {
+  return (await framesOf(deviceId)).flatMap(({ entry, body }) => {
+    const report =
+      entry.kind === 'event' ? configReportOf(decodeEvent(parseEnvelope(body).payload)) : undefined;
+    return report === undefined ? [] : [`${report.outcome} ${report.version}`];
+  });
 }
 
 const waiting = (gateway: Agent, leaf: string) =>
@@ -161,6 +180,21 @@ test('a day without a network: recorded once, in order, receipted, forgotten', a
   expect(await broker.admin('GET', `/admin/devices/${leaf.id}`)).toMatchObject({
     body: { delegation: { gateway: gateway.id } },
   });
+  // It is set from afar through its gateway, and its answer comes back the same way.
+  const sender = downSender({
+    brokerUrl: broker.running.addresses.http,
+    brokerTokenFile: join(broker.dataDir, 'tokens/admin'),
+    keysDir: join(broker.dataDir, 'keys'),
+  });
+  const wanted = encodeDesiredState({
+    ...{ id: new Uint8Array(16).fill(7), issued: clock.wallMs(), version: 1 },
+    ...{ expires: clock.wallMs() + 30 * 24 * HOUR_MS, preferences: { heartbeatMs: 20_000 } },
+  });
+  expect(await sender.send(leaf.id, wanted)).toBe(true);
+  await until('it is applied', () => small.status().remote?.inForce?.trial === false);
+  await until('which is in the evidence', async () =>
+    (await reportsOf(leaf.id)).includes('applied 1'),
+  );
   const states = async () => {
     const { out } = await agentCli(['doctor', '--data', leaf.data, '--json']);
     const { findings } = JSON.parse(out) as { findings: { code: string; state: string }[] };

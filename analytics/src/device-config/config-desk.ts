@@ -16,6 +16,7 @@ import {
 } from '@fieldproof/protocol/desired-state';
 import { FieldproofError } from '@fieldproof/protocol/errors';
 import type { Logger } from 'pino';
+import { AnalyticsError } from '../errors.ts';
 import type {
   ConfigHistory,
   HistoryRecord,
@@ -31,6 +32,8 @@ const MAX_ATTEMPTS = 100;
 const SENDS_AT_ONCE = 16;
 /** Reports of one version that are kept: a device may be faulty, or hostile. */
 const MAX_REPORTS = 32;
+/** Versions above this are no device's honest word. */
+const MAX_SAID_VERSION = 2 ** 48;
 
 /** Where a state stands. */
 export type Standing =
@@ -87,12 +90,14 @@ export interface NewState {
   readonly expiresMs: number;
   /** Name of the token. */
   readonly by: string;
+  /** The newest version that whoever issues this has seen, 0 for none: another one since is a conflict. */
+  readonly ifVersion?: number | undefined;
 }
 
 interface Entry {
   readonly issued: IssuedRecord[];
   readonly reports: ReportedRecord[];
-  /** Newest version that the device has judged, as it said. */
+  /** Newest version that the device has judged, as it said last. */
   newest: number;
   delivery: Delivery;
   /** Unix ms; infinite while a birth is waited for. */
@@ -135,13 +140,18 @@ export class ConfigDesk {
   /**
    * Issues a state and begins to send it. Resolves when it is durable and was tried once.
    *
-   * @throws {FieldproofError} ERR_CONFIG_INVALID with all mistakes; the file system's error.
+   * @throws {FieldproofError} ERR_CONFIG_INVALID with all mistakes, ERR_CONFIG_CONFLICT; the file system's error.
    */
-  async issue({ device, wishes, expiresMs, by }: NewState): Promise<DeviceConfig> {
+  async issue({ device, wishes, expiresMs, by, ifVersion }: NewState): Promise<DeviceConfig> {
     const { clock, random, history, log } = this.#options;
     await this.#serially(async () => {
       const entry = this.#devices.get(device);
-      const version = 1 + Math.max(entry?.newest ?? 0, entry?.issued.at(-1)?.version ?? 0);
+      const last = entry?.issued.at(-1)?.version ?? 0;
+      if (ifVersion !== undefined && ifVersion !== last) {
+        const message = `version: expected ${ifVersion} as the newest, got ${last}`;
+        throw new AnalyticsError('ERR_CONFIG_CONFLICT', message);
+      }
+      const version = 1 + Math.max(entry?.newest ?? 0, last);
       const id = Uint8Array.from(random(16));
       const issued = Math.floor(clock());
       const payload = encodeDesiredState({ ...wishes, id, issued, version, expires: expiresMs });
@@ -195,7 +205,7 @@ export class ConfigDesk {
     return this.#quietly(async () => {
       const entry = this.#devices.get(device);
       if (entry === undefined) return;
-      entry.newest = Math.max(entry.newest, report.newest);
+      entry.newest = plausible(report.newest);
       const { outcome, code = null, reasons, more, inForce } = report;
       await this.#note(device, entry, {
         ...{ digest: toHex(report.digest), outcome, code, reasons, more, inForce },
@@ -214,7 +224,7 @@ export class ConfigDesk {
       const entry = this.#devices.get(device);
       const wanted = entry?.issued.at(-1);
       if (entry === undefined || wanted === undefined) return;
-      entry.newest = Math.max(entry.newest, config?.newest ?? 0);
+      entry.newest = plausible(config?.newest ?? 0);
       const digest = config?.digest === undefined ? undefined : toHex(config.digest);
       const standing = this.#standing(entry)!;
       if (digest === wanted.digest) {
@@ -359,12 +369,19 @@ function standingOf(
   }
   // One behind it that was refused leaves it in force.
   if (last.outcome === 'applied' && !isNewest && inForce !== version) return 'replaced';
+  // It goes by itself, and says so when it is connected again.
+  if (last.outcome === 'applied' && expiresMs <= nowMs) return 'expired';
   if (last.outcome === 'refused' && last.code === 'ERR_CONFIG_NOT_KEPT' && isNewest) {
     return expiresMs <= nowMs ? 'expired' : 'waiting';
   }
   // Its key was replaced, not its time over: it is sent again under the new one.
   if (last.outcome === 'expired' && expiresMs > nowMs && isNewest) return 'waiting';
   return last.outcome;
+}
+
+/** A faulty device must not use up the versions there are. */
+function plausible(version: number): number {
+  return version <= MAX_SAID_VERSION ? version : 0;
 }
 
 /** As the newest report says. */

@@ -101,6 +101,38 @@ function answer(desk: ConfigDesk, report: Partial<ConfigReport>, entry = 7): Pro
   return desk.reported(DEVICE, full, { entry, atMs: nowMs });
 }
 
+describe('versions', () => {
+  test('of two who issue at once: the second is told, when it says what it has seen', async () => {
+    const desk = await openDesk();
+    const by = (ifVersion: number) =>
+      desk.issue({ device: DEVICE, wishes: {}, expiresMs: nowMs + HOUR, by: 'ops', ifVersion });
+    const both = await Promise.allSettled([by(0), by(0)]);
+    expect(both).toMatchObject([
+      { status: 'fulfilled' },
+      { status: 'rejected', reason: { code: 'ERR_CONFIG_CONFLICT' } },
+    ]);
+    expect((await by(1)).states).toHaveLength(2);
+  });
+
+  test('are not used up by what a faulty device says, and follow what it says last', async () => {
+    const desk = await openDesk();
+    await issue(desk);
+    await answer(desk, { newest: Number.MAX_SAFE_INTEGER });
+    expect((await issue(desk)).states[0]!.version).toBe(2);
+    await answer(desk, { newest: 40 });
+    await answer(desk, { newest: 7 }, 8);
+    expect((await issue(desk)).states[0]!.version).toBe(8);
+  });
+
+  test('that are over are shown so, also of a device that has not said it', async () => {
+    const desk = await openDesk();
+    await issue(desk);
+    await answer(desk, {});
+    await pass(HOUR);
+    expect(standing(desk)).toEqual(['expired']);
+  });
+});
+
 describe('a state that is issued', () => {
   test('is sent at once, with growing pauses until it is answered, and not afterwards', async () => {
     const desk = await openDesk();

@@ -114,8 +114,10 @@ Examples:
     const answers: Config[] = [];
     for (const device of devices) {
       const path = pathOf(device);
-      const present = await presentWishes(client, device);
-      const body = options.add === true ? joinWishes(present, given) : given;
+      const { present, newest } = await presentWishes(client, device);
+      // On top of what was seen, and of nothing else.
+      const ifVersion = newest;
+      const body = options.add === true ? { ...joinWishes(present, given), ifVersion } : given;
       if (options.json !== true) noteDropped(present, body, io);
       let answer = await client.json<Config>('PUT', path, body);
       if (options.wait === true) answer = await waitFor(client, { device, answer, limitMs, io });
@@ -187,11 +189,14 @@ async function inputOf(options: Invocation['options'], io: CliIo): Promise<Wishe
 }
 
 /** What a device is set to: the newest settings that it has not turned down. */
-async function presentWishes(client: ApiClient, device: DeviceName): Promise<WishesInput> {
+async function presentWishes(
+  client: ApiClient,
+  device: DeviceName,
+): Promise<{ readonly present: WishesInput; readonly newest: number }> {
   const path = `${pathOf(device)}/history`;
   const { states } = await client.json<{ states: readonly State[] }>('GET', path);
   const present = states.find(({ standing }) => standing === 'applied' || standing === 'waiting');
-  return present?.wishes ?? {};
+  return { present: present?.wishes ?? {}, newest: states[0]?.version ?? 0 };
 }
 
 /** Asks until the device has answered, and shows where it stands meanwhile. */
@@ -281,6 +286,10 @@ function showText(device: DeviceName, answer: Config): string {
 function deliveryText({ wanted, delivery }: Pick<Config, 'wanted' | 'delivery'>): string {
   const { standing, reports } = wanted!;
   const last = reports.at(-1);
+  if (standing === 'expired' && last?.outcome !== 'expired') {
+    const told = last === undefined ? 'it has never answered' : 'it has not said so yet';
+    return `expired at ${time(wanted!.expiresMs)}: then the device is as its owner has it; ${told}`;
+  }
   if (standing !== 'waiting' && last !== undefined) {
     return `${said(standing)} at ${time(last.atMs)}, entry ${last.entry} of the evidence log`;
   }
@@ -291,7 +300,7 @@ function deliveryText({ wanted, delivery }: Pick<Config, 'wanted' | 'delivery'>)
 }
 
 function reasonsOf(report: Report | undefined): string[] {
-  if (report === undefined || report.outcome === 'applied') return [];
+  if (report === undefined) return [];
   const more = report.more > 0 ? [`and ${report.more} more`] : [];
   return [...(report.code === null ? [] : [report.code]), ...report.reasons, ...more];
 }

@@ -121,6 +121,7 @@ const EXAMPLE = {
 
 interface Body extends Wishes {
   readonly expiresInMs?: number;
+  readonly ifVersion?: number;
 }
 
 interface OfDevice {
@@ -194,6 +195,10 @@ export function deviceConfigRoutes(service: DeviceConfigService | undefined): Ro
                   ...{ type: 'integer', minimum: MIN_LIFE_MS, maximum: MAX_LIFE_MS },
                   default: DEFAULT_LIFE_MS,
                 },
+                ifVersion: {
+                  ...{ type: 'integer', minimum: 0 },
+                  description: 'newest version that was issued as far as you know, 0 for none',
+                },
               },
               examples: [{ intervals: { air: 30000 }, expiresInMs: DEFAULT_LIFE_MS }],
             },
@@ -203,20 +208,20 @@ export function deviceConfigRoutes(service: DeviceConfigService | undefined): Ro
                 CONFIG,
                 EXAMPLE,
               ),
-              ...problemResponses(400, 401, 403, 404, 413, 415, 503),
+              ...problemResponses(400, 401, 403, 404, 409, 413, 415, 503),
             },
           },
         },
         async (request) => {
           const { desk, listen } = open();
           const { device } = request.params;
-          const { expiresInMs = DEFAULT_LIFE_MS, ...wishes } = request.body;
+          const { expiresInMs = DEFAULT_LIFE_MS, ifVersion, ...wishes } = request.body;
           refuseMistakes(mistakesIn(wishes));
           await requireDevice(device, views);
           await listen();
           const by = holderOf(request);
           const expiresMs = Math.floor(clock()) + expiresInMs;
-          return view(await desk.issue({ device, wishes, expiresMs, by }), clock());
+          return view(await desk.issue({ device, wishes, expiresMs, by, ifVersion }), clock());
         },
       );
     };
