@@ -225,3 +225,27 @@ test('only a token of scope config sets, one of scope read shows', async () => {
   const text = readFileSync(join(folder, 'control/device-config/history.jsonl'), 'utf8');
   expect(text).not.toContain(setter);
 });
+
+test('another control key: what the one before has signed ends, and is there again under the new one', async () => {
+  await online();
+  const rotate = async () => {
+    const answer = await broker.admin('POST', '/admin/keys/control/rotate', {});
+    expect(answer).toMatchObject({ status: 200, body: { installed: true } });
+  };
+  const inForce = () => agent!.status().remote?.inForce;
+  // The control process has the key of before in its hands, and the device its descriptor.
+  await rotate();
+  const set = await cli('config', 'set', 'balcony', '--interval', 'room=700ms', '--wait');
+  expect(set).toMatchObject({ code: 0 });
+  await until('it has proved itself', () => inForce()?.trial === false);
+  const { digest, version } = inForce()!;
+  await agent!.stop();
+  await rotate();
+  agent = await startAgent();
+  await until('it is in force again', () => inForce()?.digest === digest);
+  await until('which the control process knows', async () => {
+    const { states } = JSON.parse((await cli('config', 'history', 'balcony', '--json')).out);
+    const outcomes = states[0].reports.map(({ outcome }: { outcome: string }) => outcome);
+    return states[0].version === version && /applied.*expired.*applied/.test(outcomes.join());
+  });
+});
