@@ -340,6 +340,10 @@ export class AgentRun {
         boot: boot.counter,
       });
       this.#tell('boot-count-lost', { boot: boot.counter });
+    } else if (boot.wasDamaged) {
+      log.warn('one of the two files that count boots was damaged; both are whole again', {
+        boot: boot.counter,
+      });
     }
     return boot;
   }

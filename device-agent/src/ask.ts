@@ -2,7 +2,10 @@
 
 import { createInterface } from 'node:readline';
 
-/** Gives the answer; undefined when the person leaves (Ctrl-C, Ctrl-D). */
+/**
+ * Gives the answer; undefined when the person leaves (Ctrl-C, Ctrl-D). What is pasted at once is one answer, also where it has
+ * several lines, as a mail program breaks a long one.
+ */
 export type Ask = (question: string) => Promise<string | undefined>;
 
 /** Asks through a terminal; undefined where there is no person at it. */
@@ -18,10 +21,20 @@ export function asker(input: NodeJS.ReadStream, output: NodeJS.WriteStream): Ask
         resolve(undefined);
       });
       lines.once('SIGINT', () => lines.close());
-      lines.question(question, (answer) => {
+      const answers: string[] = [];
+      lines.on('line', (line) => {
+        answers.push(line);
+        if (isAnswered) return;
         isAnswered = true;
-        lines.close();
-        resolve(answer);
+        // The rest of what was pasted is on its way through readline now.
+        setImmediate(() => {
+          const rest = lines.line;
+          lines.close();
+          if (rest !== '') output.write('\n');
+          resolve([...answers, ...(rest === '' ? [] : [rest])].join('\n').trim());
+        });
       });
+      lines.setPrompt(question);
+      lines.prompt();
     });
 }

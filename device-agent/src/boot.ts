@@ -8,7 +8,7 @@
 
 import { join } from 'node:path';
 import { type Disk, systemDisk } from './disk.ts';
-import { readIfPresent, replaceFile } from './durable-file.ts';
+import { isUnreadable, readIfPresent, replaceFile } from './durable-file.ts';
 import { AgentError } from './errors.ts';
 
 const FILES = ['boot.json', 'boot-copy.json'] as const;
@@ -26,6 +26,8 @@ export interface Boot {
 export interface BegunBoot extends Boot {
   /** The files that count boots were lost or damaged, and the counter has leapt. */
   readonly hasLeapt: boolean;
+  /** One of the files was damaged; it is written anew. */
+  readonly wasDamaged: boolean;
 }
 
 /**
@@ -54,7 +56,7 @@ export async function beginBoot(options: {
   }
   const seed = options.random(4);
   await saveBoot(folder, { counter, seed: Buffer.from(seed).toString('hex') }, disk);
-  return { counter, seed, hasLeapt };
+  return { counter, seed, hasLeapt, wasDamaged: isDamaged };
 }
 
 /** Makes durable that a counter is used, so that the next boot is above it. */
@@ -90,7 +92,11 @@ async function readCounter(
   let counter: number | undefined;
   let isDamaged = false;
   for (const file of FILES) {
-    const bytes = await readIfPresent(join(folder, file), disk);
+    const bytes = await readIfPresent(join(folder, file), disk).catch((error: unknown) => {
+      // What a worn card does not give any more is lost, and there is another copy.
+      if (!isUnreadable(error)) throw error;
+      return new Uint8Array();
+    });
     if (bytes === undefined) continue;
     const found = parseCounter(bytes);
     if (found === undefined) isDamaged = true;

@@ -3,7 +3,8 @@
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { type Disk, systemDisk, writeAll } from './disk.ts';
-import { codeOf } from './errors.ts';
+import { codeOf, reasonOf } from './errors.ts';
+import type { Log } from './log.ts';
 
 /** As `replaceFile` names its temporary files. */
 const LEFTOVER = /\.[0-9a-f]{8}\.tmp$/;
@@ -55,6 +56,34 @@ export async function readIfPresent(
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
+  }
+}
+
+/** What a worn card, a damaged file system or somebody's mistake make of a file that was there. */
+const UNREADABLE = new Set(['EIO', 'EBADMSG', 'EUCLEAN', 'EISDIR']);
+
+/** Whether an error says that the bytes of a file are lost, and not that they are somewhere else or somebody else's. */
+export function isUnreadable(error: unknown): boolean {
+  return UNREADABLE.has(codeOf(error) ?? '');
+}
+
+/**
+ * The bytes of a file that can be done without: undefined when there is none, and when the card does not give them
+ * any more, which is told.
+ */
+export async function readIfReadable(
+  path: string,
+  { disk = systemDisk, log }: { readonly disk?: Disk | undefined; readonly log: Log },
+): Promise<Uint8Array | undefined> {
+  try {
+    return await readIfPresent(path, disk);
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    log.warn('a file cannot be read any more, and is done without', {
+      file: path,
+      reason: reasonOf(error),
+    });
+    return undefined;
   }
 }
 

@@ -122,6 +122,8 @@ if [ ! -e "$data/device.key" ]; then
   sync
 fi
 node "$boot/fieldproof-agent.mjs" install --data "$data"
+# The device has all of it before the card loses the only other copy.
+sync
 rm -rf "$boot/data"
 sync
 echo 'done: journalctl -u fieldproof-agent shows the agent'

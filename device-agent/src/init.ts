@@ -71,7 +71,7 @@ export async function initAgent(options: InitOptions): Promise<InitResult> {
   }
   const madeKey = await createDeviceKey(dataDir, random);
   const { deviceId } = await loadDeviceKey(dataDir);
-  const ownership = await settleOwner(options, { deviceId, network: line.network });
+  const { ownership, ...owner } = await settleOwner(options, { deviceId, network: line.network });
   await replaceFile(joinPath, `${options.joinLine.trim()}\n`, { mode: 0o600 });
   const configPath = join(dataDir, 'agent.yaml');
   const madeConfig = (await readIfPresent(configPath)) === undefined;
@@ -80,17 +80,25 @@ export async function initAgent(options: InitOptions): Promise<InitResult> {
       configPath,
       options.configYaml ?? proposeConfig({ ...options, sensors: [SYSTEM_SENSOR] }),
     );
+  // The last: an owner whose phrase nobody was shown, since something behind it failed, would own the device for ever.
+  if (ownership !== undefined) await saveOwnership(dataDir, ownership);
   const { network } = line;
-  return { deviceId, network, madeKey, madeConfig, ...ownership };
+  return { deviceId, network, madeKey, madeConfig, ...owner };
 }
 
 async function settleOwner(
   { dataDir, owner, random }: InitOptions,
   device: { readonly deviceId: string; readonly network: string },
-): Promise<{ owner: string; phrase: string | undefined; madeOwner: boolean }> {
+): Promise<{
+  readonly owner: string;
+  readonly phrase: string | undefined;
+  readonly madeOwner: boolean;
+  /** To be kept; undefined where it is already. */
+  readonly ownership: Ownership | undefined;
+}> {
   const known = await loadOwnership(dataDir);
   if (known !== undefined && owner.type === 'new') {
-    return { owner: known.owner, phrase: undefined, madeOwner: false };
+    return { owner: known.owner, phrase: undefined, madeOwner: false, ownership: undefined };
   }
   const phrase = owner.type === 'new' ? await newPhrase(random) : undefined;
   const ownership =
@@ -103,8 +111,7 @@ async function settleOwner(
       `${dataDir}: belongs to ${known.owner}; a device changes hands by its owner's statement`,
     );
   }
-  await saveOwnership(dataDir, ownership);
-  return { owner: ownership.owner, phrase, madeOwner: known === undefined };
+  return { owner: ownership.owner, phrase, madeOwner: known === undefined, ownership };
 }
 
 /** @throws {AgentError} ERR_AGENT_OWNER when the texts are not a did:key and base64url. */

@@ -6,10 +6,12 @@
 import { randomBytes } from 'node:crypto';
 import {
   chmod,
+  constants,
   cp,
   lchown,
   lstat,
   mkdir,
+  open,
   readdir,
   readFile,
   readlink,
@@ -209,7 +211,7 @@ async function findUser(
   return fields && { uid: Number(fields[2]), gid: Number(fields[3]) };
 }
 
-/** Beside the old one first: a power cut leaves the one or the other. */
+/** Beside the old one first, and durable: a power cut leaves the one or the other, or none, and `install` makes it whole. */
 async function copyProgram(from: string, to: string): Promise<void> {
   const fresh = `${to}.${randomBytes(4).toString('hex')}.tmp`;
   await mkdir(fresh, { recursive: true, mode: 0o755 });
@@ -218,12 +220,25 @@ async function copyProgram(from: string, to: string): Promise<void> {
   }
   for (const name of await readdir(fresh, { recursive: true })) {
     const path = join(fresh, name);
-    const isProgram = name === BUNDLE_FILE || (await lstat(path)).isDirectory();
-    await chmod(path, isProgram ? 0o755 : 0o644);
+    const isFolder = (await lstat(path)).isDirectory();
+    await chmod(path, name === BUNDLE_FILE || isFolder ? 0o755 : 0o644);
+    await syncPath(path);
   }
   await chmod(fresh, 0o755);
+  await syncPath(fresh);
   await rm(to, { recursive: true, force: true });
   await rename(fresh, to);
+  await syncPath(dirname(to));
+}
+
+/** Makes a file, or which names are in a folder, durable. */
+async function syncPath(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 async function isSameTree(from: string, to: string): Promise<boolean> {
@@ -252,9 +267,31 @@ async function giveDataFolder(
   await chmod(folder, 0o700);
   const owner = machine.isRoot ? await findUser(machine, user) : undefined;
   if (owner === undefined) return;
-  const names = await readdir(folder, { recursive: true });
-  for (const path of [folder, ...names.map((name) => join(folder, name))]) {
-    await lchown(path, owner.uid, owner.gid);
+  await giveTree(folder, owner);
+}
+
+/**
+ * The user of the agent writes in this folder, also now: behind a link, or a folder that it puts a link in place of
+ * meanwhile, all of /etc would be given to it. So each folder is held open without following a link, and its names are looked
+ * up in what is held. A file that has another name elsewhere is not given either.
+ */
+async function giveTree(
+  folder: string,
+  owner: { readonly uid: number; readonly gid: number },
+): Promise<void> {
+  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+  const held = await open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  try {
+    await held.chown(owner.uid, owner.gid);
+    const here = `/proc/self/fd/${held.fd}`;
+    for (const name of await readdir(here)) {
+      const path = join(here, name);
+      const found = await lstat(path);
+      if (found.isDirectory()) await giveTree(path, owner);
+      else if (found.nlink === 1) await lchown(path, owner.uid, owner.gid);
+    }
+  } finally {
+    await held.close();
   }
 }
 

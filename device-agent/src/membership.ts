@@ -25,7 +25,7 @@ import type { ClockState } from './clock-state.ts';
 import { type DeviceIdentity, savePlace } from './device-key.ts';
 import { dial } from './dial.ts';
 import { type Disk, systemDisk } from './disk.ts';
-import { readIfPresent, replaceFile } from './durable-file.ts';
+import { readIfReadable, replaceFile } from './durable-file.ts';
 import { AgentError, codeOf, reasonOf } from './errors.ts';
 import { type HttpAnswer, httpCall } from './http-call.ts';
 import type { Log } from './log.ts';
@@ -110,7 +110,7 @@ export class Membership {
   /** Reads what earlier runs kept. A file that no longer verifies is left out, and told. */
   async load(): Promise<void> {
     const { dataDir, joinLine, log, disk } = this.#options;
-    const kept = await readIfPresent(join(dataDir, 'state', 'descriptor.cose'), disk);
+    const kept = await readIfReadable(join(dataDir, 'state', 'descriptor.cose'), { log, disk });
     if (kept !== undefined) {
       try {
         this.#descriptor = openDescriptor(kept, this.#root());
@@ -118,7 +118,10 @@ export class Membership {
         log.warn('kept descriptor is not of this network', { reason: reasonOf(error) });
       }
     }
-    const credential = await readIfPresent(join(dataDir, 'state', 'credential.cose'), disk);
+    const credential = await readIfReadable(join(dataDir, 'state', 'credential.cose'), {
+      log,
+      disk,
+    });
     if (credential === undefined || this.#descriptor === undefined) return;
     try {
       this.#credential = this.#openCredential(credential);

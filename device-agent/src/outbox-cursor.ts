@@ -7,7 +7,7 @@ import type { Boot } from './boot.ts';
 import type { DiskFile } from './disk.ts';
 import { codeOf } from './errors.ts';
 import type { EnvelopeRecord } from './outbox-frame.ts';
-import { readFrame, SEGMENT_MAGIC } from './outbox-segment.ts';
+import { findFrame, readFrame, SEGMENT_MAGIC } from './outbox-segment.ts';
 
 /** A place in the outbox: on the card, and in its front. */
 export interface OutboxPosition {
@@ -95,7 +95,13 @@ export class OutboxCursor {
         if (this.#isClosed) return undefined;
         if (codeOf(error) !== 'ENOENT') throw error;
       }
-      // Deleted meanwhile, or damaged since the start: the next start looks behind the damage.
+      // Damaged since the start: what lies behind it in this segment is whole, and more may be written there.
+      if (read === undefined && this.#file !== undefined) {
+        const end = await findFrame(this.#file, offset + 1, segment.length);
+        this.#at = { ...this.#at, segment: segment.index, offset: end };
+        continue;
+      }
+      // Deleted meanwhile.
       if (read === undefined) {
         await this.#moveTo({ segment: segment.index + 1, offset: 0 });
         continue;

@@ -108,11 +108,28 @@ export class OutboxFront {
     this.#items = this.#items.filter(({ at }) => at > through);
   }
 
-  /** Begins the file anew, with these frames and what waits. */
+  /**
+   * Begins the file anew, with these frames and what waits: beside the old one, which it replaces when it is whole, so
+   * that the death of the process loses nothing in between.
+   */
   async restart(marks: readonly Uint8Array[]): Promise<void> {
-    await this.#file?.truncate(0);
-    this.#length = 0;
-    await this.#write([...marks, ...this.#items.map(({ frame }) => frame)]);
+    const { disk, folder } = this.#options;
+    const [path, fresh] = [join(folder, FILE), join(folder, `${FILE}.new`)];
+    const frames = this.#items.map(({ frame }) => frame);
+    const bytes = Buffer.concat([SEGMENT_MAGIC, ...marks, ...frames]);
+    const file = await disk.open(fresh, 'w+', 0o600);
+    try {
+      await writeAll(file, bytes, 0);
+      await disk.rename(fresh, path);
+    } catch (error) {
+      await file.close().catch(() => {});
+      await disk.remove(fresh).catch(() => {});
+      throw error;
+    }
+    const old = this.#file;
+    this.#file = file;
+    this.#length = bytes.length;
+    await old?.close().catch(() => {});
   }
 
   /** Bytes of the file that nobody waits for. */

@@ -68,7 +68,7 @@ export async function readFrame(
 }
 
 /** The first offset from `from` on at which a whole frame with the right sum begins, or `size`. */
-async function findFrame(file: DiskFile, from: number, size: number): Promise<number> {
+export async function findFrame(file: DiskFile, from: number, size: number): Promise<number> {
   for (let base = from; base < size; base += SEARCH_BYTES) {
     // Headers that begin at the end of this part reach into the next.
     const part = await readBytes(file, base, SEARCH_BYTES + FRAME_HEADER_BYTES);

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import type { Receipt } from '@fieldproof/protocol/settlement-messages';
 import type { Clock } from './clock.ts';
 import { type Disk, systemDisk } from './disk.ts';
-import { readIfPresent, replaceFile } from './durable-file.ts';
+import { readIfReadable, replaceFile } from './durable-file.ts';
 import { reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
 
@@ -61,13 +61,14 @@ export class ReceiptFile {
    */
   async open(verify: (bytes: Uint8Array) => Receipt): Promise<void> {
     const path = this.#path('receipt.cose');
-    const bytes = await readIfPresent(path, this.#disk);
+    const { log } = this.#options;
+    const bytes = await readIfReadable(path, { log, disk: this.#disk });
     if (bytes === undefined) return;
     try {
       this.#newest = { bytes, receipt: verify(bytes) };
       this.#saved = this.#newest;
     } catch (error) {
-      this.#options.log.warn('kept receipt put aside', { reason: reasonOf(error) });
+      log.warn('kept receipt put aside', { reason: reasonOf(error) });
       await this.#disk.rename(path, this.#path('receipt-old.cose'));
     }
   }

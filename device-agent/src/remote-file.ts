@@ -22,8 +22,8 @@ import {
 } from '@fieldproof/protocol/fields';
 import { encodeMessage, PAYLOAD_LIMITS } from '@fieldproof/protocol/messages';
 import { type Disk, systemDisk } from './disk.ts';
-import { readIfPresent, replaceFile } from './durable-file.ts';
-import { reasonOf } from './errors.ts';
+import { isUnreadable, readIfPresent, replaceFile } from './durable-file.ts';
+import { codeOf, reasonOf } from './errors.ts';
 import type { Log } from './log.ts';
 
 export const REMOTE_FILE = 'remote-config.cbor';
@@ -73,11 +73,12 @@ export async function loadRemoteRecord(
   { log, disk = systemDisk }: { readonly log: Log; readonly disk?: Disk },
 ): Promise<RemoteRecord> {
   const path = join(folder, REMOTE_FILE);
-  const file = await readIfPresent(path, disk);
-  if (file === undefined) return NO_RECORD;
   try {
-    return decodeRemoteRecord(file);
+    const file = await readIfPresent(path, disk);
+    return file === undefined ? NO_RECORD : decodeRemoteRecord(file);
   } catch (error) {
+    const code = codeOf(error) ?? '';
+    if (/^E[A-Z]+$/.test(code) && !isUnreadable(error)) throw error;
     log.error(
       'remote configuration: the file is damaged and was put aside; settings are those of agent.yaml',
       {

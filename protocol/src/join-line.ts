@@ -21,6 +21,9 @@ export interface JoinLine {
 
 const PREFIX = 'fieldproof://';
 const MAX_LENGTH = 512;
+/** Visible or not. */
+const BLANKS = /[\s\u200b-\u200d\u2060]+/g;
+const AROUND = /^["'`<\u2018\u201c]+|["'`>\u2019\u201d]+$/g;
 
 export function formatJoinLine(line: JoinLine): string {
   const host = line.host.includes(':') ? `[${line.host}]` : line.host;
@@ -30,12 +33,14 @@ export function formatJoinLine(line: JoinLine): string {
 }
 
 /**
- * Parses a join line; white space around it is ignored.
+ * Parses a join line. What a mail program or a chat makes of it does not matter: white space within it, also line breaks,
+ * and quotes or angle brackets around it.
  *
  * @throws {ProtocolError} ERR_JOIN_LINE, naming the part that is wrong.
  */
 export function parseJoinLine(text: string): JoinLine {
-  const trimmed = text.trim();
+  if (text.length > 4 * MAX_LENGTH) throw broken(`expected at most ${MAX_LENGTH} characters`);
+  const trimmed = text.replace(BLANKS, '').replace(AROUND, '');
   if (!trimmed.startsWith(PREFIX) || trimmed.length > MAX_LENGTH) {
     throw broken(`expected text that begins with ${PREFIX}`);
   }

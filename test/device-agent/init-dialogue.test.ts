@@ -1,6 +1,8 @@
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { initAgent } from '@fieldproof/device-agent/init';
 import { loadOwnership } from '@fieldproof/device-agent/owner';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { agentCli } from '../support/agent-cli.ts';
@@ -95,6 +97,18 @@ describe('init at a terminal', () => {
     expect(again).toMatchObject({ code: 0, left: [] });
     expect(again.out).toContain('its key stays');
     expect(again.out).not.toContain('recovery phrase');
+  });
+
+  test('an init that fails leaves no owner whose phrase nobody has seen', async () => {
+    await mkdir(join(data(), 'agent.yaml'), { recursive: true });
+    const random = (length: number) => new Uint8Array(randomBytes(length));
+    const joinLine = network.joinLine();
+    const init = { dataDir: data(), joinLine, name: 'x', owner: { type: 'new' }, random } as const;
+    await expect(initAgent(init)).rejects.toMatchObject({ code: 'EISDIR' });
+    expect(await loadOwnership(data())).toBeUndefined();
+    await rm(join(data(), 'agent.yaml'), { recursive: true });
+    const second = await talk([], { args: ['--join', joinLine] });
+    expect(second.out).toContain("The owner's recovery phrase");
   });
 
   test('with --join there are no questions', async () => {

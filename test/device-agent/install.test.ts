@@ -1,5 +1,16 @@
 import { spawnSync } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  cp,
+  link,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BUNDLE_FILES } from '@fieldproof/device-agent/bundle-place';
@@ -71,6 +82,29 @@ describe('install', () => {
     );
     expect(said.join('\n')).toMatch(/Next, once: sudo -u fieldproof fieldproof-agent init/);
   });
+
+  (process.getuid?.() === 0 ? test : test.skip)(
+    'gives the user what is in the data folder, and nothing that a link leads to [as root]',
+    async () => {
+      const data = join(root, 'var/lib/fieldproof-agent');
+      const elsewhere = join(root, 'etc/secrets');
+      await mkdir(join(data, 'state'), { recursive: true });
+      await mkdir(elsewhere);
+      for (const file of [join(data, 'device.key'), join(data, 'state/boot.json')]) {
+        await writeFile(file, 'x');
+      }
+      await writeFile(join(elsewhere, 'shadow'), 'x');
+      await symlink(elsewhere, join(data, 'state/link'));
+      await link(join(root, 'etc/passwd'), join(data, 'state/other-name'));
+      await installService(options(), machine({ isRoot: true }));
+      const uidOf = async (path: string) => (await stat(path)).uid;
+      expect(await uidOf(join(data, 'state/boot.json'))).toBe(999);
+      expect(await uidOf(join(data, 'device.key'))).toBe(999);
+      expect(await uidOf(join(elsewhere, 'shadow'))).toBe(0);
+      expect(await uidOf(elsewhere)).toBe(0);
+      expect(await uidOf(join(root, 'etc/passwd'))).toBe(0);
+    },
+  );
 
   test('a second time finds all as it should be; a changed driver is brought', async () => {
     await installService(options(), machine());

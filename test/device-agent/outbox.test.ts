@@ -354,6 +354,56 @@ describe('the outbox', () => {
     expect(handles.size).toBe(0);
   });
 
+  test('what lies behind damage that came while it ran is handed out, and what is written later too', async () => {
+    const { outbox } = await openOutbox();
+    await append(outbox, BOOT, upTo(4));
+    const path = join(folder, '0000000001.seg');
+    const bytes = await readFile(path);
+    const frame = (bytes.length - 20) / 4;
+    // The length of the second frame: nothing in it says any more where the third begins.
+    bytes[20 + frame + 2] = 0xff;
+    await writeFile(path, bytes);
+    const cursor = outbox.cursor();
+    const seqs = async (count: number) => {
+      const found: (number | undefined)[] = [];
+      for (let at = 0; at < count; at += 1) found.push((await cursor.next())?.seq);
+      return found;
+    };
+    expect(await seqs(4)).toEqual([0, 2, 3, undefined]);
+    await append(outbox, BOOT, [4]);
+    expect(await seqs(2)).toEqual([4, undefined]);
+    await cursor.close();
+  });
+
+  test('a process that dies while it tidies the front loses nothing that waits there', async () => {
+    const front = `${folder}-front`;
+    let hasDied = false;
+    const { outbox } = await openOutbox({
+      frontFolder: front,
+      spillBytes: 4000,
+      disk: opening(async (path, flags, mode) => {
+        const file = await systemDisk.open(path, flags, mode);
+        const write = file.write.bind(file) as (...args: unknown[]) => Promise<never>;
+        file.write = (async (...args: unknown[]) => {
+          if (hasDied) throw Object.assign(new Error('killed'), { code: 'KILLED' });
+          return await write(...args);
+        }) as typeof file.write;
+        return file;
+      }),
+    });
+    await append(outbox, BOOT, upTo(30), 100);
+    hasDied = true;
+    await outbox.settle(BOOT, [[0, 27]]);
+    kill(outbox);
+    const { outbox: again } = await openOutbox({ frontFolder: front, spillBytes: 4000 });
+    expect((await pending(again)).slice(-2)).toEqual([
+      [7, 28],
+      [7, 29],
+    ]);
+    await again.close();
+    await rm(front, { recursive: true });
+  });
+
   test('a segment that was cut down to nothing does not stop the start', async () => {
     const { outbox } = await openOutbox();
     await append(outbox, BOOT, upTo(2));

@@ -48,6 +48,7 @@ describe('a boot', () => {
       counter: 1,
       seed: random(4),
       hasLeapt: false,
+      wasDamaged: false,
     });
     expect(await beginBoot({ folder, atLeast: 0, random })).toMatchObject({ counter: 2 });
     expect(JSON.parse(await readFile(join(folder, 'boot.json'), 'utf8'))).toEqual({

@@ -28,6 +28,15 @@ describe('a join line', () => {
   });
 
   test.each([
+    ['broken over lines and indented', text.replace(/.{30}/g, '$&\r\n    ')],
+    ['in quotes', `"${text}"`],
+    ['in angle brackets', `<${text}>`],
+    ['with marks that nobody sees', `\ufeff\u200b${text}\u2060`],
+  ])('may be pasted %s, as mail programs make it', (_name, pasted) => {
+    expect(parseJoinLine(pasted)).toEqual(line);
+  });
+
+  test.each([
     ['nothing', ''],
     ['another scheme', text.replace('fieldproof', 'https')],
     ['no token', text.replace(/&token=.*/, '')],

@@ -93,14 +93,16 @@ function run(context: SensorContext<ExecOptions>, signal?: AbortSignal): Promise
       // A process group of its own, so that what it has started ends with it.
       detached: true,
     });
+    // First of all: without a listener an error would be the agent's. With too many files open there are no streams.
+    child.once('error', (error) => settle(() => rejectRun(failure(options, reasonOf(error)))));
     const chunks: Buffer[] = [];
     let length = 0;
     let complaint = '';
     const settle = (outcome: () => void): void => {
       clock.cancel(timer);
       signal?.removeEventListener('abort', stopped);
-      child.stdout.destroy();
-      child.stderr.destroy();
+      child.stdout?.destroy();
+      child.stderr?.destroy();
       outcome();
     };
     const giveUp = (why: string): void => {
@@ -112,7 +114,7 @@ function run(context: SensorContext<ExecOptions>, signal?: AbortSignal): Promise
       giveUp(`did not end within ${options.timeoutMs} ms`),
     );
     signal?.addEventListener('abort', stopped, { once: true });
-    child.stdout.on('data', (chunk: Buffer) => {
+    child.stdout?.on('data', (chunk: Buffer) => {
       length += chunk.length;
       if (length <= options.maxBytes) {
         chunks.push(chunk);
@@ -121,10 +123,9 @@ function run(context: SensorContext<ExecOptions>, signal?: AbortSignal): Promise
       reject('too-long', `more than ${options.maxBytes} bytes`);
       giveUp(`printed more than ${options.maxBytes} bytes`);
     });
-    child.stderr.on('data', (chunk: Buffer) => {
+    child.stderr?.on('data', (chunk: Buffer) => {
       if (complaint.length < MAX_COMPLAINT_CHARS) complaint += chunk.toString('utf8');
     });
-    child.once('error', (error) => settle(() => rejectRun(failure(options, reasonOf(error)))));
     child.once('close', (code, endedBy) => {
       // What it left running behind its back.
       if (child.pid !== undefined) endGroup(child.pid);
