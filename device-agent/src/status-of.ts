@@ -89,7 +89,11 @@ export function statusOf(parts: AgentParts): AgentStatus {
     remote: parts.remote.status(),
     disk: parts.meter.status(),
     lossWindow: lossWindow(
-      { ...config, batch: { ...config.batch, sealEveryMs: effective.sealEveryMs } },
+      {
+        ...config,
+        edge: effective.edge,
+        batch: { ...config.batch, sealEveryMs: effective.sealEveryMs },
+      },
       memory !== undefined,
     ),
     ...(gateway && { gateway: gateway.status() }),

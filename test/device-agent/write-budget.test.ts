@@ -4,6 +4,7 @@
  */
 
 import { checkConfig } from '@fieldproof/device-agent/config';
+import { EdgeHost } from '@fieldproof/device-agent/edge/edge-host';
 import { silentLog } from '@fieldproof/device-agent/log';
 import { formatLossWindow, lossWindow } from '@fieldproof/device-agent/loss-window';
 import { Outbox } from '@fieldproof/device-agent/outbox';
@@ -18,6 +19,7 @@ import { FragileDisk } from './fragile-disk.ts';
 const SPAN_S = 4 * 3600;
 const SPANS_A_DAY = 6;
 const SEAL_S = 10;
+const EDGE_SPAN_MS = 3_700_000;
 const BUDGET = 40_000_000;
 const BOOT = { counter: 1, seed: Uint8Array.of(1, 2, 3, 4) };
 /** What a batch of ten seconds is long, header and signature included. */
@@ -97,6 +99,61 @@ describe('a day of 1 Hz on ten channels', () => {
   });
 });
 
+/** A good hour of ten channels a second through edge functions, with a front for the messages. */
+async function edgeHour(text: string, raw: object = {}) {
+  const metrics = Array.from({ length: 10 }, (_, i) => `m${i}`);
+  const edge = Object.fromEntries(metrics.map((metric) => [metric, text]));
+  const sensors = [{ driver: 'simulated', profile: 'room' }];
+  const config = await checkConfig({ edge, sensors, raw });
+  const { edge: settings, outbox: queue, disk: budget } = config;
+  const clock = fakeClock();
+  const meter = new WriteMeter({ clock, ...budget });
+  const memory = '/run/agent';
+  const disk = meteredDisk(new FragileDisk(), meter, writeKinds('/data', memory));
+  await disk.makeFolder('/data/state');
+  const outbox = new Outbox({
+    ...{ ...queue, folder: '/data/state/outbox', clock, log: silentLog, disk },
+    ...{ frontFolder: memory, segmentBytes: 128 * 1024 },
+  });
+  await outbox.open();
+  const host = new EdgeHost({
+    ...{ settings, raw: config.raw, folder: '/data/state/raw', disk, log: silentLog, boot: BOOT },
+    ...{ monotonicMs: () => clock.monotonicMs(), clockSteps: () => 0, onFull: () => {} },
+  });
+  await host.open();
+  for (let second = 0; 1000 * second < EDGE_SPAN_MS; second += SEAL_S) {
+    for (let i = 0; i < SEAL_S * 10; i++) {
+      const at = second + Math.floor(i / 10);
+      const value = Math.round((20 + 3 * Math.sin(at / 900 + i) + Math.sin(at * i)) * 100) / 100;
+      const metric = `m${i % 10}`;
+      host.take([{ profile: 'room', metric, unit: 'Cel', value, bootMs: at * 1000 }]);
+    }
+    await clock.advance(SEAL_S * 1000);
+    const [bootMs, wallMs] = [clock.monotonicMs(), clock.wallMs()];
+    const now = { bootMs, wallMs, offsetMs: wallMs - bootMs, boundMs: 20 };
+    for await (const payload of host.run(now)) {
+      const seq = host.status().results;
+      const bytes = new Uint8Array(payload.length + 160);
+      await outbox.append({ boot: BOOT, seq, kind: 'result', bytes });
+      await host.sealed(payload, seq, now);
+    }
+    await outbox.settle(BOOT, [[0, 1_000_000]]);
+  }
+  await host.close();
+  await outbox.close();
+  return { disk: meter.status(), edge: host.status() };
+}
+
+test('a day of edge functions on all of them stays below the budget, most of it the syncs of a result a minute', async () => {
+  const { disk, edge } = await edgeHour('window 1m mean,max | deadband 0.2');
+  expect(edge).toMatchObject({ lost: 0, begunAnew: 0 });
+  expect(disk.bytesPerDay).toBeLessThan(BUDGET);
+  expect(disk.bytesPerDay).toBeGreaterThan(30_000_000);
+  expect((disk.bytes * 86_400_000) / EDGE_SPAN_MS).toBeLessThan(7_000_000);
+  const rare = await edgeHour('window 1m mean,max | deadband 0.2', { sealEveryMs: 300_000 });
+  expect(rare.disk.bytesPerDay).toBeLessThan(12_000_000);
+});
+
 test('the day’s figure is of the last 24 hours, and none before the first is over', async () => {
   const clock = fakeClock();
   const meter = new WriteMeter({ clock, budgetBytesPerDay: BUDGET });
@@ -114,6 +171,12 @@ test('what can be lost follows from the settings', async () => {
   const config = await checkConfig({});
   expect(lossWindow(config, true)).toMatchObject({ powerCutMs: 70_000, crashMs: 10_000 });
   expect(lossWindow(config, false)).toMatchObject({ powerCutMs: 11_000, crashMs: 10_000 });
+  const edge = { temperature: 'window 1m' };
+  const sensors = [{ driver: 'simulated', profile: 'room' }];
+  const said = formatLossWindow(lossWindow(await checkConfig({ edge, sensors }), true));
+  expect(said).toBe(
+    'by a power cut the last 70 s of what the network does not have, by a crash 10 s; of streams with edge functions by a power cut the last 610 s, by any restart the open windows unless the clock is confirmed within 60 s',
+  );
   const always = await checkConfig({ outbox: { fsync: 'always' } });
   expect(formatLossWindow(lossWindow(always, false))).toBe(
     'by a power cut the last 10 s, by a crash 10 s',

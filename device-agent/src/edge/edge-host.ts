@@ -23,6 +23,7 @@ import type { ClockReading } from '../clock-state.ts';
 import type { Disk } from '../disk.ts';
 import { reasonOf } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { EDGE_HOLD_MS } from '../loss-window.ts';
 import { EdgeBuffer } from './edge-buffer.ts';
 import { EdgeRunner } from './edge-runner.ts';
 import type { EdgeSettings, RawSettings } from './edge-settings.ts';
@@ -32,8 +33,6 @@ import { RawReplay } from './raw-replay.ts';
 import { RawStore } from './raw-store.ts';
 import { takenNames } from './result-names.ts';
 
-/** So long a boot waits for its clock before it begins on boot time. */
-const HOLD_MS = 60_000;
 /** Readings that wait at most. */
 const MAX_BUFFERED = 100_000;
 /** Chunks of one result; the format takes 65,536. */
@@ -234,7 +233,6 @@ export class EdgeHost {
       ...this.#counts,
       lastReason: this.#lastReason,
       waiting: this.#buffered + this.#runner.pending.instants,
-      powerCutMs: Math.max(this.#options.raw.resultEveryMs, this.#options.raw.sealEveryMs),
       raw: { ...this.#store.stats(), maxBytes: this.#options.raw.maxBytes },
     };
   }
@@ -321,7 +319,7 @@ export class EdgeHost {
   #chooseLine(now: ClockReading, isFinal: boolean): boolean {
     const line: TimeLine = now.boundMs === null ? 'boot' : 'unix';
     const steps = this.#options.clockSteps();
-    const waits = line === 'boot' && now.bootMs < HOLD_MS && this.#buffered < MAX_BUFFERED;
+    const waits = line === 'boot' && now.bootMs < EDGE_HOLD_MS && this.#buffered < MAX_BUFFERED;
     if (!this.#hasRun && !isFinal && waits) return false;
     if (!this.#hasRun) {
       const newestUs = this.#line === 'unix' ? (this.#runner.newestUs ?? 0) : 0;

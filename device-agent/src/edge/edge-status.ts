@@ -37,8 +37,6 @@ export interface EdgeStatus {
   readonly chunks: number;
   /** Readings that are not in a result yet. */
   readonly waiting: number;
-  /** What a power cut costs the streams at most: their last readings of so many ms. */
-  readonly powerCutMs: number;
   readonly raw: {
     readonly bytes: number;
     readonly maxBytes: number;
@@ -69,7 +67,6 @@ export function formatEdge(edge: EdgeStatus): [name: string, value: string][] {
   const lost = edge.lost > 0 ? `, ${edge.lost} readings in no result` : '';
   rows.push(['edge results', `${edge.results} sealed, ${time}${anew}${lost}`]);
   const gone = raw.evicted > 0 ? `, ${raw.evicted} old files gone` : '';
-  const cost = `a power cut costs these streams at most the last ${Math.ceil(edge.powerCutMs / 1000)} s`;
-  rows.push(['raw readings', `${raw.bytes} of ${raw.maxBytes} bytes${gone}; ${cost}`]);
+  rows.push(['raw readings', `${raw.bytes} of ${raw.maxBytes} bytes${gone}`]);
   return rows;
 }
