@@ -19,7 +19,7 @@ import { addConfigCommand } from './config-command.ts';
 import { freshLogin, openMembership } from './contact.ts';
 import { loadDeviceKey } from './device-key.ts';
 import { addDoctorCommand } from './doctor-command.ts';
-import { AGENT_ERRORS, AgentError, type AgentErrorRow, codeOf, reasonOf } from './errors.ts';
+import { AGENT_ERRORS, AgentError, type AgentErrorRow, reasonOf, toldCodeOf } from './errors.ts';
 import { addFlashCommand } from './flash-command.ts';
 import { addInitCommands } from './init-command.ts';
 import { addInstallCommands } from './install-command.ts';
@@ -301,8 +301,8 @@ function collect(value: string, before: readonly string[]): string[] {
 
 /** One line: program, code, what, remedy; a line for each problem, where there are several. */
 function report(error: unknown, { err }: CliContext): number {
-  const found = codeOf(error) ?? 'ERR_UNEXPECTED';
-  // A code of the operating system (EACCES, ENOSPC) that no module translated: a file or a folder.
+  const found = toldCodeOf(error) ?? 'ERR_UNEXPECTED';
+  // A code of the operating system (ENOSPC, EROFS) that no module translated: a file or a folder.
   const code = /^E[A-Z0-9]+$/.test(found) ? 'ERR_AGENT_STATE' : found;
   const agentRow: AgentErrorRow | undefined = Object.hasOwn(AGENT_ERRORS, code)
     ? AGENT_ERRORS[code as keyof typeof AGENT_ERRORS]

@@ -6,7 +6,7 @@ import { type Clock, systemClock } from './clock.ts';
 import type { AgentConfig } from './config.ts';
 import { loadDeviceKey } from './device-key.ts';
 import { type Finding, fail, ok, skip, warn } from './doctor.ts';
-import { AGENT_ERRORS, type AgentErrorCode, codeOf, reasonOf } from './errors.ts';
+import { AGENT_ERRORS, type AgentErrorCode, reasonOf, toldCodeOf } from './errors.ts';
 import { silentLog } from './log.ts';
 import { loadSensorDriver } from './sensors/drivers.ts';
 
@@ -16,7 +16,7 @@ const SECRETS = ['device.key', 'join-line', 'owner.json'];
 
 /** A failure with the remedy of its code. */
 export function failFor(code: string, error: unknown): Finding {
-  const known = codeOf(error);
+  const known = toldCodeOf(error);
   const remedy =
     known !== undefined && Object.hasOwn(AGENT_ERRORS, known)
       ? AGENT_ERRORS[known as AgentErrorCode].remedy
@@ -47,15 +47,32 @@ export async function checkFiles(dataDir: string): Promise<readonly Finding[]> {
     if (((await lstat(path)).mode & 0o077) === 0) continue;
     findings.push(fail('files-readable', `${path}: others can read it`, `Run chmod 600 ${path}`));
   }
-  for (const name of names) {
-    const path = join(dataDir, name);
-    const { uid } = await lstat(path);
+  for (const path of await pathsBelow(dataDir)) {
+    const uid = await lstat(path).then(
+      (found) => found.uid,
+      () => folder.uid,
+    );
     if (uid === folder.uid) continue;
     const remedy = `Run chown -R ${folder.uid}:${folder.gid} ${dataDir}, or install again.`;
     findings.push(fail('files-owner', `${path} and ${dataDir} have different owners`, remedy));
     break;
   }
   return findings;
+}
+
+/** What lies in the data folder and in those of its state: a command that was run as root leaves files there too. */
+async function pathsBelow(dataDir: string): Promise<string[]> {
+  const folders = [
+    dataDir,
+    ...['', 'outbox', 'parked', 'raw'].map((n) => join(dataDir, 'state', n)),
+  ];
+  const found = await Promise.all(
+    folders.map(async (folder) => {
+      const names = await readdir(folder).catch(() => []);
+      return names.map((name) => join(folder, name));
+    }),
+  );
+  return found.flat();
 }
 
 /** Opens each sensor once and asks it once; a sensor that speaks by itself is opened only. */

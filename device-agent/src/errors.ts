@@ -122,6 +122,12 @@ export const AGENT_ERRORS = {
     remedy: 'Use --owner NEW, or --owner-phrase-file with the twelve words.',
     exitCode: 64,
   },
+  ERR_AGENT_PERMISSION: {
+    what: 'A file or folder belongs to another user.',
+    remedy:
+      'Run it as the user that the folder belongs to, for an installed agent with sudo -u fieldproof; or give the folder to your user: sudo chown -R "$USER" <folder>.',
+    exitCode: 77,
+  },
   ERR_AGENT_RAW: {
     what: 'The raw readings behind results cannot be kept or read.',
     remedy:
@@ -190,6 +196,20 @@ export class AgentError extends FieldproofError {
   constructor(code: AgentErrorCode, message: string, options?: { cause?: unknown }) {
     super(code, message, options);
   }
+}
+
+/**
+ * The code under which a person is told of anything that was thrown: what another user's files keep from being read or
+ * written is that, whatever it was needed for.
+ */
+export function toldCodeOf(error: unknown): string | undefined {
+  let cause: unknown = error;
+  for (let depth = 0; depth < 4 && cause !== undefined; depth += 1) {
+    const code = codeOf(cause);
+    if (code === 'EACCES' || code === 'EPERM') return 'ERR_AGENT_PERMISSION';
+    cause = (cause as { cause?: unknown } | null)?.cause;
+  }
+  return codeOf(error);
 }
 
 /** The message of anything that was thrown, without its stack. */

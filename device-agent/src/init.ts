@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { fromBase64url } from '@fieldproof/protocol/bytes';
 import { publicKeyFromDidKey } from '@fieldproof/protocol/did-key';
+import { formatJoinLine } from '@fieldproof/protocol/join-line';
 import { createDeviceKey, loadDeviceKey } from './device-key.ts';
 import { makeFolder, readIfPresent, replaceFile } from './durable-file.ts';
 import { AgentError, reasonOf } from './errors.ts';
@@ -72,7 +73,7 @@ export async function initAgent(options: InitOptions): Promise<InitResult> {
   const madeKey = await createDeviceKey(dataDir, random);
   const { deviceId } = await loadDeviceKey(dataDir);
   const { ownership, ...owner } = await settleOwner(options, { deviceId, network: line.network });
-  await replaceFile(joinPath, `${options.joinLine.trim()}\n`, { mode: 0o600 });
+  await replaceFile(joinPath, `${formatJoinLine(line)}\n`, { mode: 0o600 });
   const configPath = join(dataDir, 'agent.yaml');
   const madeConfig = (await readIfPresent(configPath)) === undefined;
   if (madeConfig)

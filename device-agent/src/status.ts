@@ -94,12 +94,30 @@ export async function loadStatus(dataDir: string): Promise<AgentStatus | undefin
     const bytes = await readIfPresent(join(folder, FILE)).catch(() => undefined);
     if (bytes === undefined) continue;
     try {
-      return JSON.parse(Buffer.from(bytes).toString('utf8')) as AgentStatus;
+      const status: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
+      if (isStatus(status)) return status;
     } catch {
       // Cut off by a crash: the other one, or none.
     }
   }
   return undefined;
+}
+
+/** Whether a file has what this version shows: one of an agent that is much older, or damaged, is none. */
+function isStatus(value: unknown): value is AgentStatus {
+  const { device, atMs, boot, link, clock, counts, outbox, sensors } = (value ?? {}) as Partial<
+    Record<keyof AgentStatus, unknown>
+  >;
+  const isDate = (ms: unknown) => typeof ms === 'number' && Math.abs(ms) <= 8.64e15;
+  return (
+    typeof device === 'string' &&
+    isDate(atMs) &&
+    [boot, link, clock, counts, outbox].every(
+      (part) => typeof part === 'object' && part !== null,
+    ) &&
+    isDate((link as { sinceMs?: unknown }).sinceMs) &&
+    Array.isArray(sensors)
+  );
 }
 
 /** What is written a day, against its budget; before an hour has passed, what was written. */

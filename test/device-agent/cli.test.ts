@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AGENT_ERRORS } from '@fieldproof/device-agent/errors';
+import { AGENT_ERRORS, AgentError, toldCodeOf } from '@fieldproof/device-agent/errors';
 import { fromBase64url } from '@fieldproof/protocol/bytes';
 import { publicKeyFromDeviceId } from '@fieldproof/protocol/did-key';
 import { verify } from '@fieldproof/protocol/ed25519-node';
@@ -196,6 +196,28 @@ describe('fieldproof-agent', () => {
     const { chmod } = await import('node:fs/promises');
     await chmod(join(data(), 'device.key'), 0o644);
     expect(await cli(['run', '--data', data()])).toMatchObject({ code: 77 });
+  });
+
+  test.each(['{}', 'null', '[]', '{"counts":1}', '{"atMs":1e300}', '\0\0\0\0', ''])(
+    'a status file of %j is none, and no mistake of the reader',
+    async (content) => {
+      await init();
+      await writeFile(join(data(), 'status.json'), content);
+      const { code, out } = await cli(['status', '--data', data()]);
+      expect([code, out]).toEqual([0, expect.stringContaining('never ran')]);
+    },
+  );
+
+  test("what another user's files keep from it is told as that", () => {
+    const denied = Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' });
+    for (const error of [
+      denied,
+      new AgentError('ERR_AGENT_KEY', 'device.key', { cause: denied }),
+    ]) {
+      expect(toldCodeOf(error)).toBe('ERR_AGENT_PERMISSION');
+    }
+    expect(toldCodeOf(new AgentError('ERR_AGENT_KEY', 'device.key'))).toBe('ERR_AGENT_KEY');
+    expect(toldCodeOf(undefined)).toBeUndefined();
   });
 
   test('help is no mistake', async () => {
