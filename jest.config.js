@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 
 export default {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/file-environment.mjs',
   // One core is left for the processes that tests start. Three workers even where there are two: suites wait for timers,
   // disks and processes for a good part of their time.
   maxWorkers: Math.max(3, availableParallelism() - 1),
