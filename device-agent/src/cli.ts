@@ -24,7 +24,7 @@ import { addFlashCommand } from './flash-command.ts';
 import { addInitCommands } from './init-command.ts';
 import { addInstallCommands } from './install-command.ts';
 import { addKeysCommands } from './keys-commands.ts';
-import { lineLog, silentLog } from './log.ts';
+import { inOneLine, lineLog, silentLog } from './log.ts';
 import type { Membership } from './membership.ts';
 import { ownerFromPhrase } from './owner.ts';
 import { addOwnerCommands } from './owner-commands.ts';
@@ -312,7 +312,7 @@ function report(error: unknown, { err }: CliContext): number {
     (Object.hasOwn(PROTOCOL_ERRORS, code)
       ? PROTOCOL_ERRORS[code as keyof typeof PROTOCOL_ERRORS].remedy
       : 'Please report this.');
-  const lines = reasonOf(error).split('\n');
+  const lines = reasonOf(error).split('\n').map(inOneLine);
   const isList = lines.length > 1;
   const what = isList ? `${lines.length} problems\n  ${lines.join('\n  ')}\n` : `${lines[0]}. `;
   err(`fieldproof-agent: ${code}: ${what}${remedy}\n`);

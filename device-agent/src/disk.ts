@@ -59,6 +59,8 @@ export const systemDisk: Disk = {
   rename,
   remove: (path) => rm(path, { recursive: true, force: true }),
   syncFolder: async (path) => {
+    // Windows opens no folder; there only `flash` is used.
+    if (process.platform === 'win32') return;
     const folder = await open(path, 'r');
     try {
       await folder.sync();

@@ -4,6 +4,7 @@
  */
 
 import { AgentError, reasonOf } from './errors.ts';
+import { inOneLine } from './log.ts';
 
 /** `warn` is worth knowing, `fail` keeps the agent from its work, `skip` could not be looked at. */
 export type FindingState = 'ok' | 'warn' | 'fail' | 'skip';
@@ -71,7 +72,7 @@ export async function examine(
 /** Findings as lines for a person. */
 export function formatFindings(findings: readonly Finding[]): string {
   const lines = findings.map(({ code, state, found, remedy }) => {
-    const shown = found.replace(/\p{Cc}+/gu, ' ');
+    const shown = inOneLine(found);
     const line = `${state.padEnd(5)} ${code.padEnd(22)} ${shown}\n`;
     return remedy === '' ? line : `${line}${' '.repeat(29)}-> ${remedy}\n`;
   });

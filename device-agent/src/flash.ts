@@ -36,7 +36,8 @@ import { readJoinLine } from './membership.ts';
 /** What the boot partition of every 64-bit Raspberry Pi OS has. */
 const PI_FILES = ['config.txt', 'cmdline.txt', 'kernel8.img'];
 const OUR_FOLDER = 'fieldproof';
-const SECRET_FILES = ['device.key', 'join-line', 'owner.json', 'agent.yaml'];
+/** The owner is the last: where one of the others does not fit, none is left whose phrase nobody has seen. */
+const SECRET_FILES = ['device.key', 'join-line', 'agent.yaml', 'owner.json'];
 const NODE_TARBALL = /^node-v(20\.(19|[2-9]\d)|2[1-9]|[3-9]\d)\.[\d.]+-linux-arm64\.tar\.(xz|gz)$/;
 const HOSTNAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const SSH_KEY = /^(ssh-ed25519|ssh-rsa|ecdsa-sha2-\S+|sk-\S+) [A-Za-z0-9+/=]+( [^\r\n]*)?$/;

@@ -36,11 +36,16 @@ export function lineLog(options: {
 /** Says nothing. */
 export const silentLog: Log = { error() {}, warn() {}, info() {}, debug() {} };
 
+/** What a sensor or a server says may neither begin a line nor move the cursor of a terminal. */
+export function inOneLine(text: string): string {
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]+/gu, ' ');
+}
+
 function textFields(fields: LogFields): string {
   let text = '';
   for (const [key, value] of Object.entries(fields)) {
     if (value === undefined) continue;
-    const shown = String(value).replace(/[\r\n]+/g, ' ');
+    const shown = inOneLine(String(value));
     text += ` ${key}=${/[\s"=]/.test(shown) ? JSON.stringify(shown) : shown}`;
   }
   return text;

@@ -71,11 +71,11 @@ export class OutboxCard {
     const { folder, disk, ledger, clock } = this.#options;
     await disk.makeFolder(folder);
     const nowMs = clock.monotonicMs();
-    const { segments, damage } = await loadSegments({ folder, disk, ledger, nowMs });
+    const { segments, damage, isWhole } = await loadSegments({ folder, disk, ledger, nowMs });
     this.#segments = segments;
     this.#activeSinceMs = clock.monotonicMs();
     const active = segments[segments.length - 1];
-    if (active === undefined || active.length === 0) await this.roll();
+    if (active === undefined || active.length === 0 || !isWhole) await this.roll();
     else this.#file = await disk.open(active.path, 'r+', 0o600);
     await this.sync();
     return damage;

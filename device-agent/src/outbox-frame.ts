@@ -114,6 +114,7 @@ export function decodeFrame(frame: Uint8Array): OutboxBody | undefined {
     const kind = upKindFromNumber(view.getUint8(at + BOOT_BYTES));
     if (kind === undefined) return undefined;
     const seq = Number(view.getBigUint64(at + BOOT_BYTES + 1, true));
+    if (!Number.isSafeInteger(seq)) return undefined;
     return { type: 'envelope', boot, seq, kind, bytes: body.subarray(ENVELOPE_HEADER_BYTES) };
   }
   if ((type !== SETTLED && type !== DROPPED) || (length - BOOT_BYTES) % 16 !== 0) return undefined;

@@ -3,23 +3,31 @@
  * other damage is passed over, and told.
  */
 
-import type { Disk } from './disk.ts';
+import type { Disk, DiskFile } from './disk.ts';
+import { codeOf } from './errors.ts';
 import { addMember, newSegment, type Segment, segmentIndexOf } from './outbox-contents.ts';
 import type { OutboxLedger } from './outbox-ledger.ts';
 import { SEGMENT_MAGIC, scanSegment } from './outbox-segment.ts';
+
+const READ_BYTES = 65_536;
 
 /** Bytes of a segment that are no frames. */
 export interface OutboxDamage {
   readonly file: string;
   readonly offset: number;
   readonly bytes: number;
-  /** `torn`: the end of the last segment, which is cut off. `damaged`: elsewhere, passed over from now on. */
+  /**
+   * `torn`: the end of the last segment, which is cut off. `damaged`: elsewhere, or what the card does not give now; it is
+   * passed over, and stays.
+   */
   readonly reason: 'torn' | 'damaged';
 }
 
 export interface LoadedSegments {
   readonly segments: Segment[];
   readonly damage: readonly OutboxDamage[];
+  /** Whether more may be written behind the last one: all of it was read, or cut off. */
+  readonly isWhole: boolean;
 }
 
 /**
@@ -40,14 +48,17 @@ export async function loadSegments(options: {
     .sort((a, b) => a - b);
   const segments: Segment[] = [];
   const damage: OutboxDamage[] = [];
+  let isWhole = true;
   for (const index of indexes) {
     const segment = newSegment(folder, index);
     segment.closedAtMs = options.nowMs;
     const isLast = index === indexes[indexes.length - 1];
-    damage.push(...(await load(segment, { ...options, earlier: segments, isLast })));
+    const found = await load(segment, { ...options, earlier: segments, isLast });
+    isWhole = found.every(({ offset, reason }) => reason === 'torn' || offset < segment.length);
+    damage.push(...found);
     segments.push(segment);
   }
-  return { segments, damage };
+  return { segments, damage, isWhole };
 }
 
 /** How many bytes were lost in one way. */
@@ -72,7 +83,8 @@ async function load(
     for await (const item of scanSegment(file)) {
       if (item.type === 'damage') {
         const { offset, end } = item;
-        const reason = isLast && end === size ? 'torn' : 'damaged';
+        const isTorn = isLast && end === size && (await isReadable(file, offset, end));
+        const reason = isTorn ? 'torn' : 'damaged';
         found.push({ file: segment.path, offset, bytes: end - offset, reason });
         if (item.end === size) break;
         segment.length = item.end;
@@ -96,6 +108,22 @@ async function load(
     await file.close();
   }
   return found;
+}
+
+/** Whether the card gives these bytes. What it does not give now, it may give when it is cooler, or in another reader. */
+async function isReadable(file: DiskFile, from: number, to: number): Promise<boolean> {
+  const buffer = Buffer.alloc(Math.min(to - from, READ_BYTES));
+  try {
+    for (let at = from; at < to; ) {
+      const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, to - at), at);
+      if (bytesRead === 0) break;
+      at += bytesRead;
+    }
+    return true;
+  } catch (error) {
+    if (codeOf(error) !== 'EIO') throw error;
+    return false;
+  }
 }
 
 /** All that was read so far was sealed before this. */

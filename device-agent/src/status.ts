@@ -8,6 +8,7 @@ import { type EdgeStatus, formatEdge } from './edge/edge-status.ts';
 import { AGENT_ERRORS } from './errors.ts';
 import { formatGateway, type GatewayStatus } from './gateway/gateway-status.ts';
 import type { LinkStatus } from './link.ts';
+import { inOneLine } from './log.ts';
 import { formatLossWindow, type LossWindow } from './loss-window.ts';
 import { memoryFolderOf } from './memory-folder.ts';
 import { formatRemote, type RemoteStatus } from './remote-status.ts';
@@ -184,7 +185,7 @@ export function formatStatus(status: AgentStatus, running: boolean): string {
       }`,
     ]);
   }
-  return rows.map(([name, value]) => `${name.padEnd(16)}${value}`).join('\n');
+  return rows.map(([name, value]) => inOneLine(`${name.padEnd(16)}${value}`)).join('\n');
 }
 
 /** Bytes as people read them: 512 bytes, 1.3 kB, 268.4 MB. */

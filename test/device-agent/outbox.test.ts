@@ -404,6 +404,32 @@ describe('the outbox', () => {
     await rm(front, { recursive: true });
   });
 
+  test('what a card does not give for once is not cut off: it is handed out when it can be read', async () => {
+    const { outbox } = await openOutbox();
+    await append(outbox, BOOT, upTo(6), 2000);
+    kill(outbox);
+    const hot = opening(async (path, flags, mode) => {
+      const file = await systemDisk.open(path, flags, mode);
+      const read = file.read.bind(file) as (...args: unknown[]) => Promise<never>;
+      file.read = (async (...args: unknown[]) => {
+        const [at, length] = [args[3] as number, args[2] as number];
+        if (path.endsWith('1.seg') && at + length > 8192) {
+          throw Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
+        }
+        return await read(...args);
+      }) as typeof file.read;
+      return file;
+    });
+    const { outbox: worn, report } = await openOutbox({ disk: hot });
+    expect(report.tornBytes).toBe(0);
+    expect(report.damagedBytes).toBeGreaterThan(2000);
+    expect(await pending(worn)).toEqual(upTo(4).map((seq) => [7, seq]));
+    await append(worn, NEXT, [0]);
+    kill(worn);
+    const { outbox: cool } = await openOutbox();
+    expect(await pending(cool)).toEqual([...upTo(6).map((seq) => [7, seq]), [8, 0]]);
+  });
+
   test('a segment that was cut down to nothing does not stop the start', async () => {
     const { outbox } = await openOutbox();
     await append(outbox, BOOT, upTo(2));
