@@ -44,6 +44,7 @@ test('messages that come within an acknowledgement are judged once each, and ack
     ...{ network: NETWORK, signer, verify, now: NOW, mayDiagnose: false, digestOf },
     deviceKey: () => ({ publicKey: signer.publicKey, kid, history: null, standing: 'good' }),
     // As from another thread: later.
+    relayProblem: () => 'not-named',
     later: (answer) => void setImmediate(answer),
     publishDown: (_device, _kind, { done }) => {
       setImmediate(() => done?.());

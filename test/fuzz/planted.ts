@@ -75,7 +75,9 @@ export const PLANTED_FAULTS: readonly PlantedFault[] = [
         ...REAL_PARTS,
         judge: (submission, context) => {
           const judgement = judge(submission, context);
-          if (judgement.fault?.code !== 'ERR_CBOR_NOT_DETERMINISTIC') return judgement;
+          // Not of births, which the gate opens once more.
+          const isForm = judgement.fault?.code === 'ERR_CBOR_NOT_DETERMINISTIC';
+          if (!isForm || submission.kind === 'birth') return judgement;
           try {
             const options = { strict: false, keepFloats: true } as const;
             return judge(
@@ -97,6 +99,30 @@ export const PLANTED_FAULTS: readonly PlantedFault[] = [
           wrapped(real, (entry, body, onOutcome) => {
             onOutcome({ kind: 'accepted', index: 0, leafHash: new Uint8Array(32) });
             real.appendBatch(entry, body, () => {});
+          }),
+      }),
+  },
+  {
+    what: 'what a gateway carries is recorded as if its leaf had been there',
+    area: () =>
+      envelopesArea({
+        ...REAL_PARTS,
+        evidence: (real) =>
+          wrapped(real, (entry, body, onOutcome) =>
+            real.appendBatch({ ...entry, gateway: null }, body, onOutcome),
+          ),
+      }),
+  },
+  {
+    what: 'a relay is acknowledged before what it carries is durable',
+    area: () =>
+      envelopesArea({
+        ...REAL_PARTS,
+        evidence: (real) =>
+          wrapped(real, (entry, body, onOutcome) => {
+            if (entry.gateway === null) return real.appendBatch(entry, body, onOutcome);
+            onOutcome({ kind: 'accepted', index: 0, leafHash: new Uint8Array(32) });
+            setImmediate(() => real.appendBatch(entry, body, () => {}));
           }),
       }),
   },

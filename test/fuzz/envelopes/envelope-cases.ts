@@ -11,9 +11,14 @@ import { parseEnvelope, type Verify } from '@fieldproof/protocol/envelope';
 import { decodeReject, type Reject } from '@fieldproof/protocol/settlement-messages';
 import type { Chance } from '../chance.ts';
 import { Finding, type Found } from '../finding.ts';
-import { type ExpectedVerdict, ExpectedVerdicts, topicOf } from './expected-verdicts.ts';
+import {
+  type ExpectedLeaf,
+  type ExpectedVerdict,
+  ExpectedVerdicts,
+  topicOf,
+} from './expected-verdicts.ts';
 import { GateBench, type GateParts, type Recorded } from './gate-bench.ts';
-import { hostileBatch, type Submitted } from './hostile-envelopes.ts';
+import { type Author, hostileBatch, type Submitted } from './hostile-envelopes.ts';
 
 const NETWORK = 'fuzznet1';
 const NOW = 1_795_262_400_000;
@@ -24,8 +29,12 @@ const CASES_PER_LOG = 1024;
 
 interface OpenCase {
   readonly number: number;
-  readonly items: readonly (Submitted & ExpectedVerdict)[];
+  readonly items: readonly Item[];
+  /** The key of the gateway that brought all of it, or null. */
+  readonly gateway: Uint8Array | null;
 }
+
+type Item = Submitted & ExpectedVerdict;
 
 export class EnvelopeCases {
   private readonly parts: GateParts;
@@ -53,31 +62,38 @@ export class EnvelopeCases {
     const nonce = chance.bytes(32);
     const made = new Set<string>();
     const others = SIGNERS.filter((other) => other !== signer);
-    const author = { ...{ network: NETWORK, signer, others, nonce, made }, now: NOW };
-    const batch = hostileBatch(author, chance);
-    const { publicKey } = signer;
+    const alike = { network: NETWORK, nonce, made, now: NOW };
     const calculates = chance.oneIn(16);
-    const old = chance.oneIn(3) ? (me + 1) % (SIGNERS.length - 1) : null;
-    const retired = old === null ? null : retiredKey(old, chance);
-    const history = retired && { firstBoot: retired.endBoot, retired: [retired] };
+    // The gate reads the key in the id of a leaf: it has to be one.
+    const leafKey = signerFromSeed(chance.bytes(32)).publicKey;
+    const leafId = deviceIdFromPublicKey(leafKey);
+    // A third of them are gateways. Their leaves are as hostile, and use the nonce of a session that is not theirs.
+    const leaf = chance.oneIn(3) ? aLeaf(leafId, { me, chance, alike, calculates }) : null;
+    const carries = leaf && { id: leafId, carried: leaf.carried };
+    const batch = hostileBatch({ ...alike, signer, others, leaf: carries }, chance);
+    const { keys, context } = keysOf(me, chance);
     const judge = new ExpectedVerdicts(
-      { network: NETWORK, publicKey, retired, at: NOW, made, calculates },
-      nonce,
+      { ...{ network: NETWORK, at: NOW, made, calculates }, ...context },
+      { nonce, leaf: leaf?.expected ?? null },
     );
-    const items = batch.map((submitted) => ({ ...submitted, ...judge.next(submitted) }));
-    this.open.set(hex(deviceKey), { number, items });
+    const items: readonly Item[] = batch.map((each) => ({ ...each, ...judge.next(each) }));
+    const insides = items.flatMap(({ inside }) => inside ?? []);
+    this.open.set(hex(deviceKey), { number, items, gateway: null });
+    this.open.set(hex(leafKey), { number, items: insides, gateway: deviceKey });
 
-    const rejects: Reject[] = [];
+    const rejects = { own: [] as Reject[], leaf: [] as Reject[] };
     const shuffled = chance.oneIn(2) ? new Shuffler(chance) : null;
     const { gate, counters } = bench.gate({
       ...{ network: NETWORK, signer: SIGNERS[4]!, now: NOW, digestOf },
       verify: chance.pick(this.verifiers),
-      deviceKey: (id) =>
-        id === deviceId ? { publicKey, kid: KIDS[me]!, history, standing: 'good' } : null,
+      deviceKey: (id) => (id === deviceId ? keys : id === leafId ? (leaf?.keys ?? null) : null),
+      relayProblem: (of, by) =>
+        of === leafId && by === deviceId ? (leaf?.problem ?? null) : 'not-named',
       mayDiagnose: chance.oneIn(4),
       later: shuffled && ((answer) => shuffled.later(answer)),
-      publishDown: (_device, kind, { envelope, done }) => {
-        if (kind === 'reject') rejects.push(decodeReject(parseEnvelope(envelope).payload));
+      publishDown: (to, kind, { envelope, done }) => {
+        const heard = to === leafId ? rejects.leaf : rejects.own;
+        if (kind === 'reject') heard.push(decodeReject(parseEnvelope(envelope).payload));
         if (chance.oneIn(2)) done?.();
         else setImmediate(() => done?.());
         return true;
@@ -95,15 +111,20 @@ export class EnvelopeCases {
       };
       const { envelope, retain, qos } = item;
       gate.receive(session, { topic: topicOf(item, self), retain, qos, envelope }, () => {
-        acknowledged(index, item.outcome !== 'accepted' || bench.isDurable(item.digest));
+        const isDurable = [item, ...(item.inside ? [item.inside] : [])].every(
+          ({ outcome, digest }) => outcome !== 'accepted' || bench.isDurable(digest),
+        );
+        acknowledged(index, isDurable);
       });
     });
-    checkRejects(items, rejects);
+    checkRejects(items, rejects.own);
+    checkRejects(insides, rejects.leaf);
     const { received, accepted, duplicate, rejected, inFlight } = counters.values();
-    const of = (outcome: string) => items.filter((item) => item.outcome === outcome).length;
+    const all = [...items, ...insides];
+    const of = (outcome: string) => all.filter((item) => item.outcome === outcome).length;
     const [is, be] = [
       [received, accepted, duplicate, rejected, inFlight],
-      [items.length, of('accepted'), of('duplicate'), of('rejected'), 0],
+      [all.length, of('accepted'), of('duplicate'), of('rejected'), 0],
     ].map((list) => list!.join(' '));
     if (is !== be) throw new Finding(`counters: expected ${be}, got ${is}`, describe(items));
     if (session.slots.length > 0)
@@ -120,8 +141,8 @@ export class EnvelopeCases {
       byDevice.set(device, [...(byDevice.get(device) ?? []), recorded]);
     }
     const found: Found[] = [];
-    for (const [device, { number, items }] of this.open) {
-      const message = compareLog(items, byDevice.get(device) ?? []);
+    for (const [device, { number, items, gateway }] of this.open) {
+      const message = compareLog(items, byDevice.get(device) ?? [], gateway);
       byDevice.delete(device);
       if (message !== null) {
         found.push({ area: 'envelopes', number, message, input: describe(items) });
@@ -169,7 +190,12 @@ export class EnvelopeCases {
       finish = resolve;
     });
     // Which boot of a counter was first is settled when that one is durable: settlement.md 2.2.
-    const mustWait = () => items[sent]!.codes.includes('ERR_BOOT_CLONED') && next < sent;
+    // What is inside a relay is recorded before it: what comes behind may be recorded in between.
+    const isCloned = ({ codes, inside }: Item) =>
+      [...codes, ...(inside?.codes ?? [])].includes('ERR_BOOT_CLONED');
+    const mustWait = () =>
+      next < sent &&
+      (isCloned(items[sent]!) || items.slice(next, sent).some(({ inside }) => inside));
     const sendNext = () => {
       const at = sent;
       sent += 1;
@@ -196,6 +222,52 @@ export class EnvelopeCases {
     if (next > items.length) problems.push('acknowledged twice');
     if (problems.length > 0) throw new Finding(`PUBACK: ${problems[0]}`, describe(items));
   }
+}
+
+/** Keys of a device as the gate has them, and as the second judge does; a third has had another one. */
+function keysOf(me: number, chance: Chance) {
+  const { publicKey } = SIGNERS[me]!;
+  const old = chance.oneIn(3) ? (me + 1) % (SIGNERS.length - 1) : null;
+  const retired = old === null ? null : retiredKey(old, chance);
+  const history = retired && { firstBoot: retired.endBoot, retired: [retired] };
+  const keys = { publicKey, kid: KIDS[me]!, history, standing: 'good' as const };
+  return { keys, context: { publicKey, retired } };
+}
+
+/** A leaf with what it has sealed, and what became of its delegation. */
+function aLeaf(
+  id: string,
+  {
+    me,
+    chance,
+    alike,
+    calculates,
+  }: {
+    readonly me: number;
+    readonly chance: Chance;
+    readonly alike: Pick<Author, 'network' | 'nonce' | 'made' | 'now'>;
+    readonly calculates: boolean;
+  },
+) {
+  const own = (me + 1 + chance.int(SIGNERS.length - 2)) % (SIGNERS.length - 1);
+  const signer = SIGNERS[own]!;
+  const others = SIGNERS.filter((other) => other !== signer);
+  const carried = hostileBatch({ ...alike, signer, others, leaf: null }, chance);
+  const { keys, context } = keysOf(own, chance);
+  const verdicts = new ExpectedVerdicts(
+    { ...{ network: NETWORK, at: NOW, made: alike.made, calculates }, ...context },
+    { nonce: null, leaf: null },
+  );
+  const delegation: ExpectedLeaf['delegation'] = chance.oneIn(4)
+    ? chance.pick(['not named', 'expired', 'unknown'])
+    : 'in force';
+  const problems = { 'in force': null, 'not named': 'not-named', expired: 'expired' } as const;
+  return {
+    carried,
+    expected: { id, delegation, verdicts },
+    keys: delegation === 'unknown' ? null : keys,
+    problem: delegation === 'unknown' ? null : problems[delegation],
+  };
 }
 
 /** A key that the device had before: for its first boots, and for a while. */
@@ -254,6 +326,7 @@ export function checkRejects(
 export function compareLog(
   items: readonly (Submitted & ExpectedVerdict)[],
   recorded: readonly Recorded[],
+  gateway: Uint8Array | null = null,
 ): string | null {
   const batches = recorded.flatMap(({ entry, body }) =>
     entry.type === 'batch' ? [{ entry, body }] : [],
@@ -274,7 +347,10 @@ export function compareLog(
       entry.seq === parts!.seq &&
       entry.bootCounter === parts!.bootCounter &&
       hex(entry.bootSeed) === hex(parts!.bootSeed) &&
-      entry.size === envelope.length;
+      entry.size === envelope.length &&
+      (entry.gateway === null
+        ? gateway === null
+        : hex(entry.gateway) === hex(gateway ?? Buffer.of()));
     if (!isSame) return 'log: an entry says other things than its envelope';
   }
   const anchors = recorded.filter(({ entry }) => entry.type === 'time-anchor').length;

@@ -17,6 +17,7 @@ import type { Verifier } from '@fieldproof/broker/gate/verifier';
 import type { Signer } from '@fieldproof/protocol/envelope';
 import { FrameReader } from '@fieldproof/protocol/frame';
 import { decodeEvidenceEntry, type EvidenceEntry } from '@fieldproof/protocol/log-entries';
+import type { RelayProblem } from '@fieldproof/protocol/registry-device';
 import { MemoryFiles } from '../../broker/evidence/memory-files.ts';
 import { ORIGIN, sign } from '../../broker/evidence/open-log.ts';
 
@@ -72,6 +73,7 @@ export class GateBench {
     readonly signer: Signer;
     readonly verify: JudgeContext['verify'];
     readonly deviceKey: (deviceId: string) => DeviceKey | null;
+    readonly relayProblem: (leaf: string, gateway: string) => RelayProblem | null;
     readonly publishDown: PublishDown;
     readonly mayDiagnose: boolean;
     readonly now: number;
@@ -99,22 +101,24 @@ export class GateBench {
       isOnline: () => false,
     });
     // In place of the registry: what is quarantined is so at once.
-    const quarantined: BootName[] = [];
+    const quarantined = new Map<string, BootName[]>();
+    const quarantine = (device: string, boot: BootName) =>
+      quarantined.set(device, [...(quarantined.get(device) ?? []), boot]);
     const clones = new CloneWatch({
       recordedBoots: () => [],
-      rightsOf: () => ({ quarantined, released: [] }),
+      rightsOf: (device) => ({ quarantined: quarantined.get(device) ?? [], released: [] }),
     });
     const gate = new Gate({
       ...{ network, signer, evidence, verifier, counters, receipts, publishDown, deviceKey, now },
       clones,
       rates: { take: () => null, refused: () => {} },
-      relayProblem: () => 'not-named',
+      relayProblem: options.relayProblem,
       suspendedUntil: () => null,
       mayDiagnose: () => options.mayDiagnose,
-      onClone: (_device, { boot }) => quarantined.push(boot),
+      onClone: (device, { boot }) => quarantine(device, boot),
       onFreshBirth: async (device, boot) => {
         const { clone } = clones.freshBirth(device, boot);
-        if (clone !== null) quarantined.push(clone.boot);
+        if (clone !== null) quarantine(device, clone.boot);
       },
       onAccepted: () => {},
     });

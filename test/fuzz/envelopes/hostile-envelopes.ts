@@ -4,7 +4,7 @@ import type { Signer } from '@fieldproof/protocol/envelope';
 import { UP_KINDS, type UpKind } from '@fieldproof/protocol/topics';
 import type { Chance } from '../chance.ts';
 import { bstr, type Node, writeNode } from './cbor-tree.ts';
-import { goodLetter, type Letter, sealLetter } from './letters.ts';
+import { goodLetter, type Inside, type Letter, sealLetter } from './letters.ts';
 import { mutateTree } from './tree-mutations.ts';
 
 /** One PUBLISH. */
@@ -28,6 +28,8 @@ export interface Author {
   readonly nonce: Uint8Array;
   readonly now: number;
   readonly made: Set<string>;
+  /** Of a gateway: its leaf, and what that has sealed. */
+  readonly leaf: { readonly id: string; readonly carried: readonly Submitted[] } | null;
 }
 
 interface Boot {
@@ -71,7 +73,8 @@ interface Scene {
 }
 
 function one(author: Author, scene: Scene, chance: Chance): Submitted {
-  const kind = chance.oneIn(3) ? 'telemetry' : chance.pick(KINDS);
+  const isRelay = author.leaf !== null && chance.oneIn(2);
+  const kind = isRelay ? 'relay' : chance.oneIn(3) ? 'telemetry' : chance.pick(KINDS);
   const seq = chance.oneIn(8) ? chance.odd() : scene.boot.seq++;
   const { bootCounter, bootSeed } = scene.boot;
   const { network, signer, now, made } = author;
@@ -85,6 +88,7 @@ function one(author: Author, scene: Scene, chance: Chance): Submitted {
     seq,
     nonce,
     now,
+    inside: author.leaf && (() => insideOf(author.leaf!, chance)),
   };
   const letter = () => goodLetter(fields, chance);
   const sealed = (what: Letter, by = signer) => sealLetter(what, { signer: by, made });
@@ -169,6 +173,12 @@ function one(author: Author, scene: Scene, chance: Chance): Submitted {
   fields.bootCounter = chance.oneIn(2) ? bootCounter : chance.pick([0, 2 ** 32 - 1, 2 ** 31]);
   fields.bootSeed = chance.bytes(4);
   return send('other boot', sealed(letter()));
+}
+
+/** Mostly what the leaf has sealed, under its kind. */
+function insideOf({ id, carried }: NonNullable<Author['leaf']>, chance: Chance): Inside {
+  const { envelope, kind } = chance.pick(carried);
+  return { leaf: id, kind: chance.oneIn(8) ? chance.pick(KINDS) : kind, envelope };
 }
 
 /** A signature that is none, or another for the same message. */

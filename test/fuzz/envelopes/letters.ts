@@ -39,6 +39,15 @@ export interface LetterFields {
   readonly nonce: Uint8Array | null;
   /** Unix ms. */
   readonly now: number;
+  /** What a gateway has to carry; else it carries junk. */
+  readonly inside: (() => Inside) | null;
+}
+
+/** What is in a relay. */
+export interface Inside {
+  readonly leaf: string;
+  readonly kind: string;
+  readonly envelope: Uint8Array;
 }
 
 /** Profiles and metrics that readings are about. */
@@ -96,7 +105,7 @@ function payloadOf(
   return { contentType: 60, payload: messageOf(fields, chance) };
 }
 
-function messageOf({ kind, nonce, ...boot }: LetterFields, chance: Chance): Node {
+function messageOf({ kind, nonce, inside, ...boot }: LetterFields, chance: Chance): Node {
   if (kind === 'birth') {
     return sortedMap({
       nonce: nonce === null ? nil() : bstr(nonce),
@@ -129,9 +138,13 @@ function messageOf({ kind, nonce, ...boot }: LetterFields, chance: Chance): Node
     return sortedMap({ gaps: array(...gaps) });
   }
   if (kind === 'relay') {
+    if (inside !== null && !chance.oneIn(6)) {
+      const carried = inside();
+      return array(tstr(carried.leaf), tstr(carried.kind), bstr(carried.envelope));
+    }
     const leaf = `z6Mk${chance.pick(['a', 'b'])}${'1'.repeat(43)}`;
-    const inside = chance.pick(['telemetry', 'event', 'relay', 'receipt']);
-    return array(tstr(leaf), tstr(inside), bstr(chance.bytes(chance.int(200))));
+    const of = chance.pick(['telemetry', 'event', 'relay', 'receipt']);
+    return array(tstr(leaf), tstr(of), bstr(chance.bytes(chance.int(200))));
   }
   if (kind === 'event') {
     const detail = map(tstr('n'), uint(chance.odd()));

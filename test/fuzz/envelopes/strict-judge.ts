@@ -10,6 +10,7 @@ import { decodeBirth, decodeEvent, decodeGap } from '@fieldproof/protocol/messag
 import { decodeTelemetry } from '@fieldproof/protocol/readings-decode';
 import { decodeSenmlCbor } from '@fieldproof/protocol/senml-cbor';
 import { readingsFromSenml } from '@fieldproof/protocol/senml-readings';
+import type { UpKind } from '@fieldproof/protocol/topics';
 import { Point } from '@noble/ed25519';
 import { array, bstr, type Node, readStrict, tstr, writeNode } from './cbor-tree.ts';
 import { type StrictEdgeResult, strictEdgeResult } from './edge-result-judge.ts';
@@ -53,6 +54,7 @@ export interface StrictContext {
 const L = Point.CURVE().n;
 const MAX_BYTES = 60_000;
 const MAX_RELAY_BYTES = 60_400;
+const LEAF_KINDS = ['birth', 'telemetry', 'result', 'event', 'gap'] as const;
 
 /** Judges an envelope, all but what depends on the log. */
 export function strictVerdict(
@@ -68,10 +70,36 @@ export function strictVerdict(
   return { verdict: isPayload(parts, context) ? 'good' : 'payload', parts };
 }
 
+/** messages.md 6.1; null when the payload is not so. Items at the end are left out: topics.md section 4. */
+export function strictRelay(
+  payload: Uint8Array,
+): { readonly leaf: string; readonly kind: UpKind; readonly envelope: Uint8Array } | null {
+  const node = tryRead(payload);
+  if (node === null || node.major !== 4 || node.items!.length < 3) return null;
+  const [leaf, kind, envelope] = node.items as [Node, Node, Node];
+  if (leaf.major !== 3 || kind.major !== 3 || envelope.major !== 2) return null;
+  const text = ({ bytes }: Node) => Buffer.from(bytes!).toString('utf8');
+  if (!/^z6Mk[1-9A-HJ-NP-Za-km-z]{44}$/.test(text(leaf))) return null;
+  const inside = LEAF_KINDS.find((each) => each === text(kind));
+  if (inside === undefined || envelope.bytes!.length > MAX_BYTES) return null;
+  return { leaf: text(leaf), kind: inside, envelope: envelope.bytes! };
+}
+
+/** Whether it is signed by a key of the device, be it one that does not sign this boot, or none any more. */
+export function isOfTheDevice(parts: StrictParts, context: StrictContext): boolean {
+  const { publicKey, retired } = context;
+  const keys = [publicKey, ...(retired === null ? [] : [retired.publicKey])];
+  const key = keys.find((each) => namesKey(parts.kid, each));
+  return key !== undefined && isSigned(parts, { ...context, publicKey: key });
+}
+
+function namesKey(kid: Uint8Array, key: Uint8Array): boolean {
+  return createHash('sha256').update(key).digest().subarray(0, 8).equals(kid);
+}
+
 /** The key that signs the boot: registry.md 3.2. */
 function keyOf({ kid, bootCounter }: StrictParts, context: StrictContext): Uint8Array | null {
-  const names = (key: Uint8Array) =>
-    createHash('sha256').update(key).digest().subarray(0, 8).equals(kid);
+  const names = (key: Uint8Array) => namesKey(kid, key);
   const { publicKey, retired, at } = context;
   if (names(publicKey))
     return retired === null || bootCounter >= retired.endBoot ? publicKey : null;
@@ -198,8 +226,9 @@ function isPayload(parts: StrictParts, { kind, at }: StrictContext): boolean {
     if (kind === 'telemetry' || (kind === 'result' && contentType !== 60)) {
       return areReadings(parts, at);
     }
-    // Whether it may be relayed is for who knows the leaf and its delegation: here nobody has named anybody.
-    if (contentType !== 60 || kind === 'relay') return false;
+    if (contentType !== 60) return false;
+    // Whether it may be relayed is for who knows the leaf and its delegation.
+    if (kind === 'relay') return strictRelay(payload) !== null;
     if (kind === 'birth') decodeBirth(payload);
     else if (kind === 'event') decodeEvent(payload);
     else if (kind === 'gap') decodeGap(payload);

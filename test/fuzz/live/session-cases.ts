@@ -71,10 +71,11 @@ export async function hostileSession(
   const now = Date.now();
   const made = new Set<string>();
   const others = [other.signer, broker.newDevice().signer];
-  const batch = hostileBatch({ network, signer, others, nonce, now, made }, chance);
+  const author = { network, signer, others, nonce, now, made, leaf: null };
+  const batch = hostileBatch(author, chance);
   const { publicKey } = signer;
   const context = { network, publicKey, retired: null, at: now, made, calculates: true };
-  const judge = new ExpectedVerdicts(context, nonce);
+  const judge = new ExpectedVerdicts(context, { nonce, leaf: null });
   const items: Sent[] = batch.map((submitted) => ({ ...submitted, ...judge.next(submitted) }));
   const rejects: Reject[] = [];
   let settledCount = 0;
