@@ -11,6 +11,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { startTestBroker, type TestBroker } from '../broker/support/broker.ts';
 import { type FakeClock, fakeClock } from '../device-agent/fake-clock.ts';
 import { agentCli } from '../support/agent-cli.ts';
+import { until } from '../support/until.ts';
 
 const HEARTBEAT_MS = 50_000;
 const PHRASE = 'legal winner thank year wave sausage worth useful legal winner thank yellow';
@@ -42,10 +43,13 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** Moves time, and gives the sockets a moment of the real one. */
+/** Moves time, and gives the sockets a moment of the real one, and the broker's threads as long as they need. */
 async function step(ms = 500): Promise<void> {
   await clock.advance(ms);
   await new Promise((resolve) => setTimeout(resolve, 15));
+  const { running } = broker;
+  const isDecided = () => running.status().verdicts.inFlight === 0;
+  await until('the broker has decided', isDecided, { everyMs: 2 });
 }
 
 /** Moves time until something holds. @returns how much has passed. */

@@ -287,12 +287,19 @@ describe('keep alive', () => {
   });
 
   test('any packet counts, not only PINGREQ', async () => {
-    const client = await plain.client({ keepalive: 1 });
-    for (let i = 0; i < 4; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      client.send(publishPacket('keepalive', 'x'));
+    // Again with another client, if this machine did not let one speak in time.
+    for (let isInTime = false; !isInTime; ) {
+      const client = await plain.client({ keepalive: 1 });
+      isInTime = true;
+      let spoke = performance.now();
+      for (const end = spoke + 2000; spoke < end && isInTime; ) {
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        isInTime = performance.now() - spoke < 1000;
+        spoke = performance.now();
+        client.send(publishPacket('keepalive', 'x'));
+      }
+      if (isInTime) await client.ping();
     }
-    await client.ping();
   });
 });
 
