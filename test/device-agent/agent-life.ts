@@ -226,7 +226,10 @@ export async function live(life: AgentLife): Promise<void> {
   await life.seal(5000);
   await life.sync();
   await life.settle([[0, 9]]);
-  for (let seq = 6; seq < 9; seq += 1) await life.seal(4000);
+  // Most of a full front is settled: it is tidied while something waits there.
+  for (let seq = 6; seq < 10; seq += 1) await life.seal(4000);
+  await life.settle([[0, 8]]);
+  for (let seq = 10; seq < 13; seq += 1) await life.seal(4000);
   await life.clock.advance(6000);
   await life.spill();
 }

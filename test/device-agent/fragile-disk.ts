@@ -41,9 +41,12 @@ export class FragileDisk implements Disk {
   #folders = new Set<string>();
   readonly #nameChanges = new Map<string, NameChange[]>();
   readonly #volatile: string;
+  readonly #isVolatileCounted: boolean;
 
-  constructor(options: { readonly volatile?: string } = {}) {
+  /** @param options.isVolatileCounted - whether operations below `volatile` are numbered too, for the death of a process. */
+  constructor(options: { readonly volatile?: string; readonly isVolatileCounted?: boolean } = {}) {
     this.#volatile = options.volatile ?? '/run/';
+    this.#isVolatileCounted = options.isVolatileCounted ?? false;
   }
 
   /** What is there when the power comes back. @param chance - numbers from 0 to below 1. */
@@ -203,7 +206,7 @@ export class FragileDisk implements Disk {
   #fate(what: string): 'pass' | 'EIO' | 'ENOSPC' | 'EROFS' | 'CUT' {
     this.#alive();
     // The memory-backed folder has no card that could fail.
-    if (what.includes(` ${this.#volatile}`)) return 'pass';
+    if (!this.#isVolatileCounted && what.includes(` ${this.#volatile}`)) return 'pass';
     this.operations += 1;
     const fate = this.plan(this.operations, what);
     if (fate !== 'cut') return fate;

@@ -107,6 +107,25 @@ describe.each(MODES)('with front $isFronted, fsync $fsync', (mode) => {
   );
 });
 
+test('the process may die at every operation, also those in memory: nothing that was sealed is lost', async () => {
+  const mode = { isFronted: true, fsync: 'interval' } as const;
+  const whole = new FragileDisk({ isVolatileCounted: true });
+  await live(new AgentLife({ disk: whole, ...mode }));
+  for (let at = 1; at <= whole.operations; at += 1) {
+    const disk = new FragileDisk({ isVolatileCounted: true });
+    disk.plan = (operation) => (operation === at ? 'cut' : 'pass');
+    const life = new AgentLife({ disk, ...mode });
+    await live(life).catch(() => {});
+    // What was on its way when it died is nobody's promise.
+    const kept = [...life.kept];
+    life.disk = disk.afterKill();
+    await life.start();
+    const found = await life.handedOut();
+    expect([at, kept.filter((key) => !found.has(key))]).toEqual([at, []]);
+    expect(life.lossesAreTold()).toBe(true);
+  }
+});
+
 test('a process that dies loses nothing that was sealed, with a front too', async () => {
   const disk = new FragileDisk();
   const life = new AgentLife({ disk, isFronted: true, fsync: 'interval' });
