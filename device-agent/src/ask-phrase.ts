@@ -34,7 +34,15 @@ async function fromTerminal(
   const lines = createInterface({ input, output, terminal: true });
   try {
     return await new Promise((resolve) => {
-      lines.once('line', resolve);
+      const answers: string[] = [];
+      lines.on('line', (line) => {
+        answers.push(line);
+        // Words that were written down in two lines are pasted at once: the rest is on its way through readline now.
+        if (answers.length === 1)
+          setImmediate(() =>
+            resolve([...answers, lines.line].filter((part) => part !== '').join(' ')),
+          );
+      });
       lines.once('SIGINT', () => resolve(''));
       lines.once('close', () => resolve(''));
     });

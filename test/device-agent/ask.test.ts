@@ -1,5 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { asker } from '@fieldproof/device-agent/ask';
+import { askPhrase } from '@fieldproof/device-agent/ask-phrase';
 import { expect, test } from '@jest/globals';
 
 /** A terminal at which somebody types. */
@@ -31,6 +32,17 @@ test('lines that are pasted at once are one answer, whether the last one ends or
   const second = ask('Join line: ');
   input.write('fieldproof://host:1/net\r?root=x');
   expect(await second).toBe('fieldproof://host:1/net\n?root=x');
+});
+
+test('words that are pasted in two lines are one phrase, which nobody sees', async () => {
+  const { input, output } = terminal();
+  let asked = '';
+  const phrase = askPhrase(input as unknown as NodeJS.ReadStream, (text) => {
+    asked += text;
+  });
+  input.write('legal winner thank\ryear wave sausage\r');
+  expect(await phrase).toBe('legal winner thank year wave sausage');
+  expect(asked + String(output.read() ?? '')).not.toContain('legal');
 });
 
 test('leaving gives no answer', async () => {
