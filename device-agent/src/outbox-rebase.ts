@@ -9,7 +9,14 @@
  */
 
 import { dirname } from 'node:path';
-import { parseEnvelope, type Signer, seal, upAad } from '@fieldproof/protocol/envelope';
+import {
+  MAX_ENVELOPE_BYTES,
+  MAX_RELAY_BYTES,
+  parseEnvelope,
+  type Signer,
+  seal,
+  upAad,
+} from '@fieldproof/protocol/envelope';
 import { decodeGap, encodeGap } from '@fieldproof/protocol/messages';
 import type { Boot } from './boot.ts';
 import { type Disk, systemDisk } from './disk.ts';
@@ -91,7 +98,8 @@ function sealAgain(
   { network, signer, moved }: RebaseOptions,
 ): EnvelopeRecord {
   const { boot, seq, kind, bytes } = record;
-  const { stamp, contentType, payload } = parseEnvelope(bytes);
+  const maxBytes = kind === 'relay' ? MAX_RELAY_BYTES : MAX_ENVELOPE_BYTES;
+  const { stamp, contentType, payload } = parseEnvelope(bytes, maxBytes);
   const next = moved(boot);
   if (next === boot || stamp === null) return record;
   const resealed = seal({
@@ -100,6 +108,7 @@ function sealAgain(
     externalAad: upAad(network, kind),
     signer,
     stamp: { ...stamp, bootCounter: next.counter },
+    maxBytes,
   });
   return { boot: next, seq, kind, bytes: resealed };
 }
