@@ -1,6 +1,4 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
-import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { metricsOf } from '@fieldproof/device-agent/sensors/lorawan-metrics';
@@ -8,7 +6,8 @@ import { decodeChirpstack, decodeTtn } from '@fieldproof/device-agent/sensors/lo
 import type { RejectReason, Sample } from '@fieldproof/device-agent/sensors/sensor';
 import { isMetric } from '@fieldproof/protocol/readings-sink';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { Aedes } from 'aedes';
+import type { Aedes } from 'aedes';
+import { type MqttServer, startMqttServer } from '../../support/mqtt-server.ts';
 import { fakeClock, until } from '../fake-clock.ts';
 import { createSensor } from './run-driver.ts';
 
@@ -27,25 +26,19 @@ const cases = [
 ];
 
 describe('LoRaWAN uplinks', () => {
+  let server: MqttServer;
   let broker: Aedes;
-  let server: Server;
   let url: string;
   let dataDir: string;
   let rejects: [RejectReason, string][];
   let got: Sample[];
   let stop: AbortController;
   let run: Promise<unknown> | undefined;
-  const sockets = new Set<Socket>();
 
   beforeAll(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'agent-lorawan-'));
-    broker = await Aedes.createBroker();
-    server = createServer((socket) => {
-      sockets.add(socket);
-      broker.handle(socket);
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    url = `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    server = await startMqttServer();
+    ({ broker, url } = server);
   });
   beforeEach(() => {
     rejects = [];
@@ -57,9 +50,7 @@ describe('LoRaWAN uplinks', () => {
     await run;
   });
   afterAll(async () => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-    await new Promise<void>((resolve) => broker.close(resolve));
+    await server.close();
     await rm(dataDir, { recursive: true });
   });
 

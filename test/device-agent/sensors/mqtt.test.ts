@@ -1,12 +1,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
-import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packetGuard } from '@fieldproof/device-agent/sensors/mqtt-packet-guard';
 import type { Reading, RejectReason } from '@fieldproof/device-agent/sensors/sensor';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { Aedes } from 'aedes';
+import type { Aedes } from 'aedes';
+import { type MqttServer, startMqttServer } from '../../support/mqtt-server.ts';
 import { fakeClock, until } from '../fake-clock.ts';
 import { createSensor } from './run-driver.ts';
 
@@ -31,9 +30,8 @@ const TOPICS = [
 ];
 
 describe('the mqtt sensor', () => {
+  let server: MqttServer;
   let broker: Aedes;
-  let server: Server;
-  let sockets: Set<Socket>;
   let url: string;
   let dataDir: string;
   let rejects: [RejectReason, string][];
@@ -44,7 +42,8 @@ describe('the mqtt sensor', () => {
   beforeAll(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'agent-mqtt-'));
     await writeFile(join(dataDir, 'password'), 'hush\n');
-    broker = await Aedes.createBroker();
+    server = await startMqttServer();
+    ({ broker, url } = server);
     broker.authenticate = (_client, user, password, done) =>
       done(
         null,
@@ -52,13 +51,6 @@ describe('the mqtt sensor', () => {
       );
     broker.authorizeSubscribe = (_client, packet, done) =>
       done(null, packet.topic === 'forbidden' ? null : packet);
-    sockets = new Set();
-    server = createServer((socket) => {
-      sockets.add(socket);
-      broker.handle(socket);
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    url = `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`;
   });
   beforeEach(() => {
     rejects = [];
@@ -70,9 +62,7 @@ describe('the mqtt sensor', () => {
     await run;
   });
   afterAll(async () => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-    await new Promise<void>((resolve) => broker.close(resolve));
+    await server.close();
     await rm(dataDir, { recursive: true });
   });
 
@@ -160,7 +150,7 @@ describe('the mqtt sensor', () => {
 
   test('a packet that announces hundreds of megabytes ends the connection', async () => {
     await open();
-    for (const socket of sockets)
+    for (const socket of server.sockets)
       if (!socket.destroyed) socket.write(Buffer.from('30ffffff7f', 'hex'));
     expect(await run).toMatchObject({ code: 'ERR_AGENT_SENSOR' });
     expect(rejects.map(([why]) => why)).toEqual(['too-long']);
@@ -199,7 +189,7 @@ describe('the mqtt sensor', () => {
 
   test('a connection that ends is an error, so that the sampler comes back', async () => {
     await open();
-    for (const socket of sockets) socket.destroy();
+    for (const socket of server.sockets) socket.destroy();
     expect(await run).toMatchObject({ code: 'ERR_AGENT_SENSOR' });
   });
 
