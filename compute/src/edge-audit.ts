@@ -8,6 +8,7 @@ import {
   decodeEdgeResult,
   type EdgeResult,
   type EdgeStream,
+  MAX_RAW_INSTANTS,
 } from '@fieldproof/protocol/edge-result';
 import {
   type Hasher,
@@ -80,7 +81,8 @@ class Difference extends Error {
   readonly difference: EdgeDifference;
 
   constructor(difference: EdgeDifference, message: string) {
-    super(message);
+    // Units are texts of the device that is audited.
+    super(message.replace(/[\p{Cc}\p{Cf}]/gu, '\uFFFD'));
     this.difference = difference;
   }
 }
@@ -134,31 +136,42 @@ function audit(evidence: EdgeEvidence, hasher: Hasher): ReadonlyMap<string, Uint
   const root = rootFromLeafHashes(chunks.map(({ bytes }) => hasher.leafHash(bytes)));
   if (!equalBytes(root, raw.root))
     throw new Difference('root', 'root: the chunks have another one');
-  const runs = joined(chunks, evidence);
-  expectThat('streams', namesOf(streams), namesOf(runs));
-  const expected = new Map<string, number>();
-  const after = new Map<string, Uint8Array>();
   // Times of a result without a clock bound count from its sealing.
   const shiftUs = evidence.boundMs === null ? -1000 * evidence.bootMs : 0;
+  const spans = spansOf(chunks, evidence);
+  expectThat('streams', namesOf(streams), [...spans.keys()].sort().join(', '));
+  const running = new Map<string, { pipeline: EdgePipeline; names: readonly [string, string][] }>();
   for (const stream of streams) {
     const name = nameOf(stream);
-    const run = runs.find((each) => nameOf(each) === name)!;
+    const { unit, count, firstUs, lastUs } = spans.get(name)!;
     const definition = readDefinition(stream, name);
-    expectThat('count', run.timesUs.length, stream.count, name);
-    expectThat('from', Math.min(...ends(run)) + shiftUs, stream.fromUs, name);
-    expectThat('to', Math.max(...ends(run)) + shiftUs, stream.toUs, name);
-    const pipeline = openPipeline(stream, definition, states.get(name));
-    const outputs = edgeOutputs(definition, run.unit);
+    expectThat('count', count, stream.count, name);
+    expectThat('from', firstUs + shiftUs, stream.fromUs, name);
+    expectThat('to', lastUs + shiftUs, stream.toUs, name);
+    const names = edgeOutputs(definition, unit).map((output): [string, string] => [
+      output.suffix === '' ? name : `${name}.${output.suffix}`,
+      output.unit,
+    ]);
+    running.set(name, { pipeline: openPipeline(stream, definition, states.get(name)), names });
+  }
+  const claimed = claimedReadings(decoded);
+  for (const run of runsOf(chunks)) {
+    const { pipeline, names } = running.get(nameOf(run))!;
     for (const [i, timeUs] of run.timesUs.entries()) {
       pipeline.push(timeUs, run.values[i]!, (output, atUs, value) => {
-        const { suffix, unit } = outputs[output]!;
-        const metric = suffix === '' ? name : `${name}.${suffix}`;
-        expected.set(readingKey(metric, unit, atUs + shiftUs), value);
+        const key = readingKey(...names[output]!, atUs + shiftUs);
+        const got = claimed.get(key);
+        if (!Object.is(got, value)) {
+          throw new Difference('readings', `${key}: expected ${value}, got ${got ?? 'none'}`);
+        }
+        claimed.delete(key);
       });
     }
-    after.set(name, pipeline.save());
   }
-  compareReadings(decoded, expected);
+  for (const [key, value] of claimed) {
+    throw new Difference('readings', `${key}: expected none, got ${value}`);
+  }
+  const after = new Map([...running].map(([name, { pipeline }]) => [name, pipeline.save()]));
   for (const stream of streams) {
     const name = nameOf(stream);
     if (!equalBytes(edgeStateDigest(after.get(name)!), stream.after)) {
@@ -168,28 +181,49 @@ function audit(evidence: EdgeEvidence, hasher: Hasher): ReadonlyMap<string, Uint
   return after;
 }
 
-/** The instants of all chunks, one run for each stream. */
-function joined(
+/** What all chunks hold of a stream. */
+interface Span {
+  readonly unit: string;
+  count: number;
+  /** Least and greatest time; chunks are each in order, but a later one may begin before. */
+  firstUs: number;
+  lastUs: number;
+}
+
+/** By name. The instants themselves are not kept: whoever hands out chunks may hand out many. */
+function spansOf(
   chunks: readonly RawChunk[],
   { boundMs }: Pick<EdgeEvidence, 'boundMs'>,
-): readonly RawRun[] {
-  const streams = new Map<string, { timesUs: number[]; values: number[] } & RawRun>();
-  for (const { number, bytes } of chunks) {
-    for (const run of attempt('chunk', () => decodeRawChunk(bytes))) {
-      if (run.timesUs.some((time) => isAbsolute(time) !== (boundMs !== null))) {
-        throw new Difference('chunk', `chunk ${number}: its times are on another time line`);
-      }
-      const name = nameOf(run);
-      const stream = streams.get(name) ?? { ...run, timesUs: [], values: [] };
-      if (stream.unit !== run.unit) {
-        throw new Difference('chunk', `chunk ${number}: ${name} has two units`);
-      }
-      stream.timesUs.push(...run.timesUs);
-      stream.values.push(...run.values);
-      streams.set(name, stream);
+): ReadonlyMap<string, Span> {
+  const spans = new Map<string, Span>();
+  let instants = 0;
+  for (const run of runsOf(chunks)) {
+    const name = nameOf(run);
+    instants += run.timesUs.length;
+    if (instants > MAX_RAW_INSTANTS) {
+      throw new Difference('chunk', `chunk ${run.number}: more than ${MAX_RAW_INSTANTS} instants`);
     }
+    if (run.timesUs.some((time) => isAbsolute(time) !== (boundMs !== null))) {
+      throw new Difference('chunk', `chunk ${run.number}: its times are on another time line`);
+    }
+    let span = spans.get(name);
+    if (span === undefined) {
+      span = { unit: run.unit, count: 0, firstUs: run.timesUs[0]!, lastUs: run.timesUs[0]! };
+      spans.set(name, span);
+    } else if (span.unit !== run.unit) {
+      throw new Difference('chunk', `chunk ${run.number}: ${name} has two units`);
+    }
+    span.count += run.timesUs.length;
+    span.firstUs = Math.min(span.firstUs, run.timesUs[0]!);
+    span.lastUs = Math.max(span.lastUs, run.timesUs.at(-1)!);
   }
-  return [...streams.values()];
+  return spans;
+}
+
+function* runsOf(chunks: readonly RawChunk[]): Generator<RawRun & { readonly number: number }> {
+  for (const { number, bytes } of chunks) {
+    for (const run of attempt('chunk', () => decodeRawChunk(bytes))) yield { ...run, number };
+  }
 }
 
 function readDefinition({ definition }: EdgeStream, name: string): EdgeDefinition {
@@ -216,21 +250,17 @@ function openPipeline(
   return attempt('before', () => new EdgePipeline(definition, state ?? undefined));
 }
 
-function compareReadings(decoded: DecodedReadings, expected: Map<string, number>): void {
-  for (const run of decoded.runs) {
+/** What the result says came out, by name, unit and time. */
+function claimedReadings({ runs, timesUs, values }: DecodedReadings): Map<string, number> {
+  const claimed = new Map<string, number>();
+  for (const run of runs) {
     for (let i = run.start; i < run.end; i++) {
-      const key = readingKey(nameOf(run), run.unit, decoded.timesUs[i]!);
-      const value = expected.get(key);
-      if (value === undefined || !Object.is(value, decoded.values[i])) {
-        const got = `${decoded.values[i]}`;
-        throw new Difference('readings', `${key}: expected ${value ?? 'none'}, got ${got}`);
-      }
-      expected.delete(key);
+      const key = readingKey(nameOf(run), run.unit, timesUs[i]!);
+      if (claimed.has(key)) throw new Difference('readings', `${key}: expected once, got twice`);
+      claimed.set(key, values[i] as number);
     }
   }
-  for (const [key, value] of expected) {
-    throw new Difference('readings', `${key}: expected ${value}, got none`);
-  }
+  return claimed;
 }
 
 function readingKey(name: string, unit: string, timeUs: number): string {
@@ -251,16 +281,6 @@ function namesOf(
   streams: readonly { readonly profile: string; readonly metric: string }[],
 ): string {
   return streams.map(nameOf).sort().join(', ');
-}
-
-/** Least and greatest time; chunks are each in order, but a later one may begin before. */
-function ends({ timesUs }: RawRun): [number, number] {
-  let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-  for (const time of timesUs) {
-    min = Math.min(min, time);
-    max = Math.max(max, time);
-  }
-  return [min, max];
 }
 
 function expectThat<T extends number | string>(

@@ -30,6 +30,8 @@ export const CONTENT_TYPE_EDGE_RESULT = 65002;
 export const MAX_EDGE_STREAMS = 64;
 /** Chunks of one result. */
 export const MAX_EDGE_CHUNKS = 65_536;
+/** Raw instants of one result: an auditor computes all of them again, and a chunk may hold thousands in few bytes. */
+export const MAX_RAW_INSTANTS = 1_000_000;
 /** Bytes of one definition (edge-functions.md 3). */
 export const MAX_DEFINITION_BYTES = 4096;
 
@@ -126,6 +128,10 @@ export function decodeEdgeResult(
   const streams = rows.map((row, i) => decodeStream(row, `streams[${i}]`));
   const names = new Set(streams.map(({ profile, metric }) => `${profile}/${metric}`));
   if (names.size < streams.length) throw malformed('streams: expected each stream once');
+  const instants = streams.reduce((sum, { count }) => sum + count, 0);
+  if (instants > MAX_RAW_INSTANTS) {
+    throw malformed(`streams: expected at most ${MAX_RAW_INSTANTS} raw instants, got ${instants}`);
+  }
   sink.reset();
   if (readings.length > 0) decodeTelemetry(readings, format, sink);
   checkNames(sink, streams);

@@ -21,6 +21,7 @@ import {
   encodeEdgeResult,
 } from '@fieldproof/protocol/edge-result';
 import { portableHasher, rootFromLeafHashes } from '@fieldproof/protocol/merkle';
+import { nativeHasher } from '@fieldproof/protocol/merkle-node';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { REPOSITORY } from '../support/repository.ts';
@@ -213,6 +214,35 @@ describe('the audit', () => {
     expect(differenceOf({ ...first, boundMs: null })).toBe('chunk');
     expect(differenceOf({ ...unsynced, bootMs: unsynced.bootMs + 1 })).toBe('from');
     expect(differenceOf({ ...unsynced, boundMs: 20 })).toBe('chunk');
+  });
+
+  test('takes no more instants than a result may have, and shows no escape sequences', () => {
+    const fromUs = 1_795_262_400_000_000;
+    const timesUs = Array.from({ length: 5000 }, (_, i) => fromUs + i * 20_000);
+    const name = { profile: 'air', metric: 'temp', unit: '\u009b2J\u202e' };
+    const chunk = writeColumns([{ ...name, timesUs, values: timesUs.map(() => 1) }]);
+    /** So many equal chunks, from which nothing is said to come out. */
+    const messageOf = (length: number): string | undefined => {
+      const chunks = Array.from({ length }, (_, number) => ({ number, bytes: chunk }));
+      const leaf = nativeHasher.leafHash(chunk);
+      const root = rootFromLeafHashes(Array<Uint8Array>(length).fill(leaf), nativeHasher);
+      const stream = {
+        ...decodeEdgeResult(first.result).streams[0]!,
+        ...{ fromUs, toUs: timesUs.at(-1)!, before: null, count: Math.min(5000 * length, 1e6) },
+      };
+      const result = encodeEdgeResult({
+        ...{ format: 65_001, readings: new Uint8Array(), streams: [stream] },
+        raw: { from: 0, to: length - 1, root },
+      });
+      const states = new Map([['air/temp', null]]);
+      const evidence = { result, bootMs: 0, boundMs: 20, chunks, states };
+      const verdict = auditEdgeResult(evidence, nativeHasher);
+      return verdict.ok ? undefined : verdict.message;
+    };
+    expect(messageOf(201)).toBe('chunk 200: more than 1000000 instants');
+    expect(messageOf(1)).toMatch(
+      /^air\/temp\.mean "\ufffd2J\ufffd" at \d+ µs: expected 1, got none$/,
+    );
   });
 
   test('shows one chunk to be in the range without the others', () => {

@@ -104,6 +104,7 @@ describe('refused is', () => {
     ['a relative time of nine years', withStream({ 2: -(2 ** 28) * 1e6 })],
     ['a time with a fraction', withStream({ 2: 0.5 })],
     ['no instants', withStream({ 4: 0 })],
+    ['more than a million instants', withStream({ 4: 1_000_001 })],
     ['a state that is no hash', withStream({ 5: 'x' })],
     ['no state after', withStream({ 6: null })],
   ])('%s', (_name, payload) => {

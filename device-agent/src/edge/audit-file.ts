@@ -65,8 +65,8 @@ export function encodeAuditFile({ record: kept, chunks, states }: KeptResult): U
  * @throws {AgentError} ERR_AGENT_RAW_CONTRADICTED with the first difference; also for what is no audit file.
  */
 export function verifyAuditFile(content: Uint8Array): AuditFileSummary {
+  const file = readAuditFile(content);
   try {
-    const file = auditFile(decode(content, LIMITS), '');
     const chunks = file.chunks.map(([number, chunk]) => ({ number, bytes: chunk }));
     const { result, bootMs, boundMs, boot, seq } = file;
     const states = new Map(Object.entries(file.states));
@@ -86,6 +86,16 @@ export function verifyAuditFile(content: Uint8Array): AuditFileSummary {
   } catch (cause) {
     if (!(cause instanceof FieldproofError)) throw cause;
     throw new AgentError('ERR_AGENT_RAW_CONTRADICTED', cause.message, { cause });
+  }
+}
+
+function readAuditFile(content: Uint8Array): AuditFile {
+  try {
+    return auditFile(decode(content, LIMITS), '');
+  } catch (cause) {
+    if (!(cause instanceof FieldproofError)) throw cause;
+    const message = `expected an audit file as \`raw export\` writes it, got something else (${cause.message})`;
+    throw new AgentError('ERR_AGENT_RAW_CONTRADICTED', message, { cause });
   }
 }
 

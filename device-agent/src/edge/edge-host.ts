@@ -36,7 +36,9 @@ import { takenNames } from './result-names.ts';
 /** Readings that wait at most. */
 const MAX_BUFFERED = 100_000;
 /** Chunks of one result; the format takes 65,536. */
-const MAX_LEAVES = 4096;
+const MAX_LEAVES = 1024;
+/** Raw readings of one result; the format takes a million. */
+const MAX_PENDING = 500_000;
 /** So much earlier the clock may seem after a restart: beyond it the readings of hours could be late. */
 const SET_BACK_MS = 5000;
 /** Metrics of one profile in a birth. */
@@ -403,7 +405,7 @@ export class EdgeHost {
   #isDue(now: ClockReading, isFlush: boolean): boolean {
     const { instants, results } = this.#runner.pending;
     if (instants === 0) return false;
-    if (isFlush || this.#leaves.length >= MAX_LEAVES) return true;
+    if (isFlush || this.#leaves.length >= MAX_LEAVES || instants >= MAX_PENDING) return true;
     const { sealEveryMs, resultEveryMs } = this.#options.raw;
     const sinceMs = now.bootMs - this.#lastResultMs;
     if (results > 0 && sinceMs >= sealEveryMs) return true;
