@@ -211,7 +211,6 @@ describe('nodes from tiles', () => {
         );
       }
     },
-    30_000,
   );
 
   test('a tile is read once, side by side or not', async () => {

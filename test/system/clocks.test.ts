@@ -281,7 +281,6 @@ test.each([
     expect(anchors).toBe(1);
     expect(bounds.every((bound) => bound === null)).toBe(true);
   },
-  60_000,
 );
 
 test.each([-HOUR_MS, HOUR_MS])(
@@ -305,7 +304,6 @@ test.each([-HOUR_MS, HOUR_MS])(
     expect(bounds.at(0)).not.toBeNull();
     expect(bounds.at(-1)).not.toBeNull();
   },
-  60_000,
 );
 
 test('reboots with and without a real-time clock keep the order, and each boot is placed by itself', async () => {
@@ -346,5 +344,4 @@ test.each([
     // Nobody sets this clock: it is believed as long as it is within clock.maxErrorMs, and with a bound that grows.
     else expect(Math.max(...bounds.map((bound) => bound ?? 0))).toBeGreaterThan(1000);
   },
-  60_000,
 );

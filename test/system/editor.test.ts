@@ -71,19 +71,15 @@ describeWith(['chromium'], 'the editor of flows', () => {
     ['all readings', 'fieldproof-telemetry', ['Network', 'Output']],
     ['window 60 s', 'fieldproof-window', ['Size, s', 'Grace, s', 'Horizon, s']],
     ['store readings', 'fieldproof-store', ['Network']],
-  ])(
-    '%s shows its dialog and its help',
-    async (label, type, rows) => {
-      await openDialog(label);
-      for (const row of rows) expect(await page.locator('.red-ui-tray').innerText()).toContain(row);
-      await page.evaluate(`RED.sidebar.help.show('${type}')`);
-      const help = page.locator('.red-ui-help');
-      await help.getByText('Details').first().waitFor();
-      await shot(type);
-      await closeDialog('#node-dialog-cancel');
-    },
-    60_000,
-  );
+  ])('%s shows its dialog and its help', async (label, type, rows) => {
+    await openDialog(label);
+    for (const row of rows) expect(await page.locator('.red-ui-tray').innerText()).toContain(row);
+    await page.evaluate(`RED.sidebar.help.show('${type}')`);
+    const help = page.locator('.red-ui-help');
+    await help.getByText('Details').first().waitFor();
+    await shot(type);
+    await closeDialog('#node-dialog-cancel');
+  });
 
   test('the network has its dialog and its help', async () => {
     await openDialog('store readings');

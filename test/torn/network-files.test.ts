@@ -262,7 +262,6 @@ test.each(['segments', 'rejects'])(
       }
     }
   },
-  60_000,
 );
 
 test('the last record of the agent’s outbox may be torn at any byte, in any way', async () => {

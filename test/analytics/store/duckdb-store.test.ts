@@ -104,7 +104,6 @@ describe('DuckdbStore', () => {
       // The write that met the full disk may have been stored before it failed; sent again it merges.
       expect([again, missing]).toEqual([3, 0]);
     },
-    60_000,
   );
 
   test('a folder that another process has open is locked', async () => {
