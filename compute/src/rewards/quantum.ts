@@ -1,0 +1,17 @@
+/** Values as whole multiples of the instrument's step, so that every rule is integer arithmetic. docs/spec/rewards.md 3.2. */
+
+/** Quanta beyond this are out of bounds; one fits into an int32. */
+export const MAX_QUANTUM = 2 ** 31 - 1;
+
+/** @returns the quantum of a value, NaN where it is beyond ±{@link MAX_QUANTUM}. */
+export function quantumOf(value: number, resolution: number): number {
+  const quantum = Math.floor(value / resolution + 0.5);
+  // Also NaN, and no negative zero.
+  return Math.abs(quantum) <= MAX_QUANTUM ? quantum + 0 : Number.NaN;
+}
+
+/** The smaller one of the two in the middle where their number is even. Sorts in place. */
+export function lowerMedian(numbers: number[]): number {
+  numbers.sort((a, b) => a - b);
+  return numbers[(numbers.length - 1) >> 1] ?? Number.NaN;
+}
