@@ -10,8 +10,8 @@ export function quantumOf(value: number, resolution: number): number {
   return Math.abs(quantum) <= MAX_QUANTUM ? quantum + 0 : Number.NaN;
 }
 
-/** The smaller one of the two in the middle where their number is even. Sorts in place. */
-export function lowerMedian(numbers: number[]): number {
-  numbers.sort((a, b) => a - b);
-  return numbers[(numbers.length - 1) >> 1] ?? Number.NaN;
+/** A limit in quanta; `none` where no quantum reaches it. */
+export function limitInQuanta(limit: number, resolution: number, none: number): number {
+  const quantum = quantumOf(limit, resolution);
+  return Number.isNaN(quantum) ? none : quantum;
 }

@@ -1,14 +1,14 @@
 /** The checks that need nothing but the stream itself. docs/spec/rewards.md 3.3, 5.2 to 5.4. */
 
 import { BAD_REASONS, type BadReason, type QualityRules } from './quality-rules.ts';
-import { quantumOf } from './quantum.ts';
+import { limitInQuanta } from './quantum.ts';
 
 /** Readings of one stream, in ascending time. */
 export interface StreamReadings {
   readonly count: number;
   /** Unix µs. */
   readonly timesUs: Float64Array;
-  /** As {@link quantumOf} gives them, NaN for one that is out of all bounds. */
+  /** As `quantumOf` gives them, NaN for one that is out of all bounds. */
   readonly quanta: Float64Array;
 }
 
@@ -67,9 +67,9 @@ export function judgeStream(
 ): void {
   const { bounds, jump, stuck } = rules;
   const [min, max] = bounds ?? [-Infinity, Infinity];
-  const least = limitOf(min, resolution, -Infinity);
-  const most = limitOf(max, resolution, Infinity);
-  const jumpLimit = jump === undefined ? Infinity : limitOf(jump.limit, resolution, Infinity);
+  const least = limitInQuanta(min, resolution, -Infinity);
+  const most = limitInQuanta(max, resolution, Infinity);
+  const jumpLimit = jump === undefined ? Infinity : limitInQuanta(jump.limit, resolution, Infinity);
   const withinUs = (jump?.withinMs ?? 0) * 1000;
   const isIn = (at: number): boolean => quanta[at]! >= least && quanta[at]! <= most;
   for (let at = 0; at < count; at += 1) {
@@ -97,7 +97,10 @@ function markStuck(
 ): void {
   const except = (stuck.except ?? []).map(
     ([min, max]) =>
-      [limitOf(min, resolution, -Infinity), limitOf(max, resolution, Infinity)] as const,
+      [
+        limitInQuanta(min, resolution, -Infinity),
+        limitInQuanta(max, resolution, Infinity),
+      ] as const,
   );
   for (let from = 0, to = 0; from < count; from = to) {
     const quantum = quanta[from]!;
@@ -107,12 +110,6 @@ function markStuck(
     if (except.some(([least, most]) => quantum >= least && quantum <= most)) continue;
     for (let at = from; at < to; at += 1) if (verdicts[at] === 0) verdicts[at] = STUCK;
   }
-}
-
-/** A limit in quanta; one that no quantum reaches is none. */
-function limitOf(limit: number, resolution: number, none: number): number {
-  const quantum = quantumOf(limit, resolution);
-  return Number.isNaN(quantum) ? none : quantum;
 }
 
 /** Each behind the one before. */
