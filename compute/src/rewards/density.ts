@@ -38,16 +38,16 @@ export function densityPpm(fractions: Iterable<readonly [number, number]>): numb
 }
 
 /**
- * @param cells - the cell of each active device, as often as there are devices in it.
+ * @param presence - of each cell the sum of its devices' presence: 10^6 for a device that was there all the time.
  * @param levels - in order of falling resolution.
+ * @param occupiedPpm - a cell is occupied with so much of the target.
  * @returns the density factor of each cell that is there, ppm.
  */
 export function densities(
-  cells: readonly string[],
+  presence: ReadonlyMap<string, number>,
   levels: readonly DensityLevel[],
+  occupiedPpm = PPM,
 ): Map<string, number> {
-  const newcomers = new Map<string, number>();
-  for (const cell of cells) newcomers.set(cell, (newcomers.get(cell) ?? 0) + 1);
   const passed = levels.map(() => new Map<string, readonly [number, number]>());
   let below = new Map<string, number>();
   for (const [at, level] of levels.entries()) {
@@ -57,16 +57,16 @@ export function densities(
       unclipped.set(parent, (unclipped.get(parent) ?? 0) + count);
     };
     for (const [cell, count] of below) add(cell, count);
-    for (const [cell, count] of newcomers) if (firstLevel(cell, levels) === at) add(cell, count);
+    for (const [cell, count] of presence) if (firstLevel(cell, levels) === at) add(cell, count);
     below = new Map();
     for (const [cell, count] of unclipped) {
-      const clipped = Math.min(count, limitOf(cell, count, { level, unclipped }));
+      const clipped = Math.min(count, limitOf(cell, count, { level, unclipped, occupiedPpm }));
       below.set(cell, clipped);
       passed[at]!.set(cell, [clipped, count]);
     }
   }
   return new Map(
-    [...newcomers.keys()].map((cell) => {
+    [...presence.keys()].map((cell) => {
       const from = firstLevel(cell, levels);
       const fractions = levels
         .slice(from)
@@ -83,17 +83,21 @@ function firstLevel(cell: string, levels: readonly DensityLevel[]): number {
   return at < 0 ? levels.length : at;
 }
 
+/** In the units of presence. */
 function limitOf(
   cell: string,
   count: number,
-  {
-    level,
-    unclipped,
-  }: { readonly level: DensityLevel; readonly unclipped: ReadonlyMap<string, number> },
+  around: {
+    readonly level: DensityLevel;
+    readonly unclipped: ReadonlyMap<string, number>;
+    readonly occupiedPpm: number;
+  },
 ): number {
+  const { level, unclipped, occupiedPpm } = around;
   // No limit is below the target: neighbours matter only above it.
-  if (count <= Math.min(level.target, level.max)) return count;
+  if (count <= Math.min(level.target, level.max) * PPM) return count;
+  const enough = level.target * occupiedPpm;
   const near = gridDisk(cell, 1);
-  const occupied = near.filter((each) => (unclipped.get(each) ?? 0) >= level.target).length;
-  return densityLimit(occupied, level);
+  const occupied = near.filter((each) => (unclipped.get(each) ?? 0) >= enough).length;
+  return densityLimit(occupied, level) * PPM;
 }

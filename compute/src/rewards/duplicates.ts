@@ -35,7 +35,7 @@ export function printBytes(metric: string, quanta: ArrayLike<number>): Uint8Arra
 }
 
 /** @returns those that repeat what a device has that was enrolled earlier. In one pass, whatever their order. */
-export function duplicates(prints: readonly SpanPrint[]): SpanPrint[] {
+export function duplicates<T extends SpanPrint>(prints: readonly T[]): T[] {
   const earliest = new Map<string, number>();
   for (const { span, print, enrolled } of prints) {
     const key = `${span} ${print}`;

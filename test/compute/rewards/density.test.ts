@@ -1,4 +1,8 @@
-import { densities, densityLimit, densityPpm } from '@fieldproof/compute/rewards/density';
+import {
+  densities as densitiesOf,
+  densityLimit,
+  densityPpm,
+} from '@fieldproof/compute/rewards/density';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { cellToChildren, cellToParent, gridDisk, latLngToCell } from 'h3-js';
@@ -14,6 +18,13 @@ const LEVELS = [
   { resolution: 4, n: 2, target: 500, max: 1000 },
 ];
 const BERLIN = latLngToCell(52.52, 13.4, 10);
+
+/** Each cell as often as there are devices that were there all the time. */
+function densities(cells: readonly string[], levels: typeof LEVELS): Map<string, number> {
+  const presence = new Map<string, number>();
+  for (const cell of cells) presence.set(cell, (presence.get(cell) ?? 0) + 1_000_000);
+  return densitiesOf(presence, levels);
+}
 
 /** As the text has it, cell by cell, without any of the shortcuts. */
 function slowly(cells: readonly string[], levels: typeof LEVELS): Map<string, number> {
@@ -98,6 +109,23 @@ describe('the density of places', () => {
       }),
       { numRuns: 30 },
     );
+  });
+
+  test('who is there for half of the time takes half a place', () => {
+    const half = new Map([[BERLIN, 1_000_000]]);
+    expect(densitiesOf(half, LEVELS).get(BERLIN)).toBe(1_000_000);
+    expect(densitiesOf(new Map([[BERLIN, 1_500_000]]), LEVELS).get(BERLIN)).toBe(666_666);
+  });
+
+  test('a neighbour that is occupied makes room, at the share of the target that is asked for', () => {
+    const [cell, ...around] = gridDisk(BERLIN, 1);
+    const presence = new Map([
+      [cell!, 3_000_000],
+      ...around.map((each) => [each, 900_000] as const),
+    ]);
+    const level = [{ resolution: 10, n: 2, target: 1, max: 4 }];
+    expect(densitiesOf(presence, level).get(cell!)).toBe(333_333);
+    expect(densitiesOf(presence, level, 900_000).get(cell!)).toBe(1_000_000);
   });
 
   test('does not depend on the order, nor do more devices raise it where all have room', () => {
