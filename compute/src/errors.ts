@@ -11,6 +11,11 @@ export const COMPUTE_ERRORS = {
     what: 'The saved state of an edge function is damaged, or belongs to another definition.',
     remedy: 'Begin with an empty state; windows that were open are lost, raw readings are not.',
   },
+  ERR_POLICY: {
+    what: 'A policy of pay has mistakes.',
+    remedy:
+      'The message names each, what was expected and what is there; see docs/spec/rewards.md.',
+  },
 } as const satisfies Record<string, ErrorRow>;
 
 export type ComputeErrorCode = keyof typeof COMPUTE_ERRORS;
