@@ -50,6 +50,8 @@ export async function rebaseOutbox(
     return { outbox, sealed: 0 };
   }
   const [next, old] = [`${folder}.new`, `${folder}.old`];
+  // A cursor gives what is durable, and no more.
+  await outbox.sync();
   await disk.remove(next);
   const made = await open(next);
   const sealed = await copy(outbox, made, options);
