@@ -150,7 +150,7 @@ export const agent: Benchmark = async ({ short, progress, profileFolder }) => {
       notes: [
         `${READINGS} channels of the simulated sensor, sealed every 10 s, acknowledged by a broker on this machine; ${BARE}: ${mean(slow.map(({ bare }) => bare.rssMiB)).toFixed(1)} MiB.`,
         'Disk is what the agent counts: bytes handed to the system, and pages by the model of write-meter.ts.',
-        'The start contains the wait for the first whole interval of the sensors, up to 0.1 s. On a virtual machine it comes in two levels, as Node’s own does.',
+        'On a virtual machine the start comes in two levels, as Node’s own does.',
         'FlowFuse’s device agent could not be installed: its dependencies alone are 26 MiB in 151 packages, and it then runs a whole Node-RED on the device.',
       ],
     };

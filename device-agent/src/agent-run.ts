@@ -310,6 +310,7 @@ export class AgentRun {
       onSynced: (boundMs, by) => {
         log.info('clock confirmed', { boundMs, by });
         this.#tell('clock-synced', { boundMs, by });
+        this.#intake?.sealFirst();
         void this.#parts?.remote.check();
       },
     });

@@ -43,6 +43,8 @@ export class Intake {
   #effective: EffectiveSettings;
   #batch: BatchReading[] = [];
   #timer: TimerHandle | undefined;
+  /** Readings of this boot were sealed. */
+  #hasSealed = false;
   /** Undefined where there are no edge functions. */
   #edge: EdgeHost | undefined;
 
@@ -101,7 +103,20 @@ export class Intake {
       silences.note(profile, nowMs);
     }
     this.#batch.push(...(this.#edge?.take(readings) ?? readings));
+    this.sealFirst();
     if (this.#batch.length >= config.batch.maxReadings) void this.seal();
+  }
+
+  /**
+   * Seals the first readings of a boot without waiting for the interval: people wait for them. With a clock that is
+   * believed, so that they need no time anchor; called again when it is.
+   */
+  sealFirst(): void {
+    const { clock, clockState } = this.#options;
+    if (this.#hasSealed || this.#batch.length === 0 || clockState.read().boundMs === null) return;
+    this.#hasSealed = true;
+    // Other sensors that answer at once are in it.
+    clock.after(0, () => void this.seal());
   }
 
   async seal(flush: 'no' | 'pending' | 'final' = 'no'): Promise<void> {
@@ -109,6 +124,7 @@ export class Intake {
     const readings = this.#batch;
     const edge = this.#edge;
     this.#batch = [];
+    this.#hasSealed ||= readings.length > 0;
     if (readings.length > 0) await journal.telemetry(readings);
     await (edge &&
       journal.results(

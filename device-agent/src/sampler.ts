@@ -169,7 +169,9 @@ export class Sampler {
   async #loop(running: Running, signal: AbortSignal): Promise<void> {
     const { clock, bootMs } = this.#options;
     const { intervalMs } = running.config;
-    let dueMs = this.#nextOnGrid(intervalMs);
+    // At once, so that nobody waits for the first reading of a slow sensor; from then on at round times.
+    let dueMs = bootMs();
+    let isFirst = true;
     while (!signal.aborted) {
       try {
         const sensor = await this.#open(running);
@@ -185,7 +187,9 @@ export class Sampler {
         if (readings === undefined) return;
         this.#take(running, sensor, { bootMs: Math.floor(tickMs), readings });
         // Ticks that were missed are not made up for.
-        dueMs += intervalMs * Math.max(1, Math.ceil((bootMs() - dueMs) / intervalMs));
+        if (isFirst) dueMs = this.#nextOnGrid(intervalMs, intervalMs / 2);
+        else dueMs += intervalMs * Math.max(1, Math.ceil((bootMs() - dueMs) / intervalMs));
+        isFirst = false;
       } catch (error) {
         this.#failed(running, error);
         const pauseMs = intervalMs * 2 ** Math.min(running.failures - 1, 10);
@@ -195,10 +199,14 @@ export class Sampler {
     }
   }
 
-  /** The next whole multiple of the interval on the wall clock, as boot time: round times take fewer bytes. */
-  #nextOnGrid(intervalMs: number): number {
+  /**
+   * The next whole multiple of the interval on the wall clock, as boot time: round times take fewer bytes.
+   *
+   * @param leastMs - from now on; sensors are not asked twice in a moment.
+   */
+  #nextOnGrid(intervalMs: number, leastMs: number): number {
     const offsetMs = this.#options.offsetMs();
-    const wallMs = Math.ceil(this.#options.bootMs()) + offsetMs;
+    const wallMs = Math.ceil(this.#options.bootMs() + leastMs) + offsetMs;
     return Math.ceil(wallMs / intervalMs) * intervalMs - offsetMs;
   }
 
