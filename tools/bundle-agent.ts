@@ -58,7 +58,12 @@ export async function bundleAgent(folder: string): Promise<AgentBundle> {
     ...SHARED,
     entryPoints: [join(SOURCE, 'main.ts')],
     outfile: core,
-    plugins: [substitutes(Object.keys(SUBSTITUTES)), driversApart(found), gatewayApart, edgeApart],
+    plugins: [
+      substitutes(Object.keys(SUBSTITUTES)),
+      driversApart(found),
+      apart({ module: 'gateway/gateway.ts', file: 'gateway.mjs' }),
+      apart({ module: 'edge/edge-parts.ts', file: 'edge.mjs' }),
+    ],
   });
   const gateway = join(folder, 'gateway.mjs');
   const gatewayBuild = await build({
@@ -129,25 +134,26 @@ function driversApart(found: Set<string>): Plugin {
   };
 }
 
-/** Gateway mode, as `agent.ts` imports it: a file of its own, for the devices that are one. */
-const gatewayApart: Plugin = {
-  name: 'gateway-apart',
-  setup({ onResolve }) {
-    onResolve({ filter: /^\.\/gateway\/gateway\.ts$/ }, ({ kind }) =>
-      kind === 'dynamic-import' ? { path: './gateway.mjs', external: true } : undefined,
-    );
-  },
-};
-
-/** Edge functions, as `load-edge.ts` imports them: a file of their own, for the devices that have some. */
-const edgeApart: Plugin = {
-  name: 'edge-apart',
-  setup({ onResolve }) {
-    onResolve({ filter: /^\.\/edge-parts\.ts$/ }, ({ kind }) =>
-      kind === 'dynamic-import' ? { path: './edge.mjs', external: true } : undefined,
-    );
-  },
-};
+/** A part that is loaded where it is used: a file of its own, for the devices that need it. */
+function apart(part: { readonly module: string; readonly file: string }): Plugin {
+  const path = join(SOURCE, part.module);
+  return {
+    name: `apart: ${part.file}`,
+    setup({ onResolve, onEnd }) {
+      let isFound = false;
+      onResolve({ filter: /^\.{1,2}\// }, ({ kind, path: asked, resolveDir }) => {
+        if (kind !== 'dynamic-import' || join(resolveDir, asked) !== path) return undefined;
+        isFound = true;
+        return { path: `./${part.file}`, external: true };
+      });
+      onEnd(({ metafile }) => {
+        const inCore = Object.keys(metafile?.inputs ?? {}).map((input) => join(ROOT, input));
+        if (isFound && !inCore.includes(path)) return;
+        throw new Error(`${part.module}: expected the core to load it from ${part.file} only`);
+      });
+    },
+  };
+}
 
 function substitutes(names: readonly string[]): Plugin {
   return {
