@@ -25,7 +25,9 @@ async function run(options: StartOptions): Promise<void> {
   const influxAnswers = await reachInflux(options);
   const folder = openDataFolder(options.data);
   if (influxAnswers) noteInflux(folder.root, options.influxUrl ?? '');
-  let recorded = false;
+  // It often comes before all is up, and is told behind the addresses, where people look.
+  let recorded: string | undefined;
+  let isUp = false;
   const network = new Network(options, folder, {
     onStep: (name, detail) => {
       if (detail === null) status(`  … ${name}`);
@@ -40,9 +42,9 @@ async function run(options: StartOptions): Promise<void> {
       void end();
     },
     onRecorded: (event) => {
-      if (recorded) return;
-      recorded = true;
-      say(recordedLine(event));
+      if (recorded !== undefined) return;
+      recorded = recordedLine(event);
+      if (isUp) say(recorded);
     },
   });
   stop = async () => {
@@ -67,6 +69,8 @@ async function run(options: StartOptions): Promise<void> {
   if (running.joinLine !== null) {
     say(joinInstructions(running.joinLine, renderUnicodeCompact(running.joinLine)));
   }
+  isUp = true;
+  if (recorded !== undefined) say(recorded);
 }
 
 /** Whether there is an InfluxDB that answers. @throws {StackError} ERR_INFLUX_UNREACHABLE when it never has. */
